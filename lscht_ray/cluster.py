@@ -1,0 +1,183 @@
+"""Joins or starts a Ray cluster, and works out what fits on it before anything runs."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray._private.state
+
+from lscht_ray.config import ResourcesConfig
+from lscht_ray.errors import InputError
+from lscht_ray.trial import DRIVER_RESOURCES
+
+WORKER_ENVIRONMENT = {
+    # How often Train's controller looks for reports: the default of 2 s would be most of a short epoch.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+DRIVER_ENVIRONMENT = {
+    # Tune's own TensorBoard, CSV and JSON files would repeat ours under other names.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node of the cluster offers to workers."""
+
+    cpus: float
+    gpus: float
+    accelerators: frozenset[str]
+    head: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the sweep runs on the cluster: trials at a time, GPUs per worker, and one line that says so."""
+
+    concurrent: int
+    gpus_per_worker: float
+    description: str
+
+
+@contextmanager
+def connected(resources: ResourcesConfig) -> Iterator[bool]:
+    """A Ray cluster for as long as the block lasts; whether it was started here (then it also ends here).
+
+    Raises:
+        InputError: There is no cluster at the address that was given.
+    """
+    os.environ.update(WORKER_ENVIRONMENT | DRIVER_ENVIRONMENT)
+    started = not _join(resources.address)
+    kept = os.environ.get("RAY_ADDRESS")
+    # Ray's helpers ask the cluster at RAY_ADDRESS, and another on this machine would answer in ours' place.
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    _guard_token()
+    try:
+        yield started
+    finally:
+        ray.shutdown()
+        if kept is None:
+            os.environ.pop("RAY_ADDRESS", None)
+        else:
+            os.environ["RAY_ADDRESS"] = kept
+
+
+def _join(address: str) -> bool:
+    options: dict[str, Any] = {"log_to_driver": True, "configure_logging": True}
+    if address != "local":
+        try:
+            ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+            return True
+        except ConnectionError as error:
+            if address != "auto" or "RAY_ADDRESS" in os.environ:
+                where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+                raise InputError(f"resources.address: no Ray cluster answers at {where} ({error})") from None
+    # One logical CPU more than the machine has: the trials' own processes, which mostly wait, live on it.
+    ray.init(
+        address="local", num_cpus=machine_cpus() + 1, include_dashboard=True, dashboard_host="127.0.0.1", **options
+    )
+    return False
+
+
+def machine_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _guard_token() -> None:
+    """Ray writes its authentication token readable for everybody: make it the user's own."""
+    token = Path.home() / ".ray" / "auth_token"
+    if token.is_file():
+        token.chmod(0o600)
+
+
+def plan(resources: ResourcesConfig, num_trials: int, *, started_here: bool) -> Plan:
+    """What fits on the connected cluster.
+
+    Raises:
+        InputError: Not even one trial fits; the message says what the cluster has.
+    """
+    nodes = _nodes(started_here)
+    autoscaled = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    has_gpus = any(node.gpus for node in nodes) or bool(autoscaled.get("GPU"))
+    gpus = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(has_gpus)
+    fitting = max(trials_that_fit(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
+    needs = f"{resources.workers_per_trial} worker(s) of {resources.cpus_per_worker:g} CPU"
+    needs += f" and {gpus:g} GPU" if gpus else ""
+    needs += f" ({resources.accelerator_type})" if resources.accelerator_type else ""
+    has = _describe(nodes, autoscaled)
+    if fitting == 0:
+        raise InputError(
+            f"a trial needs {needs}, but the cluster has {has}:\n"
+            "  lower resources.workers_per_trial, cpus_per_worker or gpus_per_worker, or join a larger cluster"
+        )
+    wanted = resources.max_concurrent_trials or fitting
+    concurrent = min(wanted, fitting, num_trials)
+    capped = f" (max_concurrent_trials {wanted} would not fit)" if wanted > fitting else ""
+    where = "a local Ray" if started_here else "the running Ray cluster"
+    text = f"{where}: {has}; {concurrent} trial(s) at a time{capped}, each {needs}"
+    return Plan(concurrent, gpus, text)
+
+
+def _nodes(started_here: bool) -> list[Node]:
+    nodes = []
+    for info in ray.nodes():
+        if not info["Alive"]:
+            continue
+        offered = info["Resources"]
+        spare = 1.0 if started_here else 0.0
+        accelerators = frozenset(
+            n.removeprefix("accelerator_type:") for n in offered if n.startswith("accelerator_type:")
+        )
+        head = "node:__internal_head__" in offered
+        nodes.append(Node(offered.get("CPU", 0.0) - spare, offered.get("GPU", 0.0), accelerators, head))
+    if started_here:
+        return [Node(float(machine_cpus()), node.gpus, node.accelerators, node.head) for node in nodes]
+    drivers = DRIVER_RESOURCES["CPU"]
+    # The trials' own processes take their share of the head's CPUs first: as many as it could possibly hold workers.
+    slots = max(1, sum(int(node.cpus) for node in nodes))
+    return [
+        Node(node.cpus - min(math.ceil(drivers * slots), node.cpus), node.gpus, node.accelerators, node.head)
+        if node.head
+        else node
+        for node in nodes
+    ]
+
+
+def trials_that_fit(nodes: list[Node], resources: ResourcesConfig, gpus: float) -> int:
+    """How many trials can have all their workers at once; a worker's CPUs and GPUs must be on one node."""
+    slots = 0
+    for node in nodes:
+        if resources.accelerator_type and resources.accelerator_type not in node.accelerators:
+            continue
+        by_gpu = math.floor(node.gpus / gpus + 1e-9) if gpus else math.inf
+        slots += int(min(math.floor(node.cpus / resources.cpus_per_worker + 1e-9), by_gpu))
+    return slots // resources.workers_per_trial
+
+
+def _fit_when_scaled(autoscaled: dict[str, Any], resources: ResourcesConfig, gpus: float) -> int:
+    """The same for the nodes that the autoscaler may add, of which only totals are known."""
+    if not autoscaled:
+        return 0
+    node = Node(
+        autoscaled.get("CPU", 0), autoscaled.get("GPU", 0), frozenset([resources.accelerator_type or ""]), False
+    )
+    return trials_that_fit([node], resources, gpus)
+
+
+def _describe(nodes: list[Node], autoscaled: dict[str, Any]) -> str:
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    kinds = sorted({kind for node in nodes for kind in node.accelerators})
+    text = f"{len(nodes)} node(s), {cpus:g} CPU for workers, {gpus:g} GPU{f' ({chr(44).join(kinds)})' if kinds else ''}"
+    if autoscaled:
+        text += f", up to {autoscaled.get('CPU', 0):g} CPU and {autoscaled.get('GPU', 0):g} GPU when scaled up"
+    return text

@@ -1,0 +1,203 @@
+"""The command line and YAML files of every door, made from the settings in the models that they are given."""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from pydantic import BaseModel, ValidationError
+
+from lscht_ray.config import suggestion
+from lscht_ray.errors import InputError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+SEED_ALIASES = {"--num_epochs": "--max_epochs"}
+
+
+class Parser(ArgumentParser):
+    """An argument parser whose complaints are InputErrors: one message, no usage dump."""
+
+    names: frozenset[str] = frozenset()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the complaint, with the nearest flag where one was mistyped."""
+        del ex
+        hint = ""
+        if "unrecognized arguments:" in message:
+            flag = message.split("unrecognized arguments:")[1].split(maxsplit=1)[0]
+            hint = suggestion(flag.split("=")[0], self.names)
+        raise InputError(f"{message.strip()}{hint}\n  {self.prog} --help lists every setting")
+
+
+def parse(
+    model: type[Settings],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    default_config: Path | None = None,
+    extra: Callable[[ArgumentParser], None] | None = None,
+) -> tuple[Settings, Namespace]:
+    """Settings from the defaults, then ``--config FILE``, then the flags; and what ``extra`` added to the parser.
+
+    Args:
+        model: The pydantic model whose fields become flags (nested ones dotted, as in ``--train.lr``).
+        argv: The command line without the program's name.
+        prog: How the door is called, for messages.
+        description: What ``--help`` says first.
+        default_config: The file that counts where no ``--config`` is given.
+        extra: Adds flags that are no settings.
+
+    Raises:
+        InputError: An unknown name, a wrong type, a value out of range, or a file that can't be read.
+    """
+    argv = [_seed_spelling(word) for word in argv]
+    argv = _with_found_config(argv, default_config, model)
+    parser = Parser(prog=prog, description=description, exit_on_error=True)
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
+    parser.add_class_arguments(model)
+    if extra is not None:
+        extra(parser)
+    parser.names = frozenset(name for action in parser._actions for name in action.option_strings)
+    space = parser.parse_args(argv)
+    values = {name: _plain(space[name]) for name in model.model_fields}
+    return validate(model, values), space
+
+
+def validate(model: type[Settings], values: dict[str, Any], source: str = "") -> Settings:
+    """The model of these values.
+
+    Raises:
+        InputError: One line for every complaint.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_complaints(model, error, source)) from None
+
+
+def _seed_spelling(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return SEED_ALIASES.get(name, name) + equals + value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Namespace):
+        return {key: _plain(item) for key, item in vars(value).items()}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def shipped_configs() -> Path:
+    """The folder of the configurations that come with the package, installed or in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "tune_configs"
+    return inside if inside.is_dir() else package.parent / "tune_configs"
+
+
+def find_config(name: str) -> Path:
+    """The file of that name: as given, else among the shipped ones.
+
+    Raises:
+        InputError: There is none.
+    """
+    shipped = shipped_configs()
+    relative = name.rsplit("tune_configs/", maxsplit=1)[-1]
+    for path in (Path(name), shipped / relative, shipped / f"{relative}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml")))
+    raise InputError(f"--config {name}: no such file. Shipped with the package: {known}")
+
+
+def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> list[str]:
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", action="append", default=[])
+    try:
+        known, rest = finder.parse_known_args(argv)
+    except SystemExit:
+        raise InputError("--config needs a file: --config FILE") from None
+    paths = [find_config(name) for name in known.config] or ([default] if default else [])
+    for path in paths:
+        check_file(model, path)
+    return [word for path in paths for word in ("--config", str(path))] + rest
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file.
+
+    Raises:
+        InputError: It can't be read, or holds no settings.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold settings, not a {type(content).__name__}")
+    return content
+
+
+def check_file(model: type[BaseModel], path: Path) -> None:
+    """Read a YAML file against the model, to complain of everything in it at once, with line numbers.
+
+    Raises:
+        InputError: The file is no YAML mapping, or names or values in it are wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} can't be read as YAML: {error}") from None
+    if values is None:
+        return
+    if not isinstance(values, dict):
+        raise InputError(f"{path} must hold `setting: value` lines, not a {type(values).__name__}")
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_complaints(model, error, str(path), tree)) from None
+
+
+def _complaints(model: type[BaseModel], error: ValidationError, source: str, tree: yaml.Node | None = None) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        line = _line_of(tree, item["loc"])
+        place = f"{source}{f', line {line}' if line else ''}: " if source else ""
+        if item["type"] == "extra_forbidden":
+            text = f"{where}: no such setting{suggestion(str(item['loc'][-1]), _names_at(model, item['loc'][:-1]))}"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = item["input"]
+            shown = f" (given: {given!r})" if not isinstance(given, dict | BaseModel) else ""
+            text = f"{where}: {message}{shown}" if where else message
+        lines.append(place + text)
+    return "\n".join(lines)
+
+
+def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return list(model.model_fields)
+
+
+def _line_of(node: yaml.Node | None, loc: Iterable[Any]) -> int | None:
+    """The line (from 1) where the YAML tree holds the value at ``loc``, or the nearest thing above it."""
+    line = None
+    for part in loc:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = [(key, value) for key, value in node.value if key.value == str(part)]
+        if not found:
+            break
+        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+    return line

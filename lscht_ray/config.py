@@ -1,0 +1,305 @@
+"""Every setting of a run and of a sweep: typed, frozen, documented.
+
+Precedence: the defaults here, then the file given by ``--config``, then the command line.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+METRIC_MODES: dict[str, Literal["max", "min"]] = {
+    "val_accuracy": "max",
+    "val_top5_accuracy": "max",
+    "val_mean_class_accuracy": "max",
+    "val_loss": "min",
+}
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TrainConfig(_Settings):
+    """The settings of one training run."""
+
+    # Data
+    data: str = Field(".", min_length=1)
+    """Data set: a WLASL folder or JSON file, a CSV/TSV manifest, a folder of class folders, or `demo` for the embedded
+    one."""
+    layout: Literal["auto", "wlasl", "table", "folders"] = "auto"
+    """How the data set is laid out; auto finds out and says so."""
+    videos: str | None = None
+    """Folder that holds the videos, where they are not beside the annotations."""
+    missing_threshold: Probability = 0.5
+    """Share of annotated videos that may be missing before the run refuses to start."""
+    untrained_glosses: Literal["error", "drop"] = "error"
+    """Glosses without any training clip: refuse, or leave them out of every split."""
+    val_fraction: Probability = 0.15
+    """Share of validation clips where the data set comes without splits (per gloss)."""
+    test_fraction: Probability = 0.15
+    """Share of test clips where the data set comes without splits (per gloss)."""
+    split_seed: int = Field(42, ge=0)
+    """Seed of that split, apart from `seed` so that repeated runs see the same split."""
+
+    # Clips
+    num_frames: int = Field(16, ge=2)
+    """Frames per clip; a multiple of the model's tubelet size (2)."""
+    image_size: int | None = Field(None, ge=16)
+    """Height and width of a clip in pixels; null: the model's own."""
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
+    """Video decoder; auto is PyAV, decord falls back to PyAV where its frames can't be trusted."""
+    crop_scale_min: float = Field(0.8, gt=0, le=1)
+    """Smallest area of the random crop, as a share of the picture (training)."""
+    flip_probability: Probability = 0.5
+    """Probability of a horizontal flip (training); signs are handed: 0 where left and right differ in meaning."""
+    brightness: float = Field(0.2, ge=0, le=1)
+    """Brightness jitter: factor drawn from 1 - b .. 1 + b (training)."""
+    contrast: float = Field(0.2, ge=0, le=1)
+    """Contrast jitter: factor drawn from 1 - c .. 1 + c (training)."""
+
+    # Model
+    model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)
+    """Hub id, local folder, or `tiny` (a small VideoMAE with random weights)."""
+
+    # Optimisation
+    max_epochs: int = Field(30, ge=1)
+    """Epochs at most (the seed's --num_epochs means the same)."""
+    batch_size: int = Field(16, ge=1)
+    """Clips per step and worker."""
+    num_workers: int = Field(4, ge=0)
+    """Data worker processes; 0 decodes in the training process."""
+    lr: float = Field(1e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    min_lr: float = Field(1e-6, ge=0)
+    """Learning rate at the last step of the cosine."""
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises linearly."""
+    weight_decay: float = Field(0.05, ge=0)
+    """AdamW's weight decay; biases and norms have none."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the target spread over all glosses, in training only."""
+    class_weighted: bool = True
+    """Weight the training loss by 1/count of each gloss."""
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest norm of the gradient; 0: no limit."""
+    early_stopping: bool = True
+    """Stop when `early_stopping_metric` has not improved for `patience` epochs."""
+    early_stopping_metric: Metric = "val_loss"
+    """What early stopping watches."""
+    patience: int = Field(5, ge=1)
+    """Epochs without improvement before the run stops."""
+    min_delta: float = Field(0.0, ge=0)
+    """Smallest change that counts as an improvement."""
+    best_metric: Metric = "val_accuracy"
+    """What decides which epoch becomes best_model.pt."""
+
+    # Run
+    seed: int = Field(42, ge=0)
+    """Seed of the head's weights, the order of clips, augmentation and dropout."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto, cpu, mps, cuda or cuda:N."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Compute type; auto is bf16 autocast on a GPU that can, else fp32."""
+    limit_batches: int | None = Field(None, ge=1)
+    """Only so many batches per epoch, in training and validation (debugging)."""
+    checkpoint_every: int = Field(5, ge=0)
+    """Keep checkpoint_epoch_N.pt every so many epochs; 0: never."""
+    checkpoint_dir: str = Field("models/checkpoints", min_length=1)
+    """Where run folders are made."""
+    log_dir: str = Field("runs", min_length=1)
+    """Where TensorBoard folders are made."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction + test_fraction must leave something to train on (below 1)")
+        if self.num_frames % 2:
+            raise ValueError(f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs")
+        return self
+
+    def data_settings(self) -> dict[str, Any]:
+        """The settings that say which clips there are, as `data.read_annotations` takes them."""
+        return {
+            "data": self.data,
+            "layout": self.layout,
+            "videos": self.videos,
+            "missing_threshold": self.missing_threshold,
+            "fractions": (self.val_fraction, self.test_fraction),
+            "seed": self.split_seed,
+        }
+
+
+class Dimension(_Settings):
+    """One searched setting: its kind and range. `int` and `logint` include both ends."""
+
+    type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
+    """Kind of range."""
+    low: float | None = None
+    """Lower end (all but choice)."""
+    high: float | None = None
+    """Upper end (all but choice)."""
+    step: float | None = Field(None, gt=0)
+    """Grid of quniform, step of int."""
+    choices: list[Any] | None = None
+    """Values of choice."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Dimension":
+        if self.type == "choice":
+            if not self.choices:
+                raise ValueError("type choice needs a list: choices: [a, b]")
+            if (self.low, self.high, self.step) != (None, None, None):
+                raise ValueError("type choice takes choices only, not low, high or step")
+            return self
+        if self.choices is not None:
+            raise ValueError(f"type {self.type} takes low and high, not choices")
+        if self.low is None or self.high is None:
+            raise ValueError(f"type {self.type} needs low and high")
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        if self.type in ("loguniform", "logint") and self.low <= 0:
+            raise ValueError(f"type {self.type} needs low above 0, not {self.low:g}")
+        if self.type in ("int", "logint") and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"type {self.type} needs whole numbers for low and high")
+        if self.type == "int" and self.step is not None and not self.step.is_integer():
+            raise ValueError("type int needs a whole step")
+        if (self.step is not None) != (self.type == "quniform") and self.type != "int":
+            raise ValueError("step belongs to quniform (where it is needed) and int")
+        return self
+
+    def edges(self) -> list[Any]:
+        """The values at the ends of the range, or every choice."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None and self.high is not None
+        return [int(v) if self.type in ("int", "logint") else v for v in (self.low, self.high)]
+
+
+class SamplerConfig(_Settings):
+    """How Optuna proposes trials."""
+
+    type: Literal["tpe", "random"] = "tpe"
+    """tpe (multivariate, constant liar) or random."""
+    seed: int = Field(42, ge=0)
+    """Seed of the proposals; the same trials come again where one runs at a time."""
+    n_startup_trials: int = Field(10, ge=1)
+    """Random trials before TPE learns from the finished ones."""
+
+
+class AshaConfig(_Settings):
+    """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
+
+    enabled: bool = True
+    """False: every trial runs to its own end."""
+    grace_period: int = Field(3, ge=1)
+    """Epochs that every trial gets."""
+    reduction_factor: float = Field(2.0, gt=1)
+    """At each rung one in so many goes on."""
+
+
+class ResourcesConfig(_Settings):
+    """What each trial takes from the cluster."""
+
+    workers_per_trial: int = Field(1, ge=1)
+    """Ray Train workers per trial; the global batch is batch_size times this."""
+    gpus_per_worker: float | None = Field(None, ge=0)
+    """GPUs per worker; null: 1 where the cluster has any, else 0."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """CPUs per worker (threads for the model and its data workers)."""
+    max_concurrent_trials: int | None = Field(None, ge=1)
+    """Trials at a time at most; null: as many as fit."""
+    accelerator_type: str | None = None
+    """Ray's name of the GPU a worker must get, such as A100."""
+    address: str = "auto"
+    """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
+
+
+def _default_space() -> dict[str, Dimension]:
+    return {
+        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
+        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
+        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
+    }
+
+
+class SweepConfig(_Settings):
+    """The settings of a sweep: what all trials share, what is searched, and with which means."""
+
+    train: TrainConfig = TrainConfig()
+    """Settings shared by all trials; the first trial is exactly these."""
+    search_space: dict[str, Dimension] = Field(default_factory=_default_space)
+    """Searched settings by name (any setting of `train`)."""
+    metric: Metric = "val_accuracy"
+    """What the best epoch of a trial is judged by."""
+    mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
+    num_trials: int = Field(30, ge=1)
+    """Trials in all."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How trials are proposed."""
+    asha: AshaConfig = AshaConfig()
+    """How weak trials are stopped."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What a trial takes."""
+    max_failures: int = Field(1, ge=0)
+    """Times a trial is restarted from its last checkpoint after a crash."""
+    storage_path: str = Field("models/checkpoints", min_length=1)
+    """Where the sweep folder is made; on several nodes a folder that all of them see, or a URI such as
+    s3://bucket/folder."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SweepConfig":
+        complaints = [f"search_space.{name}: {problem}" for name, problem in self._space_problems()]
+        best = METRIC_MODES[self.metric]
+        if self.mode != best:
+            complaints.append(f"mode: {self.mode} seeks the worst {self.metric}: set mode: {best}")
+        grace, epochs = self.asha.grace_period, self.train.max_epochs
+        if self.asha.enabled and grace > epochs:
+            complaints.append(f"asha.grace_period ({grace}) must not be above train.max_epochs ({epochs})")
+        if not self.search_space:
+            complaints.append("search_space: name at least one setting to search")
+        if complaints:
+            raise ValueError("; ".join(complaints))
+        return self
+
+    def _space_problems(self) -> list[tuple[str, str]]:
+        base = self.train.model_dump()
+        problems = []
+        for name, dimension in self.search_space.items():
+            if name not in TrainConfig.model_fields:
+                problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
+                continue
+            for value in dimension.edges():
+                try:
+                    TrainConfig.model_validate({**base, name: value})
+                except ValidationError as error:
+                    problems.append((name, f"{value!r} can't be used: {error.errors()[0]['msg']}"))
+            if dimension.choices is not None and base[name] not in dimension.choices:
+                hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
+                problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
+        return problems
+
+    def first_point(self) -> dict[str, Any]:
+        """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
+        return {name: getattr(self.train, name) for name in self.search_space}
+
+    def trial_config(self, params: dict[str, Any]) -> TrainConfig:
+        """The settings of the trial with these sampled values.
+
+        Raises:
+            pydantic.ValidationError: The values don't go together.
+        """
+        fixed = {"best_metric": self.metric, "checkpoint_every": 0}
+        return TrainConfig.model_validate({**self.train.model_dump(), **fixed, **params})
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """`: did you mean X?`, or nothing where no allowed name is near."""
+    near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f": did you mean {near[0]}?" if near else ""

@@ -1,0 +1,120 @@
+"""What a person sees: progress bars on a terminal, plain lines elsewhere."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lscht_ray.errors import InputError
+
+PLAIN_SECONDS = 10.0
+"""Without a terminal, progress is a line every so many seconds."""
+
+
+def new_console(file: TextIO | None = None) -> Console:
+    """A console on that file (standard output by default); without a terminal it is wide, so that nothing wraps."""
+    terminal = (file or sys.stdout).isatty()
+    return Console(file=file, highlight=False, markup=False, soft_wrap=True, width=None if terminal else 160)
+
+
+def quiet_console() -> Console:
+    """A console that shows nothing."""
+    return Console(quiet=True)
+
+
+class EpochProgress:
+    """The progress of one pass over a loader, with figures that change: a bar, or a line now and then."""
+
+    def __init__(self, console: Console, label: str, total: int) -> None:
+        self.console, self.label, self.total = console, label, total
+        self.done, self.last_line = 0, time.monotonic()
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
+
+    def __enter__(self) -> "EpochProgress":
+        if self.console.is_terminal and not self.console.quiet:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=self.console, transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.label, total=self.total, figures="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def advance(self, **figures: float) -> None:
+        """One batch is done; ``figures`` are shown beside it."""
+        self.done += 1
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        if self.bar is not None:
+            self.bar.update(self.task, advance=1, figures=shown)
+        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
+            self.last_line = time.monotonic()
+            self.console.print(f"{self.label}  {self.done}/{self.total}  {shown}")
+
+
+def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str:
+    """The results of an epoch, in a few lines."""
+    star = "  * best so far" if improved else ""
+    return (
+        f"Epoch {metrics['epoch']}/{max_epochs}  ({metrics['seconds']:.1f} s, lr {metrics['lr']:.3g}){star}\n"
+        f"  train  loss {metrics['train_loss']:.4f}  accuracy {metrics['train_accuracy']:.2%}\n"
+        f"  val    loss {metrics['val_loss']:.4f}  accuracy {metrics['val_accuracy']:.2%}"
+        f"  top-5 {metrics['val_top5_accuracy']:.2%}  mean class {metrics['val_mean_class_accuracy']:.2%}"
+    )
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    """A table for the console."""
+    made = Table(title=title, title_justify="left")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+@contextmanager
+def chatter_to(path: Path) -> Iterator[Console]:
+    """Within, all that this process and its children print goes to a file; the console given is the real one.
+
+    Works on the file descriptors, so that it catches what libraries written in C++ print too.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        with os.fdopen(os.dup(kept[0]), "w", encoding="utf-8", errors="replace") as real:
+            yield new_console(real)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for saved, descriptor in zip(kept, (1, 2), strict=True):
+            os.dup2(saved, descriptor)
+            os.close(saved)
+        os.close(log)
+
+
+def door(main: Callable[[list[str]], int]) -> int:
+    """Run a door's main on the command line: what the user caused ends with one message, a bug with a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        return main(sys.argv[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130

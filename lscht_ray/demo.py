@@ -1,0 +1,29 @@
+"""`python -m lscht_ray.demo`: makes the demo data set, real mp4 files of moving hands."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lscht_ray import console, synthetic
+
+
+def main(argv: list[str]) -> int:
+    """The door."""
+    parser = argparse.ArgumentParser(prog="python -m lscht_ray.demo", description=__doc__)
+    parser.add_argument("--output", type=Path, help="a new folder (default: the cache folder that --data demo uses)")
+    parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")
+    flags = parser.parse_args(argv)
+    screen = console.new_console()
+    total = sum(sum(counts) for counts in synthetic.CLIPS.values())
+    with console.EpochProgress(screen, "drawing clips", total) as progress:
+        if flags.output:
+            folder = flags.output.expanduser().resolve()
+            synthetic.make(folder, flags.seed, lambda done, total: progress.advance())
+        else:
+            folder = synthetic.demo_data(flags.seed, lambda done, total: progress.advance())
+    screen.print(f"demo data set: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(console.door(main))

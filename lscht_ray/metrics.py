@@ -1,0 +1,68 @@
+"""Sums and counts over clips: added across ranks, divided once."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def all_reduced(values: Tensor) -> Tensor:
+    """The sum over all workers; the values themselves where there is one."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+class Tally:
+    """Counts right answers and adds losses up, on the device, clip by clip.
+
+    Attributes:
+        confusion: float64 (K, K), rows the true class, columns the predicted one.
+        sums: float64 (4,): criterion sum, criterion weight, plain cross-entropy sum, clips right within the first five.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
+        # MPS has no float64; float32 counts exactly up to 2^24 clips.
+        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        self.num_classes = num_classes
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
+        self.sums = torch.zeros(4, dtype=dtype, device=device)
+
+    @torch.no_grad()
+    def add(self, logits: Tensor, labels: Tensor, mask: Tensor, loss_sum: Tensor, loss_weight: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            logits: (B, K).
+            labels: (B,) integer class ids.
+            mask: (B,) bool; clips where it is False count for nothing.
+            loss_sum: The criterion's sum over the batch.
+            loss_weight: The weight that sum is divided by.
+        """
+        logits, labels = logits[mask].float(), labels[mask]
+        cells = labels * self.num_classes + logits.argmax(dim=1)
+        self.confusion += torch.bincount(cells, minlength=self.num_classes**2).view_as(self.confusion)
+        plain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+        top5 = logits.topk(min(5, self.num_classes), dim=1).indices
+        within = (top5 == labels[:, None]).sum()
+        self.sums += torch.stack([loss_sum, loss_weight, plain, within]).to(self.sums)
+
+    def result(self) -> dict[str, float]:
+        """The figures over all clips of all workers; every one is a finite float where at least one clip counted.
+
+        Keys: ``count``; ``accuracy`` (top-1), ``top5_accuracy``: share of all clips; ``mean_class_accuracy``: mean of
+        the accuracies of the classes that occur; ``loss``: plain cross-entropy; ``criterion``: the training criterion.
+        """
+        flat = all_reduced(torch.cat([self.confusion.flatten(), self.sums])).cpu()
+        confusion, sums = flat[:-4].view_as(self.confusion), flat[-4:]
+        support, right = confusion.sum(dim=1), confusion.diag()
+        count, occurs = max(float(support.sum()), 1.0), support > 0
+        recalls = right[occurs] / support[occurs]
+        return {
+            "count": float(support.sum()),
+            "accuracy": float(right.sum()) / count,
+            "top5_accuracy": float(sums[3]) / count,
+            "mean_class_accuracy": float(recalls.mean()) if len(recalls) else 0.0,
+            "loss": float(sums[2]) / count,
+            "criterion": float(sums[0] / sums[1]) if sums[1] > 0 else 0.0,
+        }

@@ -1,0 +1,150 @@
+"""Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import VideoMAEConfig
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
+from transformers.utils import logging as transformers_logging
+
+from lscht_ray.errors import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HEAD = frozenset(("classifier.weight", "classifier.bias"))
+TINY: dict[str, Any] = {
+    "image_size": 48,
+    "patch_size": 12,
+    "hidden_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    # The library's 0.02 leaves a model this small at chance for dozens of epochs.
+    "initializer_range": 0.15,
+    "use_mean_pooling": False,
+}
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model, the normalisation that its clips need, and one line about where its weights come from."""
+
+    model: VideoMAEForVideoClassification
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    origin: str
+
+
+def build(
+    name: str, glosses: tuple[str, ...], *, num_frames: int, image_size: int | None = None, seed: int = 0
+) -> BuiltModel:
+    """VideoMAE for these glosses: pretrained backbone, freshly drawn head.
+
+    Args:
+        name: Hub id, local folder, or ``tiny`` for a small model with random weights.
+        glosses: In label order.
+        num_frames: Frames per clip, T.
+        image_size: Height and width of a clip in pixels; None: the checkpoint's.
+        seed: Seed of the new weights.
+
+    Raises:
+        InputError: The checkpoint can't be found, is no VideoMAE, or lacks or has more than what VideoMAE holds.
+    """
+    config = _config(name)
+    config.update({"num_frames": num_frames, "image_size": image_size or config.image_size, **_gloss_maps(glosses)})
+    if config.image_size % config.patch_size:
+        raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "tiny":
+            model = VideoMAEForVideoClassification(config)
+            origin = "tiny VideoMAE with random weights"
+        else:
+            model = _pretrained(name, config)
+            torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
+            torch.nn.init.zeros_(model.classifier.bias)
+            loaded = len(model.state_dict()) - len(HEAD)
+            origin = f"{loaded} weights loaded from {name}, new head for {len(glosses)} glosses"
+    mean, std = _normalisation(name)
+    return BuiltModel(model, mean, std, origin)
+
+
+def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
+    """The model of a checkpoint of ours, with its weights."""
+    model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
+    model.load_state_dict(state)
+    return model
+
+
+def _gloss_maps(glosses: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "num_labels": len(glosses),
+        "id2label": dict(enumerate(glosses)),
+        "label2id": {gloss: label for label, gloss in enumerate(glosses)},
+    }
+
+
+def _config(name: str) -> VideoMAEConfig:
+    if name == "tiny":
+        return VideoMAEConfig(**TINY)
+    if Path(name).expanduser().is_dir() and not (Path(name).expanduser() / "config.json").is_file():
+        raise InputError(f"--model_name {name}: the folder has no config.json, so it is no checkpoint of transformers")
+    config = _fetched(name, lambda: VideoMAEConfig.from_pretrained(_location(name)))
+    if config.model_type != "videomae":
+        raise InputError(f"--model_name {name}: it is a {config.model_type} model, not VideoMAE")
+    return config
+
+
+def _location(name: str) -> str:
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
+def _fetched(name: str, fetch: Any) -> Any:
+    try:
+        return fetch()
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--model_name {name}: there is no such folder here, and it can't be had from the hub ({reason})\n"
+            "  without a network, copy the checkpoint's folder (config.json, model.safetensors,"
+            " preprocessor_config.json)\n  to this machine and give --model_name /path/to/that/folder;"
+            " --model_name tiny needs none"
+        ) from None
+
+
+def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
+    try:
+        model, info = _fetched(
+            name,
+            lambda: VideoMAEForVideoClassification.from_pretrained(
+                _location(name), config=config, ignore_mismatched_sizes=True, output_loading_info=True
+            ),
+        )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    missing = sorted((set(info["missing_keys"]) | mismatched) - HEAD)
+    unexpected = sorted(set(info["unexpected_keys"]) - HEAD)
+    if missing or unexpected:
+        lines = [f"  not in the checkpoint, or of another shape: {', '.join(missing)}"] if missing else []
+        lines += [f"  in the checkpoint, but unknown to VideoMAE: {', '.join(unexpected)}"] if unexpected else []
+        raise InputError("\n".join([f"--model_name {name}: only the head may be new, but", *lines]))
+    return model
+
+
+def _normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per colour from the checkpoint's image processor, else ImageNet's."""
+    if name == "tiny":
+        return IMAGENET_MEAN, IMAGENET_STD
+    try:
+        processor = VideoMAEImageProcessor.from_pretrained(_location(name))
+    except (OSError, ValueError):
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = (
+        (float(values[0]), float(values[1]), float(values[2])) for values in (processor.image_mean, processor.image_std)
+    )
+    return mean, std

@@ -1,0 +1,84 @@
+"""What one Tune trial does: builds and fits the TorchTrainer."""
+
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import ray.tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from lscht_ray.config import SweepConfig
+from lscht_ray.storage import Storage
+from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
+
+CONTROLLER_FAILURES = 3
+"""Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
+
+DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
+"""What the trial's own process takes, on the head node: so it never takes a worker's place."""
+
+
+def trial_name(trial: Any) -> str:
+    """The trial's name: trial_001, trial_002, ... in the order of their proposal."""
+    number = trial.experiment_tag.split("_")[0]
+    return f"trial_{int(number):03d}"
+
+
+def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per_worker: float) -> None:
+    """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
+
+    Args:
+        params: The sampled settings.
+        sweep: The sweep, its paths absolute.
+        storage: The sweep's folder or URI.
+        gpus_per_worker: GPUs per worker, decided for this cluster.
+    """
+    trial_id = ray.tune.get_context().get_trial_name()
+    resources = sweep.resources
+    order = WorkOrder(
+        config=sweep.trial_config(params),
+        trial_id=trial_id,
+        storage=storage,
+        threads=max(1, int(resources.cpus_per_worker)),
+        higher_is_better=sweep.mode == "max",
+    )
+    trainer = ray.train.torch.TorchTrainer(
+        train_worker,
+        train_loop_config={"order": order},
+        # One worker talks to nobody: gloo, so that several such trials can share a GPU. Else Ray chooses.
+        torch_config=ray.train.torch.TorchConfig(backend="gloo" if resources.workers_per_trial == 1 else None),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers_per_trial,
+            use_gpu=gpus_per_worker > 0,
+            resources_per_worker=worker_resources(resources.cpus_per_worker, gpus_per_worker),
+            accelerator_type=resources.accelerator_type,
+        ),
+        run_config=ray.train.RunConfig(
+            # (storage_path, name) is what a restarted trial finds its checkpoints by.
+            name=trial_id,
+            storage_path=f"{storage}/trials",
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=CHECKPOINT_SCORE, checkpoint_score_order="max"
+            ),
+            failure_config=ray.train.FailureConfig(
+                max_failures=sweep.max_failures, controller_failure_limit=CONTROLLER_FAILURES
+            ),
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()
+
+
+def worker_resources(cpus: float, gpus: float) -> dict[str, float]:
+    """What one worker asks of Ray."""
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
+
+
+def checkpoints(storage: Storage, trial_id: str) -> list[str]:
+    """The names of a trial's checkpoint folders that Ray knows, the best epoch's first."""
+    try:
+        result = ray.train.Result.from_path(f"{storage.base}/trials/{trial_id}", storage.filesystem)
+    except RuntimeError:  # no checkpoint was ever registered
+        return []
+    known = sorted(result.best_checkpoints or [], key=lambda pair: -pair[1][CHECKPOINT_SCORE])
+    return [str(known_checkpoint.path).rstrip("/").rsplit("/", 1)[-1] for known_checkpoint, _ in known]

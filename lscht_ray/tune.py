@@ -1,0 +1,217 @@
+"""`python -m lscht_ray.tune`: a sweep of trials with Ray Tune and Optuna, from a YAML file to the best model."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lscht_ray import checkpoint, commandline, console, recorder
+from lscht_ray.config import SweepConfig, TrainConfig
+from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.storage import Storage
+
+SUMMARY, CONFIG, LOG = "summary.json", "sweep.json", "ray.log"
+
+
+def main(argv: list[str]) -> int:
+    """The door."""
+    sweep, flags = commandline.parse(
+        SweepConfig,
+        argv,
+        prog="python -m lscht_ray.tune",
+        description=f"{__doc__} Without --config it runs the embedded demo (tune_configs/demo.yaml).",
+        default_config=commandline.shipped_configs() / "demo.yaml",
+        extra=_flags,
+    )
+    screen = console.new_console()
+    sweep = sweep.model_copy(update={"train": _absolute(sweep.train)})
+    _look_at_data(sweep.train, screen)
+    if flags.debug:
+        from lscht_ray.worker import train_here
+
+        outcome = train_here(sweep.trial_config(sweep.first_point()), screen)
+        screen.print(f"debug run done: {outcome.folders.run}")
+        return 0
+    return _run(sweep, screen)
+
+
+def _flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--debug", action="store_true", help="run only the first trial, in this process and without a cluster"
+    )
+
+
+def _absolute(config: TrainConfig) -> TrainConfig:
+    """The same settings with absolute paths: workers run in other folders."""
+    update: dict[str, Any] = {}
+    for name in ("videos", "checkpoint_dir", "log_dir"):
+        value = getattr(config, name)
+        update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
+    for name in ("data", "model_name"):
+        path = Path(getattr(config, name)).expanduser()
+        if path.exists():
+            update[name] = str(path.resolve())
+    return config.model_copy(update=update)
+
+
+def _look_at_data(config: TrainConfig, screen: Console) -> None:
+    """Read the annotations, so that a mistake in them ends here and not in every trial."""
+    from lscht_ray.annotations import trainable
+    from lscht_ray.data import read_annotations
+
+    found = trainable(read_annotations(screen=screen, **config.data_settings()), config.untrained_glosses)
+    screen.print(found.summary())
+
+
+def _sweep_folder(storage_path: str) -> tuple[Path, str]:
+    """A new local folder for the sweep, and its place for all nodes: the same, or below the given URI."""
+    if "://" in storage_path:
+        folder = recorder.new_folder(Path("models/checkpoints"), "sweep")
+        return folder, f"{storage_path.rstrip('/')}/{folder.name}"
+    folder = recorder.new_folder(Path(storage_path), "sweep")
+    return folder, str(folder)
+
+
+def _run(sweep: SweepConfig, screen: Console) -> int:
+    folder, place = _sweep_folder(sweep.storage_path)
+    storage = Storage(place)
+    recorder.write_json(folder / CONFIG, sweep.model_dump(mode="json"))
+    ledger = Ledger(sweep.metric, sweep.mode, sweep.train.max_epochs)
+    screen.print(f"sweep folder {folder}\nRay's own messages go to {folder / LOG}\nstarting Ray ...")
+    with console.chatter_to(folder / LOG) as screen:
+        try:
+            interrupted = _search(sweep, folder, storage, ledger, screen)
+        except KeyboardInterrupt:
+            interrupted = True
+        ledger.interrupt()
+        best = _keep_best(sweep, ledger, storage, folder)
+        recorder.write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
+        if place != str(folder):
+            storage.put(folder, ".")
+    _conclude(sweep, ledger, folder, best, screen=console.new_console())
+    if interrupted:
+        return 130
+    return 0 if best else 1
+
+
+def _search(sweep: SweepConfig, folder: Path, storage: Storage, ledger: Ledger, screen: Console) -> bool:
+    """Run the trials; whether Ctrl-C ended them."""
+    import ray.tune
+
+    from lscht_ray import cluster, search, trial, watch
+
+    def on_end(record: TrialRecord) -> None:
+        recorder.write_json(folder / SUMMARY, ledger.summary())
+        _write_hparams(storage, record, ledger)
+
+    with cluster.connected(sweep.resources) as started_here:
+        planned = cluster.plan(sweep.resources, sweep.num_trials, started_here=started_here)
+        screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {sweep.train.max_epochs} epochs")
+        watching = watch.Watch(ledger, screen, sweep.num_trials, on_end)
+        trainable = ray.tune.with_parameters(
+            trial.run_trial, sweep=sweep, storage=storage.root, gpus_per_worker=planned.gpus_per_worker
+        )
+        tuner = ray.tune.Tuner(
+            ray.tune.with_resources(trainable, ray.tune.PlacementGroupFactory([trial.DRIVER_RESOURCES])),
+            tune_config=search.tune_config(sweep, planned.concurrent, trial.trial_name),
+            run_config=ray.tune.RunConfig(
+                name="tune",
+                storage_path=storage.root,
+                verbose=0,
+                callbacks=[watching],
+                failure_config=ray.tune.FailureConfig(max_failures=min(1, sweep.max_failures)),
+            ),
+        )
+        with _stopping_cleanly(screen) as stopped:
+            tuner.fit()
+        watching.release()
+        return bool(stopped)
+
+
+@contextmanager
+def _stopping_cleanly(screen: Console) -> Iterator[list[int]]:
+    """Within, the first Ctrl-C has Tune end its trials and return; the second ends at once. Yields the signals seen."""
+    seen: list[int] = []
+
+    def on_signal(number: int, frame: Any) -> None:
+        seen.append(number)
+        if len(seen) > 1 or not callable(signal.getsignal(signal.SIGUSR1)):
+            raise KeyboardInterrupt
+        screen.print("stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)")
+        signal.raise_signal(signal.SIGUSR1)  # which Tune takes as the wish to stop
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write_hparams(storage: Storage, record: TrialRecord, ledger: Ledger) -> None:
+    """TensorBoard's HPARAMS entry of a trial, beside its other events."""
+    best = ledger.best_epoch(record)
+    if best is None:
+        return
+    figures = {name: value for name, value in best.items() if name.startswith("val_")}
+    with tempfile.TemporaryDirectory() as folder:
+        recorder.write_hparams(Path(folder), record.params, figures)
+        storage.put(Path(folder), f"runs/{record.trial_id}")
+
+
+def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
+    """Put the best trial's best epoch into ``best/``; and remove checkpoints that stopped trials left behind."""
+    kept = None
+    for record in ledger.ranking():
+        from lscht_ray import trial
+
+        names = trial.checkpoints(storage, record.trial_id)
+        for orphan in set(storage.folders(f"trials/{record.trial_id}")) - set(names):
+            storage.delete(f"trials/{record.trial_id}/{orphan}")
+        if kept is None and names:
+            with tempfile.TemporaryDirectory() as fetched:
+                storage.get(f"trials/{record.trial_id}/{names[0]}", Path(fetched))
+                full = checkpoint.load(Path(fetched) / checkpoint.LAST, checkpoint.FULL_KEYS)
+            kept = folder / "best" / checkpoint.BEST
+            kept.parent.mkdir(exist_ok=True)
+            checkpoint.save(checkpoint.model_part(full), kept)
+            config = sweep.trial_config(record.params).model_dump(mode="json")
+            recorder.write_json(kept.parent / recorder.CONFIG, config)
+    return kept
+
+
+def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, best: Path | None, screen: Console) -> None:
+    """The table of trials, the best parameters, and what to do next."""
+    names = list(sweep.search_space)
+    rows = []
+    for record in ledger.ranking() + [r for r in ledger.trials.values() if not r.epochs]:
+        top = ledger.best_epoch(record)
+        shown = [
+            f"{record.params[name]:.4g}" if isinstance(record.params[name], float) else str(record.params[name])
+            for name in names
+        ]
+        result = [f"{top[sweep.metric]:.4f}", f"{top['epoch']:.0f}"] if top else ["-", "-"]
+        rows.append([record.trial_id, *shown, record.status, str(len(record.epochs)), *result, f"{record.seconds:.0f}"])
+    columns = ["trial", *names, "status", "epochs", f"best {sweep.metric}", "at epoch", "seconds"]
+    screen.print(console.table("Trials, the best first", columns, rows))
+    for record in ledger.trials.values():
+        if record.error:
+            screen.print(f"{record.trial_id} failed: {record.error}")
+    if best is None:
+        screen.print(f"no trial finished an epoch; see {folder / LOG} and {folder / SUMMARY}")
+        return
+    winner = ledger.ranking()[0]
+    parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
+    screen.print(f"best: {winner.trial_id}  {parameters}")
+    screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {folder / 'runs'}")
+    screen.print(f"next: python -m lscht_ray.evaluate {best} --data {sweep.train.data} --split test")
+    screen.print(f"  or: python -m lscht_ray.train --config {best.parent / recorder.CONFIG}")
+
+
+if __name__ == "__main__":
+    sys.exit(console.door(main))

@@ -1,0 +1,139 @@
+"""Follows the trials from the driver: keeps the ledger, shows progress, frees what stopped trials leave behind."""
+
+import threading
+import time
+from typing import Any
+
+import ray
+import ray.tune
+import ray.util
+from ray._raylet import PlacementGroupID
+from ray.tune.experiment import Trial
+from ray.util.placement_group import PlacementGroup
+from rich.console import Console
+
+from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.trial import trial_name
+from lscht_ray.worker import PLACEMENT_GROUP
+
+RELEASE_SECONDS = 3.0
+"""After a trial's end Train frees its workers' place itself, if it can; after this time we do."""
+
+SILENT_SECONDS = 120.0
+"""A trial that reports nothing for so long (or eight times its epoch) is named on the screen."""
+
+
+class Watch(ray.tune.Callback):  # type: ignore[misc]
+    """A Tune callback; everything it needs of a trial is kept by the trial's name."""
+
+    def __init__(self, ledger: Ledger, screen: Console, num_trials: int, on_end: Any) -> None:
+        self.ledger, self.screen, self.num_trials = ledger, screen, num_trials
+        self.on_end = on_end
+        self.groups: dict[str, str] = {}
+        self.named: set[str] = set()
+        self.began = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks, but this one's screen and ledger are the driver's own."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial starts."""
+        name = trial_name(trial)
+        fresh = name not in self.ledger.trials
+        self.ledger.start(name, dict(trial.config))
+        params = ", ".join(f"{key} {_short(value)}" for key, value in trial.config.items())
+        self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reports an epoch."""
+        name = trial_name(trial)
+        if "epoch" not in result:
+            return
+        self.groups[name] = str(result.get(PLACEMENT_GROUP, ""))
+        self.ledger.report(name, epoch_metrics(result))
+        self.named.discard(name)
+        metric, best = self.ledger.metric, self.ledger.ranking()[0]
+        leader = self.ledger.best_epoch(best)
+        assert leader is not None
+        self._say(
+            f"{name} epoch {int(result['epoch'])}/{self.ledger.max_epochs}: {metric} {result[metric]:.4f}"
+            f"   best so far {leader[metric]:.4f} ({best.trial_id}, epoch {int(leader['epoch'])})"
+        )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial ended, by itself or stopped by ASHA."""
+        self._end(trial_name(trial), None)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed for good."""
+        self._end(trial_name(trial), _cause(trial))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Now and then: name trials that have been silent for long."""
+        for record in self.ledger.trials.values():
+            silent = time.monotonic() - record.heard
+            if record.status == "running" and silent > _patience(record) and record.trial_id not in self.named:
+                self.named.add(record.trial_id)
+                self._say(f"{record.trial_id} has reported nothing for {silent:.0f} s: {self._reason(record)}")
+
+    def release(self) -> None:
+        """Free what the trials' workers still hold, at the end of the sweep."""
+        for name in list(self.groups):
+            self._release(name)
+
+    def _end(self, name: str, error: str | None) -> None:
+        self.ledger.end(name, error)
+        record = self.ledger.trials[name]
+        ended = sum(other.status != "running" for other in self.ledger.trials.values())
+        cause = f": {error}" if error else ""
+        self._say(
+            f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
+            f" ({ended} of {self.num_trials} trials done){cause}"
+        )
+        timer = threading.Timer(RELEASE_SECONDS, self._release, (name,))
+        timer.daemon = True
+        timer.start()
+        self.on_end(record)
+
+    def _release(self, name: str) -> None:
+        group = self.groups.pop(name, "")
+        if group and ray.is_initialized():
+            ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+
+    def _reason(self, record: TrialRecord) -> str:
+        if record.epochs:
+            return f"its last report was epoch {max(record.epochs)}; the epoch is long, or it hangs"
+        free = ray.available_resources()
+        return (
+            "its workers have not finished an epoch yet: they load, wait for resources or hang"
+            f" (free now: {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU)"
+        )
+
+    def _say(self, text: str) -> None:
+        self.screen.print(f"[{time.monotonic() - self.began:5.0f} s] {text}")
+
+
+def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
+    """Our own figures in one of Tune's results."""
+    names = ("epoch", "step", "lr", "seconds", "early_stopped", "unreadable")
+    return {key: value for key, value in result.items() if key in names or key.startswith(("train_", "val_"))}
+
+
+def _patience(record: TrialRecord) -> float:
+    longest = max((epoch.get("seconds", 0.0) for epoch in record.epochs.values()), default=0.0)
+    return max(SILENT_SECONDS, 8 * longest)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cause(trial: Trial) -> str:
+    """The last line of the innermost exception of a failed trial."""
+    text = str(trial.get_pickled_error() or trial.get_error() or "unknown")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if "Error" in line.split(":")[0] and not line.startswith("File ")]
+    return (causes or lines or ["unknown"])[-1][:500]

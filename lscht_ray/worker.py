@@ -1,0 +1,152 @@
+"""What one Ray Train worker process does: the same run as `train`, with Ray's hooks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray.train
+import ray.util
+
+from lscht_ray.config import TrainConfig
+from lscht_ray.storage import Storage
+
+if TYPE_CHECKING:  # torch and transformers take seconds to import: only the worker itself does, not who sends it
+    from rich.console import Console
+
+    from lscht_ray.recorder import RunFolders
+    from lscht_ray.train import Outcome
+
+CHECKPOINT_SCORE = "checkpoint_score"
+PLACEMENT_GROUP = "placement_group"
+TIE = 1e-9
+"""Of equally good epochs the earlier one has the higher checkpoint score."""
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What a worker needs to know.
+
+    Attributes:
+        config: The trial's settings.
+        trial_id: Its name.
+        storage: The sweep's folder or URI, the same on all nodes.
+        threads: Threads for the model.
+        higher_is_better: Direction of ``config.best_metric``.
+    """
+
+    config: TrainConfig
+    trial_id: str
+    storage: str
+    threads: int
+    higher_is_better: bool
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Train one trial, or this worker's share of it."""
+    import ray.train.torch
+    import torch
+
+    from lscht_ray.console import new_console, quiet_console
+    from lscht_ray.recorder import RunFolders
+
+    order: WorkOrder = settings["order"]
+    torch.set_num_threads(order.threads)
+    context = ray.train.get_context()
+    first = context.get_world_rank() == 0
+    config = order.config.model_copy(update={"device": str(ray.train.torch.get_device())})
+    scratch = _scratch(Path(order.storage).name, order.trial_id)
+    try:
+        folders = RunFolders(scratch / "run", scratch / "logs")
+        folders.run.mkdir(parents=True)
+        hook = _Report(order, folders, first)
+        screen = new_console() if first else quiet_console()
+        resume_from = ray.train.get_checkpoint()
+        if resume_from is None:
+            _train(config, folders, screen, hook, None)
+        else:
+            with resume_from.as_directory() as folder:
+                _train(config, folders, screen, hook, Path(folder) / "last_checkpoint.pt")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Report, resume: Path | None) -> None:
+    import ray.train.torch
+
+    from lscht_ray import train
+
+    train.run(
+        config,
+        folders,
+        screen=screen,
+        prepare_model=ray.train.torch.prepare_model,
+        on_epoch_end=hook,
+        resume_from=resume,
+    )
+
+
+class _Report:
+    """Tells Ray of an epoch: once per epoch, on every rank, finite floats only; and publishes the run's logs."""
+
+    def __init__(self, order: WorkOrder, folders: RunFolders, first: bool) -> None:
+        self.order, self.folders, self.first = order, folders, first
+        self.attempt = uuid.uuid4().hex[:8]
+
+    def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
+        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
+        group = ray.util.get_current_placement_group()
+        if group is not None:
+            report[PLACEMENT_GROUP] = group.id.hex()
+        if not self.first or saved is None:
+            ray.train.report(report)
+            return
+        self._publish()
+        # A name that no earlier attempt used: a lost epoch's folder may still be there.
+        name = f"checkpoint_epoch_{int(metrics['epoch']):04d}_{self.attempt}"
+        with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
+            os.link(saved, Path(folder) / saved.name)
+            ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+
+    def _publish(self) -> None:
+        storage = Storage(self.order.storage)
+        for file in self.folders.run.iterdir():
+            if file.suffix in (".json", ".jsonl", ".txt"):
+                storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
+        storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
+
+
+def reportable(metrics: dict[str, Any], metric: str, higher_is_better: bool) -> dict[str, Any]:
+    """An epoch's metrics as Ray may see them: finite Python floats, with the score by which checkpoints are kept."""
+    report: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
+    report["best_score"] = report[f"best_{metric}"]
+    report[CHECKPOINT_SCORE] = (report[metric] if higher_is_better else -report[metric]) - TIE * report["epoch"]
+    infinite = [name for name, value in report.items() if value - value != 0]
+    assert not infinite, f"the loop let through what is not finite: {infinite}"
+    return report
+
+
+def _scratch(sweep: str, trial_id: str) -> Path:
+    """A new folder on this node for what a worker writes; folders that killed workers left behind are removed."""
+    parent = Path(tempfile.gettempdir()) / "lscht_ray" / sweep
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in parent.glob("*.pid*"):
+        if not Path(f"/proc/{old.suffix.removeprefix('.pid')}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = parent / f"{trial_id}-{uuid.uuid4().hex[:8]}.pid{os.getpid()}"
+    folder.mkdir()
+    return folder
+
+
+def train_here(config: TrainConfig, screen: Console) -> Outcome:
+    """Train in the calling process, without a cluster: a breakpoint anywhere in the loop or the data set works."""
+    from lscht_ray import train
+    from lscht_ray.recorder import new_folders
+
+    config = config.model_copy(update={"num_workers": 0})
+    return train.run(config, new_folders(config.checkpoint_dir, config.log_dir), screen=screen)
