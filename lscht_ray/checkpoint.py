@@ -45,7 +45,7 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path} is no checkpoint, or it is damaged: {reason}") from None
     absent = [key for key in keys if not isinstance(content, dict) or key not in content]

@@ -56,7 +56,7 @@ def connected(resources: ResourcesConfig) -> Iterator[bool]:
         InputError: There is no cluster at the address that was given.
     """
     os.environ.update(WORKER_ENVIRONMENT | DRIVER_ENVIRONMENT)
-    started = not _join(resources.address)
+    started = not _join(resources)
     kept = os.environ.get("RAY_ADDRESS")
     # Ray's helpers ask the cluster at RAY_ADDRESS, and another on this machine would answer in ours' place.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
@@ -71,20 +71,21 @@ def connected(resources: ResourcesConfig) -> Iterator[bool]:
             os.environ["RAY_ADDRESS"] = kept
 
 
-def _join(address: str) -> bool:
-    options: dict[str, Any] = {"log_to_driver": True, "configure_logging": True}
+def _join(resources: ResourcesConfig) -> bool:
+    address = resources.address
     if address != "local":
         try:
-            ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **options)
+            ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT})
             return True
         except ConnectionError as error:
             if address != "auto" or "RAY_ADDRESS" in os.environ:
                 where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
                 raise InputError(f"resources.address: no Ray cluster answers at {where} ({error})") from None
     # One logical CPU more than the machine has: the trials' own processes, which mostly wait, live on it.
-    ray.init(
-        address="local", num_cpus=machine_cpus() + 1, include_dashboard=True, dashboard_host="127.0.0.1", **options
-    )
+    cpus = machine_cpus() + 1
+    # A machine of one's own is not taken away with a notice: nobody needs to watch for one.
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    ray.init(address="local", num_cpus=cpus, include_dashboard=resources.dashboard, dashboard_host="127.0.0.1")
     return False
 
 

@@ -216,6 +216,8 @@ class ResourcesConfig(_Settings):
     """Trials at a time at most; null: as many as fit."""
     accelerator_type: str | None = None
     """Ray's name of the GPU a worker must get, such as A100."""
+    dashboard: bool = True
+    """Whether a Ray that is started here has its dashboard (on this machine only); it costs some CPU."""
     address: str = "auto"
     """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
 

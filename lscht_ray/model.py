@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {
     "image_size": 48,
     "patch_size": 12,
     "hidden_size": 96,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "intermediate_size": 384,
     # The library's 0.02 leaves a model this small at chance for dozens of epochs.

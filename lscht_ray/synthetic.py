@@ -59,7 +59,7 @@ def draw_signer(number: int, seed: int) -> Signer:
     return Signer(
         size=rng.uniform(0.9, 1.1),
         centre=(rng.uniform(0.45, 0.55), rng.uniform(0.52, 0.6)),
-        seconds=rng.uniform(0.8, 1.5),
+        seconds=rng.uniform(0.7, 1.2),
         skin=colorsys.hsv_to_rgb(rng.uniform(0.04, 0.09), rng.uniform(0.2, 0.5), rng.uniform(0.7, 1.0)),
         shirt=colorsys.hsv_to_rgb(hue, rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.4)),
         wall=colorsys.hsv_to_rgb((hue + 0.5) % 1, rng.uniform(0.2, 0.5), rng.uniform(0.15, 0.35)),

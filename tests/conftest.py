@@ -1,0 +1,94 @@
+"""Small real data sets and checkpoints, and the doors as sub-processes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lscht_ray import synthetic
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+Door = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def shared(name: str) -> Path:
+    """A file or folder of the real test media, or a skip that names it."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"test media not here: shared/data/{name}")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["LSCHT_RAY_CACHE"] = str(folder)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(cache_folder: Path) -> Path:
+    """The demo data set, drawn once for all tests."""
+    return synthetic.demo_data()
+
+
+def draw(path: Path, gloss: int, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    name = list(synthetic.GLOSSES)[gloss]
+    synthetic.write_video(path, synthetic.draw_clip(synthetic.draw_signer(seed, 7), name, (7, seed)))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with splits: 3 glosses, unbalanced: 12 train, 6 val, 3 test clips."""
+    folder = tmp_path_factory.mktemp("small") / "señas"
+    number = 0
+    for split, counts in (("train", (6, 4, 2)), ("val", (2, 2, 2)), ("test", (1, 1, 1))):
+        for gloss, count in enumerate(counts):
+            for _ in range(count):
+                draw(folder / split / ("casa", "mañana", "tú")[gloss] / f"{number:03d}.mp4", gloss, number)
+                number += 1
+    return folder
+
+
+def manifest(folder: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("path", "label", "split")) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "manifest.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture(scope="session")
+def door(cache_folder: Path) -> Door:
+    """Runs `python -m lscht_ray.NAME ARGS` as a user does, in the folder given by cwd."""
+
+    def run(name: str, *args: object, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", f"lscht_ray.{name}", *map(str, args)]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run
+
+
+def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
+    """The door ended with one clear message: this exit code, no traceback, and these words in it."""
+    said = result.stderr + result.stdout
+    assert result.returncode == code, said
+    assert "Traceback" not in said, said
+    assert "error:" in result.stderr
+    for part in parts:
+        assert part in said, f"{part!r} not in:\n{said}"
+
+
+def read_lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+FAST = ("--model_name", "tiny", "--num_workers", "0", "--num_frames", "4", "--image_size", "24", "--batch_size", "4")
+"""Flags that make a run of the tiny model quick."""
