@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -29,7 +30,7 @@ class Parser(ArgumentParser):
         if "unrecognized arguments:" in message:
             flag = message.split("unrecognized arguments:")[1].split(maxsplit=1)[0]
             hint = suggestion(flag.split("=")[0], self.names)
-        raise InputError(f"{message.strip()}{hint}\n  {self.prog} --help lists every setting")
+        raise InputError(f"{_brief(message)}{hint}\n  {self.prog} --help lists every setting")
 
 
 def parse(
@@ -77,6 +78,17 @@ def validate(model: type[Settings], values: dict[str, Any], source: str = "") ->
         return model.model_validate(values)
     except ValidationError as error:
         raise InputError(_complaints(model, error, source)) from None
+
+
+def _brief(message: str) -> str:
+    """A complaint of jsonargparse about a value, without what only a programmer understands."""
+    found = re.search(
+        r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', message, re.DOTALL
+    )
+    if found is None:
+        return message.strip()
+    lines = [line.strip() for line in found["text"].splitlines() if "validation error" not in line]
+    return f"--{found['key']}: {' '.join(lines).strip().rstrip('.')} (given: {found['value'].strip()})"
 
 
 def _seed_spelling(word: str) -> str:

@@ -117,6 +117,7 @@ def _fetched(name: str, fetch: Any) -> Any:
 def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassification:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
+    transformers_logging.disable_progress_bar()
     try:
         model, info = _fetched(
             name,
@@ -126,6 +127,7 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
         )
     finally:
         transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
     missing = sorted((set(info["missing_keys"]) | mismatched) - HEAD)
     unexpected = sorted(set(info["unexpected_keys"]) - HEAD)

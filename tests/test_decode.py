@@ -102,7 +102,13 @@ def test_rotation_is_applied_as_decord_applies_it() -> None:
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(
     "name",
-    ["zero_byte.mp4", "text_as_mp4.mp4", "audio_only.mp4", "truncated_half_moov_at_end.mp4", "faststart_truncated_half.mp4"],
+    [
+        "zero_byte.mp4",
+        "text_as_mp4.mp4",
+        "audio_only.mp4",
+        "truncated_half_moov_at_end.mp4",
+        "faststart_truncated_half.mp4",
+    ],
 )
 def test_broken_files_are_named(name: str, decoder: str) -> None:
     with pytest.raises(UnreadableVideoError, match=name.split(".")[0]):

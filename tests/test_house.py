@@ -61,7 +61,11 @@ def foreign(tree: ast.AST) -> set[str]:
 
 def complaints(name: str, tree: ast.Module) -> list[str]:
     """What a module does against the rules."""
-    found = [f"imports {library}" for library, rooms in SPECIALISED.items() if library in foreign(tree) - {name} and name not in rooms]
+    found = [
+        f"imports {library}"
+        for library, rooms in SPECIALISED.items()
+        if library in foreign(tree) - {name} and name not in rooms
+    ]
     below = set().union(*FLOORS[: next(i for i, floor in enumerate(FLOORS) if name in floor)])
     found += [f"imports {other} from above or beside" for other in own(tree) - below - {name}]
     found += [f"imports the door {door}" for door in own(tree) & DOORS if (name, door) != ("worker", "train")]

@@ -64,7 +64,10 @@ def test_nslt_map_takes_its_names_from_the_list(tmp_path: Path) -> None:
     }
     (tmp_path / "nslt_2.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(nslt).encode())
     found = read(tmp_path)
-    assert [(sample.video.name, sample.gloss) for sample in found.samples] == [("3.mp4", "don't know"), ("1.mp4", "zebra")]
+    assert [(sample.video.name, sample.gloss) for sample in found.samples] == [
+        ("3.mp4", "don't know"),
+        ("1.mp4", "zebra"),
+    ]
     assert [path.name for path in found.missing] == ["99.mp4"]
     assert any("1 ids of nslt_2.json" in note for note in found.notes)
 
@@ -173,7 +176,9 @@ def test_wrong_manifests_are_named_with_the_line(tmp_path: Path, content: bytes,
 
 
 def test_class_folders_with_splits(tmp_path: Path) -> None:
-    touch(tmp_path / "train" / NFD / "1.mp4", tmp_path / "validation" / NFC / "2.MOV", tmp_path / "train" / "b" / "x.txt")
+    touch(
+        tmp_path / "train" / NFD / "1.mp4", tmp_path / "validation" / NFC / "2.MOV", tmp_path / "train" / "b" / "x.txt"
+    )
     found = read(tmp_path)
     assert [(s.gloss, s.split) for s in found.samples] == [(NFC, "train"), (NFC, "val")]
     assert any("no videos are passed over" in note for note in found.notes)

@@ -49,7 +49,9 @@ def test_flip_happens_half_the_time() -> None:
     left = torch.zeros(1, 40, 40, 3, dtype=torch.uint8)
     left[:, :, :20] = 255
     transform = TrainingTransform(FORM, **{**AUGMENT, "crop_scale_min": 1.0})
-    bright_left = [bool(made[..., :8].mean() > made[..., -8:].mean()) for made in (transform(left, s) for s in range(200))]
+    bright_left = [
+        bool(made[..., :8].mean() > made[..., -8:].mean()) for made in (transform(left, s) for s in range(200))
+    ]
     assert 70 < sum(bright_left) < 130
 
 

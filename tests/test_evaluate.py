@@ -1,0 +1,74 @@
+"""The door `evaluate`: its files agree with each other and with scikit-learn; wrong data is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import FAST, Door, manifest, refused
+from PIL import Image
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
+
+@pytest.fixture(scope="module")
+def trained(small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a short training."""
+    cwd = tmp_path_factory.mktemp("trained")
+    result = door("train", "--data", small, *FAST, "--max_epochs", 2, "--lr", "1e-3", cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    (folder,) = (cwd / "models" / "checkpoints").iterdir()
+    return folder
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_files_agree(trained: Path, small: Path, door: Door, tmp_path: Path) -> None:
+    result = door("evaluate", trained / "best_model.pt", "--data", small, "--split", "val", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = trained / "evaluation_val"
+    predictions = table(folder / "predictions.csv")
+    true, said = ([row[key] for row in predictions] for key in ("true", "predicted"))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert len(predictions) == metrics["count"] == 6
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(true, said))
+    assert metrics["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(true, said))
+    glosses = ["casa", "mañana", "tú"]
+    rows = table(folder / "confusion_matrix.csv")
+    matrix = np.array([[int(row[gloss]) for gloss in glosses] for row in rows])
+    assert (matrix == confusion_matrix(true, said, labels=glosses)).all()
+    assert [row["support"] for row in table(folder / "per_class.csv")] == ["2", "2", "2"]
+    assert Image.open(folder / "confusion_matrix.png").size[0] > 200
+    assert f"top-1 {metrics['accuracy']:.2%}" in result.stdout
+    history = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    best = history[metrics["epoch"] - 1]
+    assert metrics["accuracy"] == pytest.approx(best["val_accuracy"])  # the number that training reported
+    assert metrics["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+
+
+def test_a_run_folder_will_do_and_the_data_is_remembered(trained: Path, door: Door, tmp_path: Path) -> None:
+    result = door("evaluate", trained, "--output", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["split"] == "test"
+
+
+def test_glosses_in_another_order_or_fewer_of_them_fit(trained: Path, small: Path, door: Door, tmp_path: Path) -> None:
+    clips = sorted((small / "val").rglob("*.mp4"))
+    rows = [(str(path), path.parent.name, "test") for path in clips if path.parent.name != "casa"]
+    manifest(tmp_path / "set", rows)
+    result = door("evaluate", trained, "--data", tmp_path / "set", "--output", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert {row["true"] for row in table(tmp_path / "out" / "predictions.csv")} == {"mañana", "tú"}
+    support = {row["gloss"]: row["support"] for row in table(tmp_path / "out" / "per_class.csv")}
+    assert support == {"casa": "0", "mañana": "2", "tú": "2"}
+
+
+def test_what_does_not_fit_is_refused(trained: Path, small: Path, demo: Path, door: Door, tmp_path: Path) -> None:
+    refused(door("evaluate", trained, "--data", demo, cwd=tmp_path), "trained on 3 glosses", "does not know 6")
+    refused(door("evaluate", tmp_path / "nowhere.pt", "--data", small, cwd=tmp_path), "no such checkpoint")
+    (tmp_path / "text.pt").write_text("hello")
+    refused(door("evaluate", tmp_path / "text.pt", "--data", small, cwd=tmp_path), "no checkpoint")
+    refused(door("evaluate", trained, "--split", "tset", cwd=tmp_path), "tset")

@@ -1,0 +1,184 @@
+"""The door `train` as a user runs it: files, tags, resuming, and every kind of bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FAST, Door, manifest, read_lines, refused
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lscht_ray import checkpoint, train
+from lscht_ray.config import TrainConfig
+from lscht_ray.console import quiet_console
+from lscht_ray.errors import TrainingError
+from lscht_ray.recorder import RunFolders, new_folders
+
+SEED_TAGS = {
+    *("Train/Loss_batch", "Train/Loss_epoch", "Train/Accuracy_batch", "Train/Accuracy_epoch", "Train/Learning_rate"),
+    *("Val/Loss_epoch", "Val/Accuracy_epoch"),
+}
+
+
+def run_folder(cwd: Path) -> Path:
+    (folder,) = (cwd / "models" / "checkpoints").iterdir()
+    return folder
+
+
+def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, tmp_path: Path) -> None:
+    result = door("train", "--data", small, *FAST, "--num_epochs", 5, "--patience", 7, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = run_folder(tmp_path)
+    datetime.strptime(folder.name, "run_%Y%m%d_%H%M%S")
+    names = {"config.json", "best_model.pt", "checkpoint_epoch_5.pt", "last_checkpoint.pt", "metrics.jsonl"}
+    assert {path.name for path in folder.iterdir()} == names
+    config = json.loads((folder / "config.json").read_text())
+    assert TrainConfig.model_validate(config).max_epochs == 5
+    (events,) = (tmp_path / "runs" / folder.name).iterdir()
+    assert events.name.startswith("events.out.tfevents.")
+    log = EventAccumulator(str(events)).Reload()
+    assert set(log.Tags()["scalars"]) >= SEED_TAGS
+    assert [event.step for event in log.Scalars("Val/Loss_epoch")] == [1, 2, 3, 4, 5]
+    assert [event.step for event in log.Scalars("Train/Loss_batch")] == list(range(1, 16))
+    lines = read_lines(folder / "metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert "Epoch 5/5" in result.stdout
+    assert f"{lines[-1]['val_accuracy']:.2%}" in result.stdout
+    best = checkpoint.load(folder / "best_model.pt")
+    assert best["metrics"]["val_accuracy"] == max(line["val_accuracy"] for line in lines)
+
+
+def run(
+    folder: Path, small: Path, stop_after: int | None = None, resume: bool = False, **changes: object
+) -> train.Outcome:
+    settings = {"max_epochs": 4, "num_workers": 0, "num_frames": 4, "image_size": 24, "batch_size": 4, "lr": 1e-3}
+    config = TrainConfig(data=str(small), model_name="tiny", **{**settings, **changes})  # type: ignore[arg-type]
+
+    def interrupt(metrics: dict[str, object], saved: Path | None) -> None:
+        if metrics["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    folders = RunFolders(folder / "run", folder / "logs")
+    folders.run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
+    last = folders.run / checkpoint.LAST if resume else None
+    return train.run(config, folders, screen=quiet_console(), on_epoch_end=interrupt, resume_from=last)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(small: Path, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", small)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", small, stop_after=2)
+    resumed = run(tmp_path / "cut", small, resume=True)
+    weights = [checkpoint.load(tmp_path / name / "run" / checkpoint.LAST)["model"] for name in ("whole", "cut")]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    drop = "seconds"
+    histories = [[{k: v for k, v in epoch.items() if k != drop} for epoch in o.history] for o in (whole, resumed)]
+    assert histories[0] == histories[1]
+    assert len(read_lines(tmp_path / "cut" / "run" / "metrics.jsonl")) == 4
+
+
+def test_the_door_resumes_a_killed_run(small: Path, door: Door, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lscht_ray.train", "--data", str(small), *FAST, "--max_epochs", "300"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Epoch 2/300" in line:
+                process.kill()
+    folder = run_folder(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    done = len(checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)["history"])
+    (folder / "config.json").write_text(json.dumps({**config, "max_epochs": done + 2, "early_stopping": False}))
+    result = door("train", "--resume", folder, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"resumed after epoch {done}" in result.stdout
+    assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == list(range(1, done + 3))
+    refused(door("train", "--resume", folder, "--lr", "1", cwd=tmp_path), "leave out --lr")
+    refused(door("train", "--resume", tmp_path, cwd=tmp_path), "no run folder")
+
+
+def test_patience_ends_a_run(small: Path, tmp_path: Path) -> None:
+    # At this rate nothing is learned, so the first epoch stays the best.
+    outcome = run(tmp_path, small, max_epochs=9, patience=2, lr=1e-12, min_lr=0.0, early_stopping_metric="val_accuracy")
+    assert outcome.early_stopped
+    assert len(outcome.history) == 3
+    assert run(tmp_path, small, resume=True, max_epochs=9, patience=2, lr=1e-12, min_lr=0.0).early_stopped
+
+
+def test_val_loss_is_plain_whatever_the_smoothing(small: Path, tmp_path: Path) -> None:
+    # No learning, so both models are the same: only the training criterion may differ.
+    still = {"max_epochs": 1, "lr": 1e-12, "min_lr": 0.0}
+    plain = run(tmp_path / "a", small, label_smoothing=0.0, class_weighted=False, **still).history[0]
+    smoothed = run(tmp_path / "b", small, label_smoothing=0.3, class_weighted=True, **still).history[0]
+    assert plain["val_loss"] == pytest.approx(smoothed["val_loss"], rel=1e-6)
+    assert plain["val_criterion"] == pytest.approx(plain["val_loss"], rel=1e-6)
+    assert smoothed["val_criterion"] != pytest.approx(smoothed["val_loss"], rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_clips(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"at step \d+ is (nan|inf)") as caught:
+        run(tmp_path, small, lr=1e30, warmup_ratio=0.0, gradient_clip=0.0, max_epochs=6)
+    assert ".mp4" in str(caught.value)
+
+
+def test_limit_batches(small: Path, tmp_path: Path) -> None:
+    epoch = run(tmp_path, small, limit_batches=1, max_epochs=1).history[0]
+    assert (epoch["step"], epoch["train_clips"], epoch["val_clips"]) == (1, 4, 4)
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
+    now = datetime(2024, 5, 6, 7, 8, 9)
+    made = [new_folders(str(tmp_path / "models"), str(tmp_path / "runs"), now) for _ in range(3)]
+    assert [folders.run.name for folders in made] == [
+        "run_20240506_070809",
+        "run_20240506_070809_2",
+        "run_20240506_070809_3",
+    ]
+    assert [folders.logs.name for folders in made] == [folders.run.name for folders in made]
+
+
+def test_missing_and_unreadable_videos_are_named_in_the_run_folder(small: Path, door: Door, tmp_path: Path) -> None:
+    rows = [(str(path), path.parent.name, path.parents[1].name) for path in sorted(small.rglob("*.mp4"))]
+    zero, half = tmp_path / "set" / "zero.mp4", tmp_path / "set" / "half.mp4"
+    manifest(
+        tmp_path / "set",
+        [*rows, ("zero.mp4", "casa", "train"), ("half.mp4", "casa", "val"), ("gone.mp4", "casa", "val")],
+    )
+    zero.write_bytes(b"")
+    half.write_bytes(Path(rows[0][0]).read_bytes()[:900])
+    result = door("train", "--data", tmp_path / "set", *FAST, "--max_epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = run_folder(tmp_path)
+    assert (folder / "missing_videos.txt").read_text().splitlines() == [str(tmp_path / "set" / "gone.mp4")]
+    unreadable = (folder / "unreadable_videos.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in unreadable] == [str(half), str(zero)]
+    (line,) = read_lines(folder / "metrics.jsonl")
+    assert (line["train_clips"], line["val_clips"], line["unreadable"]) == (12, 6, 2)
+
+
+def test_bad_input_is_refused_before_anything_is_loaded(small: Path, door: Door, tmp_path: Path) -> None:
+    refused(door("train", "--data", tmp_path / "nowhere", cwd=tmp_path), "nowhere", "no such file or folder")
+    (tmp_path / "empty").mkdir()
+    refused(door("train", "--data", tmp_path / "empty", cwd=tmp_path), "no data set is recognised")
+    refused(door("train", "--data", small, "--pacience", 3, cwd=tmp_path), "did you mean --patience?")
+    untaught = shutil.copytree(small, tmp_path / "untaught")
+    shutil.rmtree(untaught / "train" / "tú")
+    refused(door("train", "--data", untaught, *FAST, cwd=tmp_path), "'tú'", "--untrained_glosses drop")
+    assert not (tmp_path / "models").exists()
+    (tmp_path / "models").write_text("a file in the way")
+    refused(door("train", "--data", small, *FAST, cwd=tmp_path), "can't be written")
+    refused(
+        door("train", "--data", small, *FAST, "--device", "cuda:77", "--checkpoint_dir", "c", cwd=tmp_path), "cuda:77"
+    )
+
+
+def test_help_and_print_config(door: Door, tmp_path: Path) -> None:
+    shown = door("train", "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Peak learning rate" in shown.stdout
+    printed = door("train", "--lr", "2e-4", "--print_config", cwd=tmp_path)
+    assert "lr: 0.0002" in printed.stdout
