@@ -5,7 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
+
+from lscht_ray.console import EpochProgress
 from lscht_ray.errors import InputError
 from lscht_ray.readers import (
     MANIFEST_SUFFIXES,
@@ -18,6 +22,7 @@ from lscht_ray.readers import (
     read_table,
     read_wlasl,
 )
+from lscht_ray.synthetic import CLIPS, DEMO, demo_data, demo_folder
 
 READERS: dict[str, Callable[[Path, Path | None], Table]] = {
     "wlasl": read_wlasl,
@@ -110,6 +115,17 @@ def read(
     labels = {gloss: label for label, gloss in enumerate(glosses)}
     samples = (Sample(row.video, row.gloss, labels[row.gloss], row.split or "", row.signer) for row in present)
     return Annotations(path, chosen, tuple(glosses), tuple(samples), missing, (*table.notes, *notes))
+
+
+def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
+    """As `read`; ``demo`` is the embedded demo data set, drawn where it isn't there yet."""
+    if data != DEMO:
+        return read(data, **settings)
+    if not demo_folder().exists():
+        screen.print("drawing the demo data set (once)")
+    total = sum(sum(counts) for counts in CLIPS.values())
+    with EpochProgress(screen, "drawing clips", total) as progress:
+        return read(demo_data(on_clip=lambda done, total: progress.advance()), **settings)
 
 
 def find_layout(path: Path) -> str:

@@ -124,7 +124,7 @@ class TrainConfig(_Settings):
         return self
 
     def data_settings(self) -> dict[str, Any]:
-        """The settings that say which clips there are, as `data.read_annotations` takes them."""
+        """The settings that say which clips there are, as `annotations.read_named` takes them."""
         return {
             "data": self.data,
             "layout": self.layout,

@@ -2,37 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lscht_ray.annotations import Annotations, Sample, read
+from lscht_ray.annotations import Sample
 from lscht_ray.batch import Batch
-from lscht_ray.console import EpochProgress
 from lscht_ray.decode import UnreadableVideoError, decode
 from lscht_ray.frames import evaluation_indices, training_indices
-from lscht_ray.synthetic import CLIPS, DEMO, demo_data, demo_folder
 from lscht_ray.transforms import EvaluationTransform, TrainingTransform
 
 Position = tuple[int, int]
 """Epoch and index of a sample; an index of -1 is padding."""
 
 PADDING = -1
-
-
-def read_annotations(data: str, *, screen: Console, **settings: Any) -> Annotations:
-    """As `annotations.read`; ``demo`` is the embedded demo data set, drawn where it isn't there yet."""
-    if data != DEMO:
-        return read(data, **settings)
-    if not demo_folder().exists():
-        screen.print("drawing the demo data set (once)")
-    total = sum(sum(counts) for counts in CLIPS.values())
-    with EpochProgress(screen, "drawing clips", total) as progress:
-        return read(demo_data(on_clip=lambda done, total: progress.advance()), **settings)
 
 
 class ClipDataset(Dataset[Batch]):

@@ -1,15 +1,18 @@
 """The run folder: config.json, metrics.jsonl, TensorBoard, the lists of missing and unreadable videos."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from torch.utils.tensorboard import SummaryWriter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lscht_ray.errors import InputError
+
+if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
+    from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 MISSING, UNREADABLE = "missing_videos.txt", "unreadable_videos.txt"
@@ -77,6 +80,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:
     """Add a trial's parameters and results to TensorBoard's HPARAMS page."""
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(folder)) as writer:
         writer.add_hparams(params, {f"hparam/{name}": value for name, value in metrics.items()}, run_name=".")
 
@@ -95,6 +100,8 @@ class Recorder:
         """Write what is known before the first step; a resumed run brings its history and its step."""
         if not self.enabled:
             return
+        from torch.utils.tensorboard import SummaryWriter
+
         for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folders.run / CONFIG, config)

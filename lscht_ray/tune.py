@@ -1,5 +1,7 @@
 """`python -m lscht_ray.tune`: a sweep of trials with Ray Tune and Optuna, from a YAML file to the best model."""
 
+from __future__ import annotations
+
 import argparse
 import signal
 import sys
@@ -7,14 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lscht_ray import checkpoint, commandline, console, recorder
+from lscht_ray import commandline, console, recorder
 from lscht_ray.config import SweepConfig, TrainConfig
 from lscht_ray.ledger import Ledger, TrialRecord
-from lscht_ray.storage import Storage
+
+if TYPE_CHECKING:
+    from lscht_ray.storage import Storage
 
 SUMMARY, CONFIG, LOG = "summary.json", "sweep.json", "ray.log"
 
@@ -62,10 +66,9 @@ def _absolute(config: TrainConfig) -> TrainConfig:
 
 def _look_at_data(config: TrainConfig, screen: Console) -> None:
     """Read the annotations, so that a mistake in them ends here and not in every trial."""
-    from lscht_ray.annotations import trainable
-    from lscht_ray.data import read_annotations
+    from lscht_ray.annotations import read_named, trainable
 
-    found = trainable(read_annotations(screen=screen, **config.data_settings()), config.untrained_glosses)
+    found = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
     screen.print(found.summary())
 
 
@@ -79,6 +82,8 @@ def _sweep_folder(storage_path: str) -> tuple[Path, str]:
 
 
 def _run(sweep: SweepConfig, screen: Console) -> int:
+    from lscht_ray.storage import Storage
+
     folder, place = _sweep_folder(sweep.storage_path)
     storage = Storage(place)
     recorder.write_json(folder / CONFIG, sweep.model_dump(mode="json"))
@@ -166,10 +171,10 @@ def _write_hparams(storage: Storage, record: TrialRecord, ledger: Ledger) -> Non
 
 def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
     """Put the best trial's best epoch into ``best/``; and remove checkpoints that stopped trials left behind."""
+    from lscht_ray import checkpoint, trial
+
     kept = None
     for record in ledger.ranking():
-        from lscht_ray import trial
-
         names = trial.checkpoints(storage, record.trial_id)
         for orphan in set(storage.folders(f"trials/{record.trial_id}")) - set(names):
             storage.delete(f"trials/{record.trial_id}/{orphan}")

@@ -21,10 +21,11 @@ def sweep(*argv: str) -> SweepConfig:
 
 
 def test_the_seed_users_command() -> None:
-    config = train(
-        *"--max_epochs 30 --batch_size 16 --num_workers 4 --lr 1e-4 --weight_decay 0.05 --label_smoothing 0.1".split(),
-        *"--class_weighted False --early_stopping False --patience 7".split(),
+    command = (
+        "--max_epochs 30 --batch_size 16 --num_workers 4 --lr 1e-4 --weight_decay 0.05 --label_smoothing 0.1"
+        " --class_weighted False --early_stopping False --patience 7"
     )
+    config = train(*command.split(" "))
     assert config == TrainConfig(class_weighted=False, early_stopping=False, patience=7)
     assert train("--num_epochs", "12").max_epochs == train("--num_epochs=12").max_epochs == 12
 
@@ -80,7 +81,8 @@ def test_wrong_flags_are_named(argv: list[str], parts: list[str]) -> None:
 def test_everything_wrong_in_a_file_is_said_at_once_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(
-        "train:\n  lrr: 1\n  batch_size: 0\nsearch_space:\n  lr: {type: loguniform, low: 1.0, high: 0.1}\nnum_trial: 3\n"
+        "train:\n  lrr: 1\n  batch_size: 0\n"
+        "search_space:\n  lr: {type: loguniform, low: 1.0, high: 0.1}\nnum_trial: 3\n"
     )
     with pytest.raises(InputError) as caught:
         sweep("--config", str(file))

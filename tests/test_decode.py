@@ -111,7 +111,7 @@ def test_rotation_is_applied_as_decord_applies_it() -> None:
     ],
 )
 def test_broken_files_are_named(name: str, decoder: str) -> None:
-    with pytest.raises(UnreadableVideoError, match=name.split(".")[0]):
+    with pytest.raises(UnreadableVideoError, match=name.split(".", maxsplit=1)[0]):
         decode(shared("hard_media") / name, sixteen, decoder=decoder)
 
 

@@ -23,7 +23,7 @@ SPECIALISED = {
     "jsonargparse": {"commandline"},
     "pydantic": {"config", "commandline"},
     "pyarrow": {"storage"},
-    "rich": {"console", "data", "loop", "train", "evaluate", "tune", "watch", "worker"},
+    "rich": {"annotations", "console", "loop", "inference", "train", "tune", "watch", "worker"},
 }
 FLOORS = [
     # Each floor imports from the floors before it only.
@@ -32,6 +32,7 @@ FLOORS = [
     {"decode", "readers", "checkpoint", "recorder", "model", "console", "device", "storage", "synthetic"},
     {"commandline", "annotations", "report"},
     {"data", "loop"},
+    {"build", "inference"},
     {"train", "evaluate", "demo"},
     {"worker", "search"},
     {"trial"},

@@ -1,0 +1,101 @@
+"""Runs the model of a checkpoint over clips, each once."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lscht_ray import annotations, console, data, model, report
+from lscht_ray.batch import Batch
+from lscht_ray.config import TrainConfig
+from lscht_ray.errors import InputError, TrainingError
+from lscht_ray.loss import Criterion
+from lscht_ray.metrics import Tally
+from lscht_ray.transforms import ClipFormat, EvaluationTransform
+
+
+def evaluate(
+    content: dict[str, Any],
+    samples: tuple[annotations.Sample, ...],
+    *,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    bf16: bool,
+    screen: Console,
+) -> report.Evaluation:
+    """Run the model of a checkpoint over clips, each once.
+
+    Args:
+        content: What `checkpoint.load` returned.
+        samples: The clips; their labels are those of the checkpoint.
+        batch_size: Clips at a time.
+        num_workers: Data worker processes.
+        device: Where the model runs.
+        bf16: Whether it computes in bf16.
+        screen: Where progress is shown.
+
+    Raises:
+        TrainingError: Not one clip could be read.
+    """
+    config = TrainConfig.model_validate(content["config"])
+    form = ClipFormat(**{**content["clip_format"], **{k: tuple(content["clip_format"][k]) for k in ("mean", "std")}})
+    glosses = tuple(content["glosses"])
+    network = model.rebuild(content["model_config"], content["model"]).to(device).eval()
+    dataset = data.ClipDataset(
+        samples,
+        transform=EvaluationTransform(form),
+        num_frames=config.num_frames,
+        decoder=config.decoder,
+        seed=config.seed,
+    )
+    loader = data.build_loader(
+        dataset, batch_size=batch_size, num_workers=num_workers, shuffle=False, pin_memory=device.type == "cuda"
+    )
+    tally = Tally(len(glosses), device)
+    criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)
+    predictions: list[report.Prediction] = []
+    unreadable: dict[str, str] = {}
+    with torch.inference_mode(), console.EpochProgress(screen, "evaluating", len(loader)) as progress:
+        for batch in loader:
+            unreadable.update(batch.failures)
+            moved = batch.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logits = network(pixel_values=moved.pixel_values).logits.float()
+            tally.add(logits, moved.labels, moved.mask, *criterion(logits, moved.labels, moved.mask))
+            predictions += _predictions(logits.cpu(), batch)
+            progress.advance()
+    if not predictions:
+        raise TrainingError(f"not one of {len(samples)} clips could be read: {next(iter(unreadable.items()), '')}")
+    metrics = {key: value for key, value in tally.result().items() if key != "criterion"}
+    confusion = tally.confusion.cpu().numpy().round().astype("int64")
+    return report.Evaluation(glosses, metrics, confusion, tuple(predictions), unreadable)
+
+
+def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
+    probabilities, predicted = logits.softmax(dim=1).max(dim=1)
+    rows = zip(batch.videos, batch.labels.tolist(), predicted.tolist(), probabilities.tolist(), batch.mask, strict=True)
+    return [report.Prediction(video, label, said, p) for video, label, said, p, valid in rows if valid]
+
+
+def fitting_samples(
+    found: annotations.Annotations, split: str, glosses: tuple[str, ...]
+) -> tuple[annotations.Sample, ...]:
+    """The clips of a split with the checkpoint's labels.
+
+    Raises:
+        InputError: The split is empty, or has glosses that the checkpoint was not trained on.
+    """
+    labels = {gloss: label for label, gloss in enumerate(glosses)}
+    samples = found.split(split)
+    if not samples:
+        raise InputError(f"{found.root}: there is no clip in the {split} split")
+    strange = sorted({sample.gloss for sample in samples} - labels.keys())
+    if strange:
+        raise InputError(
+            f"the checkpoint was trained on {len(glosses)} glosses and does not know {len(strange)} of those in "
+            f"{found.root} ({split}): {', '.join(repr(gloss) for gloss in strange[:5])}"
+            f"{', ...' if len(strange) > 5 else ''}\n  evaluate it on the data set that it was trained for"
+        )
+    return tuple(replace(sample, label=labels[sample.gloss]) for sample in samples)

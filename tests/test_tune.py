@@ -1,0 +1,304 @@
+"""The door `tune` on a real cluster of one machine. Slow: every trial starts processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Door, refused
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lscht_ray import cluster, synthetic
+from lscht_ray.config import ResourcesConfig
+
+TINY = """
+train:
+  data: {data}
+  model_name: tiny
+  num_frames: 4
+  image_size: 24
+  batch_size: 4
+  num_workers: 0
+  max_epochs: {epochs}
+  lr: 2.0e-3
+  min_lr: 0.0
+  early_stopping: false
+resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local}}
+storage_path: {storage}
+"""
+
+
+def sweep_file(folder: Path, data: Path, more: str, epochs: int = 2) -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(TINY.format(data=data, epochs=epochs, storage=folder / "sweeps") + more, encoding="utf-8")
+    return path
+
+
+def sweep_folder(folder: Path) -> Path:
+    (found,) = (folder / "sweeps").glob("sweep_*")
+    return found
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((sweep_folder(folder) / "summary.json").read_text(encoding="utf-8"))
+    return content
+
+
+def ray_processes() -> set[int]:
+    """The raylets and head processes that run on this machine."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"gcs_server" in command or b"raylet/raylet" in command:
+            found.add(int(entry.name))
+    return found
+
+
+# The learning rate of 1e-12 learns nothing: at equal losses of the first epoch ASHA stops that trial.
+PRUNING = """
+metric: val_loss
+mode: min
+search_space: {lr: {type: choice, choices: [2.0e-3, 1.0e-12]}}
+num_trials: 3
+sampler: {type: random, seed: 0}
+asha: {grace_period: 1, reduction_factor: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def sweep(
+    small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A finished sweep of three trials, one at a time, with the dashboard; ASHA stops one that is not the last."""
+    folder = tmp_path_factory.mktemp("sweep")
+    result = door("tune", "--config", sweep_file(folder, small, PRUNING), cwd=folder, timeout=400)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result
+
+
+@pytest.mark.slow
+def test_a_stopped_trial_does_not_hang_the_next(sweep: tuple[Path, Any]) -> None:
+    trials = summary(sweep[0])["trials"]
+    assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1e-12, 2e-3]
+    assert [trial["status"] for trial in trials] == ["completed", "pruned", "completed"]
+    assert [trial["epochs"] for trial in trials] == [2, 1, 2]
+
+
+@pytest.mark.slow
+def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, door: Door, tmp_path: Path) -> None:
+    folder, _ = sweep
+    content = summary(folder)
+    assert (content["metric"], content["mode"]) == ("val_loss", "min")
+    best = content["best"]
+    values = [trial["metrics"]["val_loss"] for trial in content["trials"]]
+    assert best["metrics"]["val_loss"] == min(values)
+    assert best["trial_id"] == "trial_001"  # of two equal trials the first
+    assert best["params"] == {"lr": 2e-3}
+    assert all(trial["seconds"] > 0 for trial in content["trials"])
+    assert Path(best["checkpoint"]) == sweep_folder(folder) / "best" / "best_model.pt"
+    evaluated = door("evaluate", best["checkpoint"], "--data", small, "--split", "val", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    metrics = json.loads((sweep_folder(folder) / "best" / "evaluation_val" / "metrics.json").read_text())
+    assert metrics["loss"] == pytest.approx(best["metrics"]["val_loss"], rel=1e-4)
+    assert metrics["epoch"] == best["metrics"]["epoch"]
+    again = door("train", "--config", sweep_folder(folder) / "best" / "config.json", "--max_epochs", 1, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
+    first, _, third = summary(sweep[0])["trials"]
+    assert {k: v for k, v in first["metrics"].items() if k != "seconds"} == {
+        k: v for k, v in third["metrics"].items() if k != "seconds"
+    }
+
+
+@pytest.mark.slow
+def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]) -> None:
+    runs = sweep_folder(sweep[0]) / "runs"
+    assert sorted(path.name for path in runs.iterdir()) == ["trial_001", "trial_002", "trial_003"]
+    log = EventAccumulator(str(runs / "trial_001")).Reload()
+    assert {"Train/Loss_batch", "Val/Loss_epoch", "hparam/val_loss"} <= set(log.Tags()["scalars"])
+    assert "_hparams_/session_start_info" in log.summary_metadata
+
+
+@pytest.mark.slow
+def test_only_best_and_last_checkpoints_are_left(sweep: tuple[Path, Any]) -> None:
+    for trial in (sweep_folder(sweep[0]) / "trials").iterdir():
+        kept = {path.name for path in trial.iterdir() if path.is_dir()}
+        known = json.loads((trial / "checkpoint_manager_snapshot.json").read_text())
+        assert kept == {entry["checkpoint_dir_name"] for entry in known["checkpoint_results"]}
+        assert 1 <= len(kept) <= 2
+
+
+@pytest.mark.slow
+def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Path, Any]) -> None:
+    folder, result = sweep
+    log = sweep_folder(folder) / "ray.log"
+    assert str(log) in result.stdout
+    assert log.stat().st_size > 0
+    for part in ("trial_002 pruned after 1 epochs", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
+        assert part in result.stdout
+    for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker"):
+        assert chatter not in result.stdout + result.stderr
+    assert "Usage stats collection is enabled" not in log.read_text(errors="replace")
+    assert not ray_processes()
+
+
+@pytest.mark.slow
+def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tmp_path: Path) -> None:
+    more = "num_trials: 2\nmetric: val_loss\nmode: min\nasha: {grace_period: 1}\n"
+    file = sweep_file(tmp_path, small, more)
+    flags = (
+        "--resources.workers_per_trial",
+        2,
+        "--resources.dashboard",
+        "false",
+        "--resources.max_concurrent_trials",
+        99,
+    )
+    result = door("tune", "--config", file, *flags, "--resources.cpus_per_worker", 0.5, cwd=tmp_path, timeout=400)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "max_concurrent_trials 99 would not fit" in result.stdout
+    trials = summary(tmp_path)["trials"]
+    assert {trial["status"] for trial in trials} <= {"completed", "pruned"}
+    # Each clip counts once, though 12 training clips in batches of 4 are shared by 2 workers.
+    assert [(trial["metrics"]["train_clips"], trial["metrics"]["val_clips"]) for trial in trials] == [(12, 6)] * 2
+    assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
+
+
+@pytest.fixture
+def running(small: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a sweep in the background; it is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(more: str, epochs: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "lscht_ray.tune", "--config", str(sweep_file(tmp_path, small, more, epochs))]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def until(process: subprocess.Popen[str], part: str) -> str:
+    """Read the process's output up to a line with that part."""
+    seen = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        seen += line
+        if part in line:
+            return seen
+    raise AssertionError(f"{part!r} never came:\n{seen}")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_cleanly_with_what_was_found(running: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = running("num_trials: 50\n", 500)
+    until(process, "epoch 1/500")
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    content = summary(tmp_path)
+    assert content["trials"][0]["status"] == "interrupted"
+    assert content["best"]["metrics"]["val_accuracy"] >= 0
+    assert Path(content["best"]["checkpoint"]).is_file()
+    assert not ray_processes()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_goes_on_from_its_checkpoint(
+    running: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = running("num_trials: 1\nmax_failures: 1\n", 40)
+    until(process, "epoch 3/40")
+    (worker,) = [
+        int(entry.name)
+        for entry in Path("/proc").glob("[0-9]*")
+        if (entry / "cmdline").is_file() and (entry / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker")
+    ]
+    os.kill(worker, signal.SIGKILL)
+    rest, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, rest
+    (trial,) = summary(tmp_path)["trials"]
+    assert (trial["status"], trial["epochs"]) == ("completed", 40)
+    log = (sweep_folder(tmp_path) / "ray.log").read_text(errors="replace")
+    assert "resumed after epoch" in log
+    lines = (sweep_folder(tmp_path) / "trials" / "trial_001" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 41))
+
+
+@pytest.mark.slow
+def test_more_than_the_cluster_has_is_said_at_the_start(small: Path, door: Door, tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, small, "num_trials: 2\n")
+    started = time.monotonic()
+    result = door("tune", "--config", file, "--resources.gpus_per_worker", 8, cwd=tmp_path, timeout=120)
+    refused(result, "a trial needs 1 worker(s) of 1 CPU and 8 GPU", "the cluster has 1 node(s)", "0 GPU")
+    assert time.monotonic() - started < 60
+
+
+def test_debug_runs_the_first_trial_without_a_cluster(small: Path, door: Door, tmp_path: Path) -> None:
+    result = door("tune", "--config", sweep_file(tmp_path, small, ""), "--debug", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Epoch 2/2" in result.stdout
+    assert not (tmp_path / "sweeps").exists()
+    config = json.loads(next((tmp_path / "models" / "checkpoints").glob("run_*/config.json")).read_text())
+    assert config["lr"] == 2e-3
+
+
+def test_bad_sweeps_are_refused_at_once(small: Path, door: Door, tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, small, "search_space: {lr: {type: loguniform, low: 1.0, high: 0.1}}\n")
+    refused(
+        door("tune", "--config", file, cwd=tmp_path), "search_space.lr", "low (1) must be below high (0.1)", "line "
+    )
+    refused(door("tune", "--config", "nothing.yaml", cwd=tmp_path), "nothing.yaml", "demo.yaml")
+    file = sweep_file(tmp_path, small, "")
+    (tmp_path / "file").write_text("in the way")
+    flags = ("--storage_path", tmp_path / "file" / "sweeps")
+    refused(door("tune", "--config", file, *flags, cwd=tmp_path), "can't be written")
+    refused(door("tune", "--config", file, "--train.data", "nowhere", cwd=tmp_path), "nowhere: no such file")
+
+
+def test_what_fits_on_a_cluster() -> None:
+    def fit(nodes: list[tuple[float, float]], gpus: float = 0.0, **settings: Any) -> int:
+        made = [cluster.Node(cpus, gpu, frozenset(["A100"] if gpu else []), head=False) for cpus, gpu in nodes]
+        return cluster.trials_that_fit(made, ResourcesConfig(**settings), gpus)
+
+    assert fit([(2, 0)]) == 2
+    assert fit([(2, 0)], cpus_per_worker=4) == 0
+    assert fit([(3, 0), (3, 0)], cpus_per_worker=2) == 2  # a worker's CPUs must be on one node
+    assert fit([(3, 0), (3, 0)], cpus_per_worker=2, workers_per_trial=2) == 1
+    assert fit([(96, 8), (4, 0)], gpus=1) == 8
+    assert fit([(96, 8)], gpus=0.25) == 32
+    assert fit([(96, 8), (4, 0)], gpus=1, accelerator_type="A100", workers_per_trial=8) == 1
+    assert fit([(96, 8)], gpus=1, accelerator_type="H100") == 0
+
+
+@pytest.mark.slow
+def test_the_demo_learns(door: Door, demo: Path, tmp_path: Path) -> None:
+    """The main job without any configuration: at least twice the accuracy of chance on clips of unseen signers."""
+    result = door("tune", cwd=tmp_path, timeout=400)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (folder,) = (tmp_path / "models" / "checkpoints").glob("sweep_*")
+    trials = json.loads((folder / "summary.json").read_text())["trials"]
+    assert len(trials) == 8
+    evaluated = door("evaluate", folder / "best", "--split", "test", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    metrics = json.loads((folder / "best" / "evaluation_test" / "metrics.json").read_text())
+    assert metrics["accuracy"] >= 2 / len(synthetic.GLOSSES)
