@@ -26,6 +26,8 @@ DRIVER_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Ctrl-C is ours to take (tune.py): Tune's handler would not tell us that it was pressed.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 
 

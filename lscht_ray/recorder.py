@@ -81,9 +81,14 @@ def write_json(path: Path, content: Any) -> None:
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:
     """Add a trial's parameters and results to TensorBoard's HPARAMS page."""
     from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
 
-    with SummaryWriter(str(folder)) as writer:
-        writer.add_hparams(params, {f"hparam/{name}": value for name, value in metrics.items()}, run_name=".")
+    named = {f"hparam/{name}": value for name, value in metrics.items()}
+    with SummaryWriter(str(folder)) as writer:  # not its add_hparams, which opens a second file
+        for entry in hparams(params, named):
+            writer.file_writer.add_summary(entry)
+        for name, value in named.items():
+            writer.add_scalar(name, value)
 
 
 class Recorder:

@@ -1,5 +1,7 @@
 """Follows the trials from the driver: keeps the ledger, shows progress, frees what stopped trials leave behind."""
 
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -17,7 +19,11 @@ from lscht_ray.trial import trial_name
 from lscht_ray.worker import PLACEMENT_GROUP
 
 RELEASE_SECONDS = 3.0
-"""After a trial's end Train frees its workers' place itself, if it can; after this time we do."""
+"""Time for Train to free a stopped trial's place by itself, once the trial's process is gone; then we do."""
+
+EXIT_SECONDS = 15.0
+"""Time for a stopped trial's process to end by itself; then it is killed. While it lives, so does its Train
+controller, which would take another place for the one that we free."""
 
 SILENT_SECONDS = 120.0
 """A trial that reports nothing for so long (or eight times its epoch) is named on the screen."""
@@ -30,6 +36,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
         self.ledger, self.screen, self.num_trials = ledger, screen, num_trials
         self.on_end = on_end
         self.groups: dict[str, str] = {}
+        self.processes: dict[str, int] = {}
         self.named: set[str] = set()
         self.began = time.monotonic()
 
@@ -53,6 +60,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
         if "epoch" not in result:
             return
         self.groups[name] = str(result.get(PLACEMENT_GROUP, ""))
+        self.processes[name] = int(result.get("pid", 0))
         self.ledger.report(name, epoch_metrics(result))
         self.named.discard(name)
         metric, best = self.ledger.metric, self.ledger.ranking()[0]
@@ -93,10 +101,19 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
             f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
             f" ({ended} of {self.num_trials} trials done){cause}"
         )
-        timer = threading.Timer(RELEASE_SECONDS, self._release, (name,))
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
         self.on_end(record)
+
+    def _release_in_time(self, name: str) -> None:
+        """Free a trial's place once its process, which runs on this node, is gone."""
+        process, asked = self.processes.pop(name, 0), time.monotonic()
+        while process and _alive(process):
+            if time.monotonic() - asked > EXIT_SECONDS:
+                os.kill(process, signal.SIGKILL)
+                break
+            time.sleep(0.2)
+        time.sleep(RELEASE_SECONDS)
+        self._release(name)
 
     def _release(self, name: str) -> None:
         group = self.groups.pop(name, "")
@@ -120,6 +137,14 @@ def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Our own figures in one of Tune's results."""
     names = ("epoch", "step", "lr", "seconds", "early_stopped", "unreadable")
     return {key: value for key, value in result.items() if key in names or key.startswith(("train_", "val_"))}
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _patience(record: TrialRecord) -> float:
