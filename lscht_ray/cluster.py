@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ DRIVER_ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Node:
-    """What one node of the cluster offers to workers."""
+    """What one node of the cluster offers; the trials' own processes run on the head node."""
 
     cpus: float
     gpus: float
@@ -83,10 +83,11 @@ def _join(resources: ResourcesConfig) -> bool:
             if address != "auto" or "RAY_ADDRESS" in os.environ:
                 where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
                 raise InputError(f"resources.address: no Ray cluster answers at {where} ({error})") from None
-    # One logical CPU more than the machine has: the trials' own processes, which mostly wait, live on it.
-    cpus = machine_cpus() + 1
+    # A few logical CPUs more than the machine has: the trials' own processes, which mostly wait, live on them.
+    cpus = machine_cpus() + math.ceil(machine_cpus() * DRIVER_RESOURCES["CPU"])
     # A machine of one's own is not taken away with a notice: nobody needs to watch for one.
     os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
     ray.init(address="local", num_cpus=cpus, include_dashboard=resources.dashboard, dashboard_host="127.0.0.1")
     return False
 
@@ -113,7 +114,7 @@ def plan(resources: ResourcesConfig, num_trials: int, *, started_here: bool) -> 
     autoscaled = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     has_gpus = any(node.gpus for node in nodes) or bool(autoscaled.get("GPU"))
     gpus = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(has_gpus)
-    fitting = max(trials_that_fit(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
+    fitting = max(most_trials(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
     needs = f"{resources.workers_per_trial} worker(s) of {resources.cpus_per_worker:g} CPU"
     needs += f" and {gpus:g} GPU" if gpus else ""
     needs += f" ({resources.accelerator_type})" if resources.accelerator_type else ""
@@ -132,28 +133,26 @@ def plan(resources: ResourcesConfig, num_trials: int, *, started_here: bool) -> 
 
 
 def _nodes(started_here: bool) -> list[Node]:
+    """The cluster's nodes; of one that was started here without the CPUs set aside for the trials' own processes."""
     nodes = []
     for info in ray.nodes():
-        if not info["Alive"]:
-            continue
-        offered = info["Resources"]
-        spare = 1.0 if started_here else 0.0
-        accelerators = frozenset(
-            n.removeprefix("accelerator_type:") for n in offered if n.startswith("accelerator_type:")
-        )
-        head = "node:__internal_head__" in offered
-        nodes.append(Node(offered.get("CPU", 0.0) - spare, offered.get("GPU", 0.0), accelerators, head))
-    if started_here:
-        return [Node(float(machine_cpus()), node.gpus, node.accelerators, node.head) for node in nodes]
-    drivers = DRIVER_RESOURCES["CPU"]
-    # The trials' own processes take their share of the head's CPUs first: as many as it could possibly hold workers.
-    slots = max(1, sum(int(node.cpus) for node in nodes))
-    return [
-        Node(node.cpus - min(math.ceil(drivers * slots), node.cpus), node.gpus, node.accelerators, node.head)
-        if node.head
-        else node
-        for node in nodes
-    ]
+        if info["Alive"]:
+            offered = info["Resources"]
+            kinds = [name.removeprefix("accelerator_type:") for name in offered if name.startswith("accelerator_type:")]
+            cpus = float(machine_cpus()) if started_here else offered.get("CPU", 0.0)
+            head = "node:__internal_head__" in offered and not started_here
+            nodes.append(Node(cpus, offered.get("GPU", 0.0), frozenset(kinds), head))
+    return nodes
+
+
+def most_trials(nodes: list[Node], resources: ResourcesConfig, gpus: float) -> int:
+    """How many trials can run at once, when each one's own process takes its share of the head node first."""
+    for count in range(trials_that_fit(nodes, resources, gpus), 0, -1):
+        taken = count * DRIVER_RESOURCES["CPU"]
+        left = [replace(node, cpus=node.cpus - taken) if node.head else node for node in nodes]
+        if trials_that_fit(left, resources, gpus) >= count:
+            return count
+    return 0
 
 
 def trials_that_fit(nodes: list[Node], resources: ResourcesConfig, gpus: float) -> int:
@@ -163,7 +162,7 @@ def trials_that_fit(nodes: list[Node], resources: ResourcesConfig, gpus: float) 
         if resources.accelerator_type and resources.accelerator_type not in node.accelerators:
             continue
         by_gpu = math.floor(node.gpus / gpus + 1e-9) if gpus else math.inf
-        slots += int(min(math.floor(node.cpus / resources.cpus_per_worker + 1e-9), by_gpu))
+        slots += int(max(0, min(math.floor(node.cpus / resources.cpus_per_worker + 1e-9), by_gpu)))
     return slots // resources.workers_per_trial
 
 
@@ -180,7 +179,7 @@ def _fit_when_scaled(autoscaled: dict[str, Any], resources: ResourcesConfig, gpu
 def _describe(nodes: list[Node], autoscaled: dict[str, Any]) -> str:
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     kinds = sorted({kind for node in nodes for kind in node.accelerators})
-    text = f"{len(nodes)} node(s), {cpus:g} CPU for workers, {gpus:g} GPU{f' ({chr(44).join(kinds)})' if kinds else ''}"
+    text = f"{len(nodes)} node(s), {cpus:g} CPU for workers, {gpus:g} GPU" + (f" ({', '.join(kinds)})" if kinds else "")
     if autoscaled:
         text += f", up to {autoscaled.get('CPU', 0):g} CPU and {autoscaled.get('GPU', 0):g} GPU when scaled up"
     return text

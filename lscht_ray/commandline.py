@@ -57,7 +57,8 @@ def parse(
     """
     argv = [_seed_spelling(word) for word in argv]
     argv = _with_found_config(argv, default_config, model)
-    parser = Parser(prog=prog, description=description, exit_on_error=True)
+    usage = f"{prog} [--config FILE] [--SETTING VALUE ...]"
+    parser = Parser(prog=prog, usage=usage, description=description, exit_on_error=True)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
     parser.add_class_arguments(model)
     if extra is not None:

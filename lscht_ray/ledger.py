@@ -34,7 +34,7 @@ class TrialRecord:
 
 
 class Ledger:
-    """Keeps the trials of a sweep in the order of their start."""
+    """Keeps the trials of a sweep; several may start at a time in any order, so their names give theirs."""
 
     def __init__(self, metric: str, mode: Literal["max", "min"], max_epochs: int) -> None:
         self.metric, self.mode, self.max_epochs = metric, mode, max_epochs
@@ -73,9 +73,13 @@ class Ledger:
         sign = -1 if self.mode == "max" else 1
         return min(record.epochs.values(), key=lambda m: (sign * m[self.metric], m["epoch"]), default=None)
 
+    def in_order(self) -> list[TrialRecord]:
+        """All trials by name, which is the order of their proposal."""
+        return [self.trials[name] for name in sorted(self.trials)]
+
     def ranking(self) -> list[TrialRecord]:
         """Trials that reported at least once, by their best epoch, the best first."""
-        scored = [(self.best_epoch(record), record) for record in self.trials.values()]
+        scored = [(self.best_epoch(record), record) for record in self.in_order()]
         sign = -1 if self.mode == "max" else 1
         ranked = sorted((sign * best[self.metric], index) for index, (best, _) in enumerate(scored) if best)
         return [scored[index][1] for _, index in ranked]
@@ -96,7 +100,7 @@ class Ledger:
             "metric": self.metric,
             "mode": self.mode,
             "best": best,
-            "trials": [self._row(record) for record in self.trials.values()],
+            "trials": [self._row(record) for record in self.in_order()],
         }
 
     def _row(self, record: TrialRecord) -> dict[str, Any]:

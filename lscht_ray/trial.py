@@ -14,14 +14,20 @@ from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
 CONTROLLER_FAILURES = 3
 """Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
 
+NEEDLESS = frozenset(["DatasetsCallback"])
+"""Hands out Ray datasets; our loaders read videos."""
+
+CLEANER = "PlacementGroupCleanerCallback"
+"""Frees a stopped trial's place, but can't without the dashboard; `watch` does it with and without."""
+
 DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
 """What the trial's own process takes, on the head node: so it never takes a worker's place."""
 
 
 def trial_name(trial: Any) -> str:
-    """The trial's name: trial_001, trial_002, ... in the order of their proposal."""
+    """The trial's name: trial_00001, trial_00002, ... in the order of their proposal."""
     number = trial.experiment_tag.split("_")[0]
-    return f"trial_{int(number):03d}"
+    return f"trial_{int(number):05d}"
 
 
 def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per_worker: float) -> None:
@@ -42,7 +48,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
         threads=max(1, int(resources.cpus_per_worker)),
         higher_is_better=sweep.mode == "max",
     )
-    trainer = ray.train.torch.TorchTrainer(
+    trainer = LeanTrainer(
         train_worker,
         train_loop_config={"order": order},
         # One worker talks to nobody: gloo, so that several such trials can share a GPU. Else Ray chooses.
@@ -66,7 +72,21 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
             callbacks=[TuneReportCallback()],
         ),
     )
+    trainer.needless = NEEDLESS if resources.dashboard else NEEDLESS | {CLEANER}
     trainer.fit()
+
+
+class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
+    """A TorchTrainer without the helper processes that a trial has no use for: each costs seconds of its start.
+
+    ``needless`` holds the class names of Train's own callbacks to leave out.
+    """
+
+    needless: frozenset[str] = frozenset()
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()
+        return [callback for callback in callbacks if type(callback).__name__ not in self.needless]
 
 
 def worker_resources(cpus: float, gpus: float) -> dict[str, float]:

@@ -194,7 +194,7 @@ def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, best: Path | Non
     """The table of trials, the best parameters, and what to do next."""
     names = list(sweep.search_space)
     rows = []
-    for record in ledger.ranking() + [r for r in ledger.trials.values() if not r.epochs]:
+    for record in ledger.ranking() + [r for r in ledger.in_order() if not r.epochs]:
         top = ledger.best_epoch(record)
         shown = [
             f"{record.params[name]:.4g}" if isinstance(record.params[name], float) else str(record.params[name])

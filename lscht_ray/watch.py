@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -60,7 +61,8 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
         if "epoch" not in result:
             return
         self.groups[name] = str(result.get(PLACEMENT_GROUP, ""))
-        self.processes[name] = int(result.get("pid", 0))
+        if result.get("hostname") == socket.gethostname():  # else it is not this machine's process of that number
+            self.processes[name] = int(result.get("pid", 0))
         self.ledger.report(name, epoch_metrics(result))
         self.named.discard(name)
         metric, best = self.ledger.metric, self.ledger.ranking()[0]

@@ -91,7 +91,7 @@ def test_only_finite_floats_are_reported() -> None:
 
 
 def test_trials_are_named_in_the_order_of_their_proposal() -> None:
-    assert trial_name(SimpleNamespace(experiment_tag="12_lr=0.1")) == "trial_012"
+    assert trial_name(SimpleNamespace(experiment_tag="12_lr=0.1")) == "trial_00012"
 
 
 def test_the_best_trial_is_the_one_with_the_best_epoch() -> None:
