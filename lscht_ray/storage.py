@@ -18,8 +18,8 @@ class Storage:
             raise InputError(f"storage_path {root} can't be used: {error}") from None
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file or a folder's content to ``name`` below the root."""
-        target = f"{self.base}/{name}"
+        """Copy a file or a folder's content to ``name`` below the root, or to the root itself."""
+        target = f"{self.base}/{name}".rstrip("/")
         self.filesystem.create_dir(target if source.is_dir() else target.rsplit("/", 1)[0])
         fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
 

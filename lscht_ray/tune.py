@@ -98,7 +98,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
         best = _keep_best(sweep, ledger, storage, folder)
         recorder.write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
         if place != str(folder):
-            storage.put(folder, ".")
+            storage.put(folder, "")
     _conclude(sweep, ledger, folder, best, screen=console.new_console())
     if interrupted:
         return 130

@@ -137,8 +137,10 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
 
 def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Our own figures in one of Tune's results."""
-    names = ("epoch", "step", "lr", "seconds", "early_stopped", "unreadable")
-    return {key: value for key, value in result.items() if key in names or key.startswith(("train_", "val_"))}
+    counts = ("epoch", "step", "unreadable", "train_clips", "val_clips")
+    others = ("lr", "seconds", "early_stopped")
+    figures = {key: v for key, v in result.items() if key in others or key.startswith(("train_", "val_"))}
+    return figures | {key: int(result[key]) for key in counts}
 
 
 def _alive(process: int) -> bool:
