@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,10 +143,11 @@ def main(argv: list[str]) -> int:
     outcome = run(config, folders, screen=screen, resume_from=resume_from)
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
+    data = shlex.quote(config.data)
     screen.print(
         f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: "
         f"{config.best_metric} {best[config.best_metric]:.4f}\n"
-        f"next: python -m lscht_ray.evaluate {folders.run} --data {config.data} --split test"
+        f"next: python -m lscht_ray.evaluate {shlex.quote(str(folders.run))} --data {data} --split test"
     )
     return 0
 

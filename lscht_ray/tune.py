@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import tempfile
@@ -214,8 +215,9 @@ def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, best: Path | Non
     parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
     screen.print(f"best: {winner.trial_id}  {parameters}")
     screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {folder / 'runs'}")
-    screen.print(f"next: python -m lscht_ray.evaluate {best} --data {sweep.train.data} --split test")
-    screen.print(f"  or: python -m lscht_ray.train --config {best.parent / recorder.CONFIG}")
+    data = shlex.quote(sweep.train.data)
+    screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split test")
+    screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / recorder.CONFIG))}")
 
 
 if __name__ == "__main__":

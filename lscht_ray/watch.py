@@ -1,10 +1,12 @@
 """Follows the trials from the driver: keeps the ledger, shows progress, frees what stopped trials leave behind."""
 
 import os
+import re
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -79,7 +81,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed for good."""
-        self._end(trial_name(trial), _cause(trial))
+        self._end(trial_name(trial), cause(_error_text(trial)))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Now and then: name trials that have been silent for long."""
@@ -160,9 +162,13 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _cause(trial: Trial) -> str:
-    """The last line of the innermost exception of a failed trial."""
-    text = str(trial.get_pickled_error() or trial.get_error() or "unknown")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    causes = [line for line in lines if "Error" in line.split(":")[0] and not line.startswith("File ")]
-    return (causes or lines or ["unknown"])[-1][:500]
+def _error_text(trial: Trial) -> str:
+    """What Tune wrote down of a trial's failure."""
+    file = Path(trial.error_file) if trial.error_file else None
+    return file.read_text(encoding="utf-8", errors="replace") if file is not None and file.is_file() else ""
+
+
+def cause(text: str) -> str:
+    """The message of the innermost exception in a chain of tracebacks."""
+    found = re.findall(r"^(?:[\w]+\.)*(\w*(?:Error|Exception|Interrupt): .+)$", text, re.MULTILINE)
+    return str(found[-1])[:500] if found else "unknown: see the log file"

@@ -12,6 +12,7 @@ from lscht_ray import search
 from lscht_ray.config import AshaConfig, Dimension, SamplerConfig, SweepConfig, TrainConfig
 from lscht_ray.ledger import Ledger
 from lscht_ray.trial import trial_name
+from lscht_ray.watch import cause
 from lscht_ray.worker import reportable
 
 
@@ -110,3 +111,15 @@ def test_the_best_trial_is_the_one_with_the_best_epoch() -> None:
     assert summary["best"]["metrics"]["epoch"] == 2
     rows = {row["trial_id"]: (row["status"], row["epochs"]) for row in summary["trials"]}
     assert rows == {"peaked": ("pruned", 3), "steady": ("completed", 4), "silent": ("failed", 0)}
+
+
+def test_the_cause_of_a_failure_is_the_innermost_message() -> None:
+    text = (
+        "Failure # 1 (occurred at 2025-01-31_10-15-00)\n"
+        "ray.train.WorkerGroupError: Training failed due to worker errors:\n"
+        '  File "loop.py", line 243, in step\n    raise TrainingError(\n'
+        "lscht_ray.errors.TrainingError: the loss at step 2 is nan: nothing was updated.\n"
+        "The clips of that step:\n  a.mp4\n"
+    )
+    assert cause(text) == "TrainingError: the loss at step 2 is nan: nothing was updated."
+    assert cause("") == "unknown: see the log file"

@@ -64,13 +64,14 @@ def ray_processes() -> set[int]:
     return found
 
 
-# A learning rate of 1 ruins the model within the first epoch, so ASHA stops that trial there.
+# A learning rate of 1 ruins the model within the first epoch, so ASHA stops that trial there; 1e30 makes it infinite.
 PRUNING = """
 metric: val_loss
 mode: min
-search_space: {lr: {type: choice, choices: [2.0e-3, 1.0]}}
-num_trials: 3
-sampler: {type: random, seed: 0}
+search_space: {lr: {type: choice, choices: [2.0e-3, 1.0, 1.0e+30]}}
+num_trials: 4
+max_failures: 0
+sampler: {type: random, seed: 9}
 """
 
 
@@ -78,7 +79,7 @@ sampler: {type: random, seed: 0}
 def sweep(
     small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A finished sweep of three trials, one at a time, with the dashboard; ASHA stops one that is not the last."""
+    """A finished sweep, one trial at a time, with the dashboard; ASHA stops the second, the third fails."""
     folder = tmp_path_factory.mktemp("sweep")
     result = door("tune", "--config", sweep_file(folder, small, PRUNING), cwd=folder, timeout=400)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -86,11 +87,12 @@ def sweep(
 
 
 @pytest.mark.slow
-def test_a_stopped_trial_does_not_hang_the_next(sweep: tuple[Path, Any]) -> None:
+def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any]) -> None:
     trials = summary(sweep[0])["trials"]
-    assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 2e-3]
-    assert [trial["status"] for trial in trials] == ["completed", "pruned", "completed"]
-    assert [trial["epochs"] for trial in trials] == [2, 1, 2]
+    assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 1e30, 2e-3]
+    assert [trial["status"] for trial in trials] == ["completed", "pruned", "failed", "completed"]
+    assert [trial["epochs"] for trial in trials] == [2, 1, 0, 2]
+    assert "TrainingError: the loss at step" in trials[2]["error"]
 
 
 @pytest.mark.slow
@@ -99,7 +101,7 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
     content = summary(folder)
     assert (content["metric"], content["mode"]) == ("val_loss", "min")
     best = content["best"]
-    values = [trial["metrics"]["val_loss"] for trial in content["trials"]]
+    values = [trial["metrics"]["val_loss"] for trial in content["trials"] if trial["metrics"]]
     assert best["metrics"]["val_loss"] == min(values)
     assert best["trial_id"] == "trial_00001"  # of two equal trials the first
     assert best["params"] == {"lr": 2e-3}
@@ -116,16 +118,16 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
 
 @pytest.mark.slow
 def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
-    first, _, third = summary(sweep[0])["trials"]
+    first, _, _, last = summary(sweep[0])["trials"]
     assert {k: v for k, v in first["metrics"].items() if k != "seconds"} == {
-        k: v for k, v in third["metrics"].items() if k != "seconds"
+        k: v for k, v in last["metrics"].items() if k != "seconds"
     }
 
 
 @pytest.mark.slow
 def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]) -> None:
     runs = sweep_folder(sweep[0]) / "runs"
-    assert sorted(path.name for path in runs.iterdir()) == ["trial_00001", "trial_00002", "trial_00003"]
+    assert sorted(path.name for path in runs.iterdir()) == ["trial_00001", "trial_00002", "trial_00004"]
     log = EventAccumulator(str(runs / "trial_00001")).Reload()
     assert {"Train/Loss_batch", "Val/Loss_epoch", "hparam/val_loss"} <= set(log.Tags()["scalars"])
     assert "_hparams_/session_start_info" in log.summary_metadata
@@ -133,7 +135,8 @@ def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]
 
 @pytest.mark.slow
 def test_only_best_and_last_checkpoints_are_left(sweep: tuple[Path, Any]) -> None:
-    for trial in (sweep_folder(sweep[0]) / "trials").iterdir():
+    folders = sweep_folder(sweep[0]) / "trials"
+    for trial in (folders / "trial_00001", folders / "trial_00002", folders / "trial_00004"):
         kept = {path.name for path in trial.iterdir() if path.is_dir()}
         known = json.loads((trial / "checkpoint_manager_snapshot.json").read_text())
         assert kept == {entry["checkpoint_dir_name"] for entry in known["checkpoint_results"]}
@@ -146,7 +149,7 @@ def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Pa
     log = sweep_folder(folder) / "ray.log"
     assert str(log) in result.stdout
     assert log.stat().st_size > 0
-    for part in ("trial_00002 pruned after 1 epochs", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
+    for part in ("trial_00002 pruned after 1 epochs", "best so far", "4 of 4 trials done", "--lr 0.002", "evaluate"):
         assert part in result.stdout
     for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker"):
         assert chatter not in result.stdout + result.stderr
@@ -156,7 +159,7 @@ def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Pa
 
 @pytest.mark.slow
 def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tmp_path: Path) -> None:
-    more = "num_trials: 2\nmetric: val_loss\nmode: min\n"
+    more = "num_trials: 1\nmetric: val_loss\nmode: min\n"
     file = sweep_file(tmp_path, small, more)
     flags = (
         "--resources.workers_per_trial",
@@ -172,7 +175,7 @@ def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tm
     trials = summary(tmp_path)["trials"]
     assert {trial["status"] for trial in trials} <= {"completed", "pruned"}
     # Each clip counts once, though 12 training clips in batches of 4 are shared by 2 workers.
-    assert [(trial["metrics"]["train_clips"], trial["metrics"]["val_clips"]) for trial in trials] == [(12, 6)] * 2
+    assert [(trial["metrics"]["train_clips"], trial["metrics"]["val_clips"]) for trial in trials] == [(12, 6)]
     assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
 
 
