@@ -15,7 +15,7 @@ from lscht_ray.config import suggestion
 from lscht_ray.errors import InputError
 
 Settings = TypeVar("Settings", bound=BaseModel)
-SEED_ALIASES = {"--num_epochs": "--max_epochs"}
+OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
 
 
 class Parser(ArgumentParser):
@@ -55,7 +55,7 @@ def parse(
     Raises:
         InputError: An unknown name, a wrong type, a value out of range, or a file that can't be read.
     """
-    argv = [_seed_spelling(word) for word in argv]
+    argv = [_new_spelling(word) for word in argv]
     argv = _with_found_config(argv, default_config, model)
     usage = f"{prog} [--config FILE] [--SETTING VALUE ...]"
     parser = Parser(prog=prog, usage=usage, description=description, exit_on_error=True)
@@ -92,9 +92,9 @@ def _brief(message: str) -> str:
     return f"--{found['key']}: {' '.join(lines).strip().rstrip('.')} (given: {found['value'].strip()})"
 
 
-def _seed_spelling(word: str) -> str:
+def _new_spelling(word: str) -> str:
     name, equals, value = word.partition("=")
-    return SEED_ALIASES.get(name, name) + equals + value
+    return OLD_SPELLINGS.get(name, name) + equals + value
 
 
 def _plain(value: Any) -> Any:

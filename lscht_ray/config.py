@@ -67,7 +67,7 @@ class TrainConfig(_Settings):
 
     # Optimisation
     max_epochs: int = Field(30, ge=1)
-    """Epochs at most (the seed's --num_epochs means the same)."""
+    """Epochs at most; --num_epochs means the same."""
     batch_size: int = Field(16, ge=1)
     """Clips per step and worker."""
     num_workers: int = Field(4, ge=0)
