@@ -100,7 +100,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
         recorder.write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
         if place != str(folder):
             storage.put(folder, "")
-    _conclude(sweep, ledger, folder, best, screen=console.new_console())
+    _conclude(sweep, ledger, folder, place, best, screen=console.new_console())
     if interrupted:
         return 130
     return 0 if best else 1
@@ -191,7 +191,7 @@ def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Pat
     return kept
 
 
-def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, best: Path | None, screen: Console) -> None:
+def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
     """The table of trials, the best parameters, and what to do next."""
     names = list(sweep.search_space)
     rows = []
@@ -214,7 +214,7 @@ def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, best: Path | Non
     winner = ledger.ranking()[0]
     parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
     screen.print(f"best: {winner.trial_id}  {parameters}")
-    screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {folder / 'runs'}")
+    screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {place}/runs")
     data = shlex.quote(sweep.train.data)
     screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split test")
     screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / recorder.CONFIG))}")
