@@ -22,7 +22,7 @@ from lscht_ray.batch import Batch
 from lscht_ray.console import EpochProgress, epoch_block
 from lscht_ray.errors import TrainingError
 from lscht_ray.loss import Criterion
-from lscht_ray.metrics import Tally, all_reduced
+from lscht_ray.metrics import Tally, all_reduced, rank_and_world
 from lscht_ray.optim import WarmupCosine
 from lscht_ray.recorder import Recorder
 from lscht_ray.stopping import BestEpoch, EarlyStopping
@@ -136,7 +136,7 @@ def _train_step(parts: Training, batch: Batch, tally: Tally) -> tuple[float, flo
         _stop_at_non_finite("loss", total_loss, parts.schedule.steps_done + 1, batch)
     # DistributedDataParallel averages gradients over workers; times their number it is the sum, and the sum over all
     # clips divided by the weight of all clips is what one worker with the whole batch would compute.
-    workers = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    _, workers = rank_and_world()
     (loss_sum * workers / max(total_weight, 1e-12)).backward()
     norm = torch.nn.utils.clip_grad_norm_(parts.model.parameters(), parts.gradient_clip or math.inf)
     if not torch.isfinite(norm):
@@ -189,8 +189,9 @@ def _epoch_metrics(
 def _checkpoint(parts: Training) -> dict[str, Any]:
     """All that resuming needs. Every worker must call it: each adds the state of its random generators."""
     states: list[Any] = [checkpoint.rng_state()]
-    if dist.is_available() and dist.is_initialized():
-        own, states = states[0], [None] * dist.get_world_size()
+    _, workers = rank_and_world()
+    if workers > 1:
+        own, states = states[0], [None] * workers
         dist.all_gather_object(states, own)
     return {
         **parts.constants,

@@ -5,9 +5,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 
+def rank_and_world() -> tuple[int, int]:
+    """This worker's rank and the number of workers; 0 and 1 outside a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
 def all_reduced(values: Tensor) -> Tensor:
     """The sum over all workers; the values themselves where there is one."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+    if rank_and_world()[1] > 1:
         values = values.clone()
         dist.all_reduce(values)
     return values

@@ -48,7 +48,7 @@ def searcher(sweep: SweepConfig) -> OptunaSearch:
     )
 
 
-class ReplayingASHA(ASHAScheduler):  # type: ignore[misc]
+class ReplayingASHA(ASHAScheduler):  # type: ignore[misc]  # Ray has no types
     """ASHA that knows its rungs after a restore: Tune doesn't save them (github.com/ray-project/ray/issues/30838).
 
     A trial that comes back with reported results has them entered into its bracket again.

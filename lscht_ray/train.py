@@ -65,12 +65,11 @@ def run(
         InputError: Settings, data, model or checkpoint can't be used.
         TrainingError: Training can't go on.
     """
-    import torch.distributed as dist
-
     from lscht_ray import annotations, checkpoint, data, loop, recorder
     from lscht_ray.build import build, seed_everything
+    from lscht_ray.metrics import rank_and_world
 
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = rank_and_world()
     saved = checkpoint.load(resume_from, checkpoint.FULL_KEYS) if resume_from else None
     notes = recorder.Recorder(folders, enabled=rank == 0)
     seed_everything(config.seed + rank)

@@ -76,7 +76,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
     trainer.fit()
 
 
-class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]
+class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray has no types
     """A TorchTrainer without the helper processes that a trial has no use for: each costs seconds of its start.
 
     ``needless`` holds the class names of Train's own callbacks to leave out.

@@ -32,7 +32,7 @@ SILENT_SECONDS = 120.0
 """A trial that reports nothing for so long (or eight times its epoch) is named on the screen."""
 
 
-class Watch(ray.tune.Callback):  # type: ignore[misc]
+class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     """A Tune callback; everything it needs of a trial is kept by the trial's name."""
 
     def __init__(self, ledger: Ledger, screen: Console, num_trials: int, on_end: Any) -> None:
