@@ -1,51 +1,71 @@
 """A data set -> its list of Sample and its glosses, whatever its layout. No video is opened."""
 
-import random
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from lscht_ray import layouts
+from lscht_ray.columns import ColumnMap
 from lscht_ray.console import EpochProgress
 from lscht_ray.errors import InputError
-from lscht_ray.readers import (
-    MANIFEST_SUFFIXES,
-    SPLIT_NAMES,
-    VIDEO_SUFFIXES,
-    Row,
-    Table,
-    find_wlasl,
-    read_folders,
-    read_table,
-    read_wlasl,
-)
+from lscht_ray.files import read_json
+from lscht_ray.folders import holds_class_folders, read_folders
+from lscht_ray.problems import ANNOTATION_ERRORS, Problem
+from lscht_ray.rows import SPLITS, Box, Row, Span, Table
+from lscht_ray.splits import SplitPlan, divide
 from lscht_ray.synthetic import CLIPS, DEMO, demo_data, demo_folder
+from lscht_ray.tables import TABLE_SUFFIXES, find_tables, read_table
+from lscht_ray.wlasl import find_wlasl, read_wlasl
 
-READERS: dict[str, Callable[[Path, Path | None], Table]] = {
-    "wlasl": read_wlasl,
-    "table": read_table,
-    "folders": read_folders,
-}
-SPLITS = ("train", "val", "test")
+SHOWN = 5
+"""So many complaints are shown where there are more."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One recorded performance: the video file, its gloss and integer label, its split, its signer where known."""
+    """One recorded performance.
+
+    Attributes:
+        video: The file.
+        gloss: Its gloss.
+        label: Its gloss's number.
+        split: train, val or test.
+        signer: Who signs, where that is known.
+        span: The part of the video that is the clip; None: all of it.
+        box: The part of the picture that shows the signer, as annotated.
+        decord: False where decord is known not to read this file's frames right.
+    """
 
     video: Path
     gloss: str
     label: int
     split: str
     signer: str | None = None
+    span: Span | None = None
+    box: Box | None = None
+    decord: bool = True
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """A data set as annotated. ``missing`` are videos that are annotated but not on disk; they are no samples."""
+    """A data set as annotated.
+
+    Attributes:
+        root: The data folder, or the annotation file.
+        layout: What it was read as.
+        glosses: In label order.
+        samples: The clips whose videos are there.
+        missing: Videos that are annotated but not on disk; they are no samples.
+        notes: Lines that the user should read once.
+        problems: What is wrong with the annotations.
+        excused: Those of the missing that the data set itself calls missing.
+        folders: Where the videos are.
+        drawn: Whether the splits were drawn, or come from a split file, rather than given.
+        left_out: Videos that are there and can't be used, with the reason (`survey`).
+    """
 
     root: Path
     layout: str
@@ -53,6 +73,16 @@ class Annotations:
     samples: tuple[Sample, ...]
     missing: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    excused: frozenset[Path] = frozenset()
+    folders: tuple[Path, ...] = ()
+    drawn: bool = False
+    left_out: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.root if self.root.is_dir() else self.root.parent
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split."""
@@ -70,20 +100,22 @@ def read(
     data: str | Path,
     *,
     layout: str = "auto",
+    columns: ColumnMap | None = None,
     videos: str | None = None,
     missing_threshold: float = 0.5,
-    fractions: tuple[float, float] = (0.15, 0.15),
-    seed: int = 42,
+    plan: SplitPlan | dict[str, Any] | None = None,
+    strict: bool = True,
 ) -> Annotations:
     """Read a data set.
 
     Args:
         data: A folder or an annotation file.
-        layout: ``wlasl``, ``table``, ``folders``, or ``auto`` to find out.
+        layout: ``wlasl``, ``table``, ``folders``, a shipped or own column map, or ``auto`` to find out.
+        columns: The column map of an own table.
         videos: Folder of the videos where it is not beside the annotations.
         missing_threshold: Largest share of annotated videos that may be missing.
-        fractions: Shares of val and test, drawn per gloss, where the data set comes without splits.
-        seed: Seed of that draw.
+        plan: How clips are divided into splits (a `SplitPlan` or its attributes).
+        strict: False: what is wrong with the annotations, and too many missing videos, are no errors but problems.
 
     Raises:
         InputError: There is no such path, no layout fits, the annotations are wrong, or too many videos are missing.
@@ -92,29 +124,60 @@ def read(
     if not path.exists():
         raise InputError(f"--data {data}: no such file or folder")
     path = path.resolve()
-    chosen = find_layout(path) if layout == "auto" else layout
-    if chosen == "folders" and not path.is_dir():
-        raise InputError(f"--data {data}: the layout folders needs a folder")
     folder = None
     if videos is not None:
         folder = Path(videos).expanduser().resolve()
         if not folder.is_dir():
             raise InputError(f"--videos {videos}: no such folder")
-    table = READERS[chosen](path, folder)
-    rows, notes = _drawn_splits(table.rows, fractions, seed)
-    present = [row for row in rows if row.video.is_file()]
-    missing = tuple(row.video for row in rows if not row.video.is_file())
-    if not rows:
+    own = columns is not None and columns != ColumnMap()
+    chosen = layout if layout != "auto" else "table" if own else find_layout(path)
+    table = _read_layout(chosen, path, folder, columns if own else None)
+    wrong = [problem for problem in table.problems if problem.kind in ANNOTATION_ERRORS]
+    if strict and wrong:
+        lines = [f"{problem.path}: {problem.detail} ({problem.action})" for problem in wrong[:SHOWN]]
+        more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise InputError("\n".join(lines) + more)
+    if not table.rows:
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)")
-    if not present or len(missing) > missing_threshold * len(rows):
+    how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
+    rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
+    missing = tuple(row.video for row in rows if not row.video.is_file())
+    if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
             f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is {missing[0]}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
     glosses = table.glosses or sorted({row.gloss for row in rows}, key=_number_or_text)
+    gone = set(missing)
+    return Annotations(
+        path,
+        chosen,
+        tuple(glosses),
+        _samples([row for row in rows if row.video not in gone], glosses),
+        missing,
+        (*table.notes, *notes),
+        tuple(table.problems),
+        table.excused,
+        table.folders or tuple(sorted({row.video.parent for row in rows})),
+        drawn=bool(notes),
+    )
+
+
+def _samples(rows: list[Row], glosses: list[str]) -> tuple[Sample, ...]:
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    samples = (Sample(row.video, row.gloss, labels[row.gloss], row.split or "", row.signer) for row in present)
-    return Annotations(path, chosen, tuple(glosses), tuple(samples), missing, (*table.notes, *notes))
+    return tuple(Sample(r.video, r.gloss, labels[r.gloss], r.split or "", r.signer, r.span, r.box) for r in rows)
+
+
+def _read_layout(layout: str, path: Path, videos: Path | None, columns: ColumnMap | None) -> Table:
+    if layout == "wlasl":
+        return read_wlasl(path, videos)
+    if layout == "folders":
+        if not path.is_dir():
+            raise InputError(f"--data {path}: the layout folders needs a folder")
+        return read_folders(path, videos)
+    if layout == "table":
+        return read_table(path, videos, columns)
+    return read_table(path, videos, layouts.load(layout))
 
 
 def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
@@ -135,21 +198,25 @@ def find_layout(path: Path) -> str:
         InputError: None does; the message lists what would.
     """
     if path.is_file():
-        kinds = {".json": "wlasl", **dict.fromkeys(MANIFEST_SUFFIXES, "table")}
-        if path.suffix.lower() in kinds:
-            return kinds[path.suffix.lower()]
-    else:
-        if find_wlasl(path):
-            return "wlasl"
-        if any(file.suffix.lower() in MANIFEST_SUFFIXES for file in path.iterdir()):
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return "table"
-        if _holds_class_folders(path):
+        if path.suffix.lower() == ".json":
+            return "wlasl" if _is_wlasl(path) else "table"
+    else:
+        known = "wlasl" if find_wlasl(path) else layouts.recognise(path)
+        if known:
+            return known
+        if find_tables(path):
+            return "table"
+        if holds_class_folders(path):
             return "folders"
     raise InputError(
         f"--data {path}: no data set is recognised there. Allowed are\n"
         "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"
-        "  a .csv or .tsv manifest with the columns path, label, split (or a folder that holds one),\n"
+        "  a table (.csv, .tsv, .json, .jsonl) with the columns path, label, split (or a folder that holds one),\n"
         "  a folder of class folders: gloss/clip.mp4 or train/gloss/clip.mp4;\n"
+        f"  data sets with a map of their own: {', '.join(layouts.shipped())} (--layout NAME);\n"
+        "  other tables and file names: say where things stand with --columns.path, --columns.pattern and so on;\n"
         "  --data demo is the embedded demo data set"
     )
 
@@ -189,41 +256,13 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     return result
 
 
-def _holds_class_folders(path: Path) -> bool:
-    for entry in path.iterdir():
-        if entry.is_dir():
-            inside = list(entry.iterdir())
-            if any(file.suffix.lower() in VIDEO_SUFFIXES for file in inside):
-                return True
-            if entry.name.lower() in SPLIT_NAMES and any(item.is_dir() for item in inside):
-                return True
-    return False
+def _is_wlasl(path: Path) -> bool:
+    """Whether a JSON file is WLASL's: a list of {gloss, instances}, or a map of {subset, action}."""
+    content, _ = read_json(path)
+    if not isinstance(content, list):
+        return True
+    return any(isinstance(item, dict) and "instances" in item for item in content) or not content
 
 
 def _number_or_text(gloss: str) -> tuple[int, str]:
     return (int(gloss), gloss) if gloss.isdecimal() else (-1, gloss)
-
-
-def _drawn_splits(rows: list[Row], fractions: tuple[float, float], seed: int) -> tuple[list[Row], list[str]]:
-    """Rows with a split each: drawn per gloss where the data set names none, so that every gloss keeps its share."""
-    if all(row.split is not None for row in rows):
-        return rows, []
-    rng = random.Random(seed)
-    by_gloss: dict[str, list[Row]] = {}
-    for row in sorted(rows):
-        by_gloss.setdefault(row.gloss, []).append(row)
-    drawn = [row for group in by_gloss.values() for row in _draw_gloss(group, fractions, rng)]
-    shares = f"{fractions[0]:g} val, {fractions[1]:g} test"
-    return drawn, [
-        f"no splits are given: drawn per gloss with seed {seed} ({shares}); signers may be in several splits"
-    ]
-
-
-def _draw_gloss(group: list[Row], fractions: tuple[float, float], rng: random.Random) -> Iterable[Row]:
-    """At least one clip for train, then for val, then for test; the rest by the fractions."""
-    rng.shuffle(group)
-    count = len(group)
-    val = min(max(round(fractions[0] * count), 1 if fractions[0] else 0), count - 1)
-    test = min(max(round(fractions[1] * count), 1 if fractions[1] else 0), count - 1 - val)
-    splits = ["val"] * val + ["test"] * test + ["train"] * (count - val - test)
-    return [row._replace(split=split) for row, split in zip(group, splits, strict=True)]

@@ -113,6 +113,8 @@ def _loaders(
             num_frames=config.num_frames,
             decoder=config.decoder,
             seed=config.seed,
+            sampling=config.sampling,
+            salvage=config.salvage,
         )
         loaders.append(
             data.build_loader(
@@ -123,6 +125,7 @@ def _loaders(
                 pin_memory=device.type == "cuda",
                 rank=rank,
                 world=world,
+                batch_seconds=config.batch_seconds,
             )
         )
     return loaders[0], loaders[1]

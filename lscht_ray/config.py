@@ -5,12 +5,13 @@ Precedence: the defaults here, then the file given by ``--config``, then the com
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from lscht_ray.dataconfig import DataConfig, Settings
 
 Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
-Probability = Annotated[float, Field(ge=0, le=1)]
 METRIC_MODES: dict[str, Literal["max", "min"]] = {
     "val_accuracy": "max",
     "val_top5_accuracy": "max",
@@ -19,47 +20,8 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
 }
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class TrainConfig(_Settings):
+class TrainConfig(DataConfig):
     """The settings of one training run."""
-
-    # Data
-    data: str = Field(".", min_length=1)
-    """Data set: a WLASL folder or JSON file, a CSV/TSV manifest, a folder of class folders, or `demo` for the embedded
-    one."""
-    layout: Literal["auto", "wlasl", "table", "folders"] = "auto"
-    """How the data set is laid out; auto finds out and says so."""
-    videos: str | None = None
-    """Folder that holds the videos, where they are not beside the annotations."""
-    missing_threshold: Probability = 0.5
-    """Share of annotated videos that may be missing before the run refuses to start."""
-    untrained_glosses: Literal["error", "drop"] = "error"
-    """Glosses without any training clip: refuse, or leave them out of every split."""
-    val_fraction: Probability = 0.15
-    """Share of validation clips where the data set comes without splits (per gloss)."""
-    test_fraction: Probability = 0.15
-    """Share of test clips where the data set comes without splits (per gloss)."""
-    split_seed: int = Field(42, ge=0)
-    """Seed of that split, apart from `seed` so that repeated runs see the same split."""
-
-    # Clips
-    num_frames: int = Field(16, ge=2)
-    """Frames per clip; a multiple of the model's tubelet size (2)."""
-    image_size: int | None = Field(None, ge=16)
-    """Height and width of a clip in pixels; null: the model's own."""
-    decoder: Literal["auto", "pyav", "decord"] = "auto"
-    """Video decoder; auto is PyAV, decord falls back to PyAV where its frames can't be trusted."""
-    crop_scale_min: float = Field(0.8, gt=0, le=1)
-    """Smallest area of the random crop, as a share of the picture (training)."""
-    flip_probability: Probability = 0.5
-    """Probability of a horizontal flip (training); signs are handed: 0 where left and right differ in meaning."""
-    brightness: float = Field(0.2, ge=0, le=1)
-    """Brightness jitter: factor drawn from 1 - b .. 1 + b (training)."""
-    contrast: float = Field(0.2, ge=0, le=1)
-    """Contrast jitter: factor drawn from 1 - c .. 1 + c (training)."""
 
     # Model
     model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)
@@ -72,6 +34,8 @@ class TrainConfig(_Settings):
     """Clips per step and worker."""
     num_workers: int = Field(4, ge=0)
     """Data worker processes; 0 decodes in the training process."""
+    batch_seconds: float = Field(300.0, gt=0)
+    """Time limit for loading one batch: a video that hangs a data worker ends the run and is named."""
     lr: float = Field(1e-4, gt=0)
     """Peak learning rate of AdamW."""
     min_lr: float = Field(1e-6, ge=0)
@@ -117,25 +81,10 @@ class TrainConfig(_Settings):
     def _fits_together(self) -> "TrainConfig":
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr")
-        if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction + test_fraction must leave something to train on (below 1)")
-        if self.num_frames % 2:
-            raise ValueError(f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs")
         return self
 
-    def data_settings(self) -> dict[str, Any]:
-        """The settings that say which clips there are, as `annotations.read_named` takes them."""
-        return {
-            "data": self.data,
-            "layout": self.layout,
-            "videos": self.videos,
-            "missing_threshold": self.missing_threshold,
-            "fractions": (self.val_fraction, self.test_fraction),
-            "seed": self.split_seed,
-        }
 
-
-class Dimension(_Settings):
+class Dimension(Settings):
     """One searched setting: its kind and range. `int` and `logint` include both ends."""
 
     type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
@@ -181,7 +130,7 @@ class Dimension(_Settings):
         return [int(v) if self.type in ("int", "logint") else v for v in (self.low, self.high)]
 
 
-class SamplerConfig(_Settings):
+class SamplerConfig(Settings):
     """How Optuna proposes trials."""
 
     type: Literal["tpe", "random"] = "tpe"
@@ -192,7 +141,7 @@ class SamplerConfig(_Settings):
     """Random trials before TPE learns from the finished ones."""
 
 
-class AshaConfig(_Settings):
+class AshaConfig(Settings):
     """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
 
     enabled: bool = True
@@ -203,7 +152,7 @@ class AshaConfig(_Settings):
     """At each rung one in so many goes on."""
 
 
-class ResourcesConfig(_Settings):
+class ResourcesConfig(Settings):
     """What each trial takes from the cluster."""
 
     workers_per_trial: int = Field(1, ge=1)
@@ -230,7 +179,7 @@ def _default_space() -> dict[str, Dimension]:
     }
 
 
-class SweepConfig(_Settings):
+class SweepConfig(Settings):
     """The settings of a sweep: what all trials share, what is searched, and with which means."""
 
     train: TrainConfig = TrainConfig()

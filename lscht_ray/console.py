@@ -51,6 +51,12 @@ class EpochProgress:
         if self.bar is not None:
             self.bar.stop()
 
+    def skip(self, count: int) -> None:
+        """So many were done before."""
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(self.task, advance=count)
+
     def advance(self, **figures: float) -> None:
         """One batch is done; ``figures`` are shown beside it."""
         self.done += 1

@@ -1,5 +1,6 @@
 """Dataset, samplers and loaders: from annotations to batches."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -7,12 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from lscht_ray.annotations import Sample
 from lscht_ray.batch import Batch
 from lscht_ray.decode import UnreadableVideoError, decode
-from lscht_ray.frames import evaluation_indices, training_indices
+from lscht_ray.errors import TrainingError
+from lscht_ray.frames import Indices, Times, clip_indices
 from lscht_ray.transforms import EvaluationTransform, TrainingTransform
 
 Position = tuple[int, int]
@@ -37,12 +39,17 @@ class ClipDataset(Dataset[Batch]):
         num_frames: int,
         decoder: Literal["auto", "pyav", "decord"],
         seed: int,
+        sampling: Literal["frame", "time"] = "frame",
+        salvage: bool = False,
     ) -> None:
         self.samples = tuple(samples)
         self.transform = transform
         self.num_frames = num_frames
         self.decoder = decoder
         self.seed = seed
+        self.sampling, self.salvage = sampling, salvage
+        self.under_way: Tensor | None = None
+        """Shared float64 (data workers, 2): which sample each one reads (1 + index; 0: none), and since when."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -57,23 +64,36 @@ class ClipDataset(Dataset[Batch]):
         if index == PADDING:
             return self._masked("", 0)
         sample = self.samples[index]
+        self._say(index + 1)
         try:
             clip = self._clip(sample, epoch, index)
         except UnreadableVideoError as error:
             return self._masked(str(sample.video), sample.label, ((error.path, error.reason),))
+        finally:
+            self._say(0)
         return _single(clip, sample.label, True, str(sample.video))
+
+    def _say(self, number: int) -> None:
+        worker = get_worker_info()
+        if self.under_way is not None and worker is not None:
+            self.under_way[worker.id] = torch.tensor([number, time.time()], dtype=torch.float64)
 
     def _clip(self, sample: Sample, epoch: int, index: int) -> Tensor:
         training = isinstance(self.transform, TrainingTransform)
         rng = np.random.default_rng((self.seed, epoch, index))
 
-        def choose(available: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-            if training:
-                return training_indices(available, self.num_frames, rng)
-            return evaluation_indices(available, self.num_frames)
+        def choose(times: Times) -> Indices:
+            drawn = rng if training else None
+            return clip_indices(times, self.num_frames, span=sample.span, sampling=self.sampling, rng=drawn)
 
-        short_side = self.transform.form.decoded_short_side
-        frames = decode(sample.video, choose, short_side=short_side, decoder=self.decoder)
+        frames = decode(
+            sample.video,
+            choose,
+            short_side=self.transform.form.decoded_short_side,
+            decoder=self.decoder if sample.decord else "pyav",
+            box=sample.box,
+            salvage=self.salvage,
+        )
         return self.transform(torch.from_numpy(frames), int(rng.integers(2**62)))
 
     def _masked(self, video: str, label: int, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
@@ -135,10 +155,17 @@ def build_loader(
     pin_memory: bool,
     rank: int = 0,
     world: int = 1,
+    batch_seconds: float = 300.0,
 ) -> DataLoader[Batch]:
-    """Batches of clips; the sampler's ``set_epoch`` must be called before each training epoch."""
+    """Batches of clips; the sampler's ``set_epoch`` must be called before each training epoch.
+
+    A batch that data workers don't deliver within ``batch_seconds`` ends the iteration with a TrainingError that names
+    the videos they were reading.
+    """
     sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=dataset.seed, rank=rank, world=world)
-    return DataLoader(
+    if num_workers:
+        dataset.under_way = torch.zeros(num_workers, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+    return ClipLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -147,7 +174,34 @@ def build_loader(
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         worker_init_fn=_one_thread if num_workers else None,
+        timeout=batch_seconds if num_workers else 0,
     )
+
+
+class ClipLoader(DataLoader[Batch]):
+    """A DataLoader that, where a data worker hangs or dies, says which video it was reading."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """The batches of an epoch.
+
+        Raises:
+            TrainingError: A data worker hangs or died.
+        """
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if "DataLoader" not in str(error):
+                raise
+            raise TrainingError(f"{self._culprits()}\n  {str(error).splitlines()[0]}") from None
+
+    def _culprits(self) -> str:
+        dataset = self.dataset
+        assert isinstance(dataset, ClipDataset) and dataset.under_way is not None
+        reading = [(since, int(number) - 1) for number, since in dataset.under_way.tolist() if number]
+        if not reading:
+            return "the data workers deliver nothing, and read no video"
+        lines = [f"{dataset.samples[index].video}  ({time.time() - since:.0f} s)" for since, index in sorted(reading)]
+        return "a data worker hangs or died; they were reading, the longest first:\n  " + "\n  ".join(lines)
 
 
 def _one_thread(worker: int) -> None:

@@ -2,7 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,21 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from lscht_ray.frames import Indices, Times
+from lscht_ray.rows import Box
+
 Frames = NDArray[np.uint8]
-Choose = Callable[[int], NDArray[np.int64]]
-"""Given the number of decodable frames, the indices to take (may repeat)."""
+Choose = Callable[[Times], Indices]
+"""Given when each decodable frame is shown (seconds, ascending), the indices to take (may repeat)."""
+
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,gif,swf,asf,ogg,dv,mxf,nut,h264,hevc,ivf,obu,"
+    "mpegvideo,m4v,vc1,rm"
+)
+"""Containers that hold a video themselves. Playlists and scripts (HLS, concat, SDP, ...), which name other files and
+addresses to be opened, are not among them, whatever a file calls itself."""
+SCRIPTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"v=0\n", b"v=0\r", b"<MPD", b"<?xml", b"<smil")
+"""What such files start with."""
 
 HELD_BYTES = 256 * 2**20
 """Decoded pictures are held until they are counted; beyond this the video is decoded a second time instead."""
@@ -38,17 +51,22 @@ def decode(
     *,
     short_side: int | None = None,
     decoder: Literal["auto", "pyav", "decord"] = "auto",
+    box: Box | None = None,
+    salvage: bool = False,
 ) -> Frames:
     """The chosen frames of a video, upright.
 
-    Frames are counted by decoding all of them: headers lie. Rotation flags are applied.
+    Frames are counted by decoding all of them: headers lie. Of several video streams the largest is taken, rotation
+    flags are applied.
 
     Args:
         path: The video file.
-        choose: Picks frame indices once the number of frames is known.
+        choose: Picks frame indices once the frames and their times are known.
         short_side: Pictures whose short side is larger are scaled down to it (area averaging); never up.
         decoder: ``auto`` and ``pyav`` read sequentially with PyAV. ``decord`` reads with decord where its count of
             frames, the header's and PyAV's agree, and falls back to PyAV with a warning where they don't.
+        box: The part of the upright pictures to take, before scaling.
+        salvage: Of a damaged file take the good frames, which alone are counted, instead of refusing it.
 
     Returns:
         uint8 (T, H, W, C), RGB.
@@ -57,10 +75,10 @@ def decode(
         UnreadableVideoError: The file is missing, damaged, empty or no video.
     """
     if decoder == "decord":
-        frames = _decode_with_decord(str(path), choose, short_side)
+        frames = _decode_with_decord(str(path), choose, short_side, box)
         if frames is not None:
             return frames
-    return _decode_with_pyav(str(path), choose, short_side)
+    return _decode_with_pyav(str(path), choose, short_side, box, salvage)
 
 
 def count_frames(path: str | Path) -> tuple[int, int]:
@@ -69,7 +87,24 @@ def count_frames(path: str | Path) -> tuple[int, int]:
     Raises:
         UnreadableVideoError: As for `decode`.
     """
-    return _count_frames(str(path), *_fingerprint(path))
+    times, claimed, _ = _read_times(str(path), *_fingerprint(path))
+    return len(times), claimed
+
+
+def open_video(path: str | Path) -> AbstractContextManager[Any]:
+    """The file as PyAV's container; only files that hold a video themselves are opened, nothing that they name.
+
+    Raises:
+        UnreadableVideoError: It is a playlist or the like.
+        av.FFmpegError: It is no video.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(SCRIPTS):
+        raise UnreadableVideoError(path, "it is a playlist or script that names other files: refused, never followed")
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    opened: AbstractContextManager[Any] = av.open(f"file:{path}", options=options)
+    return opened
 
 
 def _fingerprint(path: str | Path) -> tuple[int, int]:
@@ -83,19 +118,41 @@ def _fingerprint(path: str | Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _count_frames(path: str, size: int, mtime: int) -> tuple[int, int]:
+def _read_times(path: str, size: int, mtime: int) -> tuple[Times, int, int]:
+    """When each frame is shown; how many frames the header claims; how many video streams there are."""
     del size, mtime  # part of the cache's key only
     try:
-        with av.open(path) as container:
-            stream = _best_stream(path, container)
-            return sum(1 for _ in container.decode(stream)), stream.frames
+        with open_video(path) as container:
+            stream = best_stream(path, container)
+            times = [frame_time(frame, number, stream) for number, frame in enumerate(container.decode(stream))]
+            return from_first(times), stream.frames, len(_pictures(container))
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
 
 
-def _best_stream(path: str, container: Any) -> Any:
-    """The video stream with the largest picture, read in one thread (parallel over clips, by processes)."""
-    streams = list(container.streams.video)
+def frame_time(frame: Any, number: int, stream: Any) -> float:
+    """When a frame is shown, in seconds; a stream without time stamps goes by its rate."""
+    return float(number / (stream.average_rate or 25) if frame.time is None else frame.time)
+
+
+def from_first(times: list[float]) -> Times:
+    """Seconds from the first frame, never falling."""
+    given = np.asarray(times, np.float64)
+    return np.maximum.accumulate(given - given[0]) if len(given) else given
+
+
+def _pictures(container: Any) -> list[Any]:
+    """The video streams, without cover pictures."""
+    return [stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic]
+
+
+def best_stream(path: str | Path, container: Any) -> Any:
+    """The video stream with the largest picture, read in one thread (parallel over clips, by processes).
+
+    Raises:
+        UnreadableVideoError: There is none.
+    """
+    streams = _pictures(container)
     if not streams:
         raise UnreadableVideoError(path, "it has no video stream")
     stream = max(streams, key=lambda candidate: candidate.width * candidate.height)
@@ -103,39 +160,80 @@ def _best_stream(path: str, container: Any) -> Any:
     return stream
 
 
-def _decode_with_pyav(path: str, choose: Choose, short_side: int | None) -> Frames:
+def good_frames(container: Any, stream: Any, salvage: bool) -> Iterator[Any]:
+    """The frames in order. Damage raises av.FFmpegError; with ``salvage`` damaged frames are passed over instead."""
+    if not salvage:
+        yield from container.decode(stream)
+        return
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        yield from (frame for frame in frames if not frame.is_corrupt)
+
+
+def _decode_with_pyav(path: str, choose: Choose, short_side: int | None, box: Box | None, salvage: bool) -> Frames:
     _fingerprint(path)
     try:
-        held, count = _hold_frames(path)
-        if count == 0:
+        held, times = _hold_frames(path, salvage)
+        if len(times) == 0:
             raise UnreadableVideoError(path, "it has no decodable frame")
-        indices = choose(count)
+        indices = choose(times)
         if held is None:
-            held = _pick_frames(path, set(indices.tolist()))
-        return _to_rgb(held, indices, short_side)
+            held = _pick_frames(path, set(indices.tolist()), salvage)
+        if box is None:
+            return _to_rgb(held, indices, short_side)
+        return shrink(_cut(_to_rgb(held, indices, None), box), short_side)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
 
 
-def _hold_frames(path: str) -> tuple[dict[int, Any] | None, int]:
-    """All frames by index as the decoder made them, or None where they take too much memory; and their number."""
+def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times]:
+    """All frames by index as the decoder made them, or None where they take too much memory; and their times."""
     held: dict[int, Any] | None = {}
-    size = count = 0
-    with av.open(path) as container:
-        for frame in container.decode(_best_stream(path, container)):
+    size = 0
+    times: list[float] = []
+    with open_video(path) as container:
+        stream = best_stream(path, container)
+        for number, frame in enumerate(good_frames(container, stream, salvage)):
             if held is not None:
-                held[count] = frame
+                held[number] = frame
                 size = size or sum(plane.buffer_size for plane in frame.planes)
                 if size * len(held) > HELD_BYTES:
                     held = None
-            count += 1
-    return held, count
+            times.append(frame_time(frame, number, stream))
+    return held, from_first(times)
 
 
-def _pick_frames(path: str, wanted: set[int]) -> dict[int, Any]:
-    with av.open(path) as container:
-        decoded = enumerate(container.decode(_best_stream(path, container)))
-        return {index: frame for index, frame in decoded if index in wanted}
+def _pick_frames(path: str, wanted: set[int], salvage: bool) -> dict[int, Any]:
+    picked = {}
+    with open_video(path) as container:
+        for index, frame in enumerate(good_frames(container, best_stream(path, container), salvage)):
+            if index in wanted:
+                picked[index] = frame
+            if len(picked) == len(wanted):
+                break
+    return picked
+
+
+def _cut(frames: Frames, box: Box) -> Frames:
+    """The part of the pictures (T, H, W, C) that the box shows; at least one pixel of it."""
+    height, width = frames.shape[1:3]
+    scale = (width, height) if box.unit == "share" else (1, 1)
+    left, right = _side(box.left * scale[0], box.right * scale[0], width)
+    top, bottom = _side(box.top * scale[1], box.bottom * scale[1], height)
+    return np.ascontiguousarray(frames[:, top:bottom, left:right])
+
+
+def _side(low: float, high: float, length: int) -> tuple[int, int]:
+    first = min(max(round(low), 0), length - 1)
+    return first, max(first + 1, min(round(high), length))
 
 
 def _to_rgb(held: dict[int, Any], indices: NDArray[np.int64], short_side: int | None) -> Frames:
@@ -164,13 +262,17 @@ def _upright(picture: Frames, rotation: int) -> Frames:
     return np.ascontiguousarray(np.rot90(picture, k=round(rotation / 90) % 4)) if rotation else picture
 
 
-def _decode_with_decord(path: str, choose: Choose, short_side: int | None) -> Frames | None:
+def _decode_with_decord(path: str, choose: Choose, short_side: int | None, box: Box | None) -> Frames | None:
     """As decord reads them, or None (with a warning) where PyAV must do it.
 
     decord 0.6.0 hangs for ever on edit lists and silently returns wrong frames of MPEG program streams; both are
     seen beforehand, since there the header's count isn't what PyAV decodes.
     """
-    real, claimed = count_frames(path)
+    times, claimed, streams = _read_times(path, *_fingerprint(path))
+    real = len(times)
+    if streams > 1:
+        log.warning("%s: %d video streams: read with PyAV instead of decord", path, streams)
+        return None
     if real != claimed:
         log.warning("%s: %d frames decoded, %d claimed: read with PyAV instead of decord", path, real, claimed)
         return None
@@ -182,15 +284,16 @@ def _decode_with_decord(path: str, choose: Choose, short_side: int | None) -> Fr
         reader = decord.VideoReader(path, num_threads=1)
         if len(reader) != real:
             raise RuntimeError(f"decord counts {len(reader)} frames, PyAV {real}")
-        indices = choose(real)
+        indices = choose(times)
         frames: Frames = reader.get_batch(indices.tolist()).asnumpy()
     except Exception as error:
         log.warning("%s: read with PyAV instead of decord (%s)", path, " ".join(str(error).split())[:200])
         return None
-    return _shrink(frames, short_side)
+    return shrink(frames if box is None else _cut(frames, box), short_side)
 
 
-def _shrink(frames: Frames, short_side: int | None) -> Frames:
+def shrink(frames: Frames, short_side: int | None) -> Frames:
+    """Pictures (T, H, W, C) scaled down to a short side, as `decode` does; never up."""
     height, width = frames.shape[1:3]
     if _scaled(width, height, short_side) == (width, height):
         return frames

@@ -1,6 +1,7 @@
 """`python -m lscht_ray.evaluate CHECKPOINT --data PATH --split test`: what a trained model is worth on a split."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
     flags = _parser().parse_args(argv)
     if flags.batch_size < 1 or flags.num_workers < 0:
         raise InputError("--batch_size must be 1 or more, --num_workers 0 or more")
-    from lscht_ray import annotations, checkpoint
+    from lscht_ray import annotations, checkpoint, survey
 
     screen = console.new_console()
     path = checkpoint.find(flags.checkpoint)
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
         settings |= {"data": flags.data, "videos": flags.videos, "layout": "auto"}
     found = annotations.read_named(screen=screen, **settings)
     screen.print(found.summary())
+    found = survey.trusted(found, config, screen, splits=(flags.split,))
 
     from lscht_ray import inference, report
     from lscht_ray.device import choose_device, use_bf16
@@ -52,6 +54,8 @@ def main(argv: list[str]) -> int:
         bf16=use_bf16(config.precision, device),
         screen=screen,
     )
+    left_out = {str(video): reason for video, reason in found.left_out}
+    result = dataclasses.replace(result, unreadable={**left_out, **result.unreadable})
     folder = flags.output or path.parent / f"evaluation_{flags.split}"
     about = {
         "checkpoint": str(path),
@@ -59,6 +63,7 @@ def main(argv: list[str]) -> int:
         "data": str(found.root),
         "split": flags.split,
         "missing": len(found.missing),
+        "left_out": len(found.left_out),
     }
     try:
         files = report.write(result, folder, about)

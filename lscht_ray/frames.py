@@ -1,9 +1,70 @@
 """Which frames of a video make a clip: pure arithmetic on indices, 0-based, ascending."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
+from lscht_ray.rows import Span
+
 Indices = NDArray[np.int64]
+Times = NDArray[np.float64]
+"""When each frame of a video is shown, in seconds from the first one: (N,), ascending."""
+
+
+def clip_indices(
+    times: Times,
+    num_frames: int,
+    *,
+    span: Span | None = None,
+    sampling: Literal["frame", "time"] = "frame",
+    rng: np.random.Generator | None = None,
+) -> Indices:
+    """The frames of a clip.
+
+    Args:
+        times: When each decodable frame is shown.
+        num_frames: Frames per clip, T.
+        span: The part of the video that is the clip; None: all of it.
+        sampling: Evenly by the frames' numbers, or by their times, which differ where the frame rate varies.
+        rng: Draws one frame from each of T segments (training); None: the middle of each (evaluation).
+
+    Returns:
+        (T,) indices in [0, N).
+
+    Raises:
+        ValueError: There is no frame to choose from, or none is asked for.
+    """
+    start, stop = span_indices(times, span)
+    if sampling == "time" and stop - start > 1:
+        return _by_time(times, start, stop, num_frames, rng)
+    if rng is None:
+        return start + evaluation_indices(stop - start, num_frames)
+    return start + training_indices(stop - start, num_frames, rng)
+
+
+def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
+    """The frames of a span as a half-open range, which holds at least one frame that is there."""
+    count = len(times)
+    if span is None:
+        return 0, count
+    if span.unit == "second":
+        start = int(np.searchsorted(times, span.start - 1e-6))
+        stop = count if span.end is None else int(np.searchsorted(times, span.end - 1e-6))
+    else:
+        start, stop = int(span.start), count if span.end is None else int(span.end)
+    start = min(start, count - 1)
+    return start, max(start + 1, min(stop, count))
+
+
+def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.random.Generator | None) -> Indices:
+    """The frames that are on the screen at T moments, one in each of T equally long segments."""
+    _check(stop - start, num_frames)
+    own = times[start:stop]
+    end = times[stop] if stop < len(times) else own[-1] + float(np.median(np.diff(own)))
+    share = np.full(num_frames, 0.5) if rng is None else rng.random(num_frames)
+    moments = own[0] + (np.arange(num_frames) + share) * (end - own[0]) / num_frames
+    return np.asarray(start + np.searchsorted(own, moments, side="right") - 1, np.int64).clip(start, stop - 1)
 
 
 def evaluation_indices(available: int, num_frames: int) -> Indices:

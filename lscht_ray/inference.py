@@ -49,9 +49,16 @@ def evaluate(
         num_frames=config.num_frames,
         decoder=config.decoder,
         seed=config.seed,
+        sampling=config.sampling,
+        salvage=config.salvage,
     )
     loader = data.build_loader(
-        dataset, batch_size=batch_size, num_workers=num_workers, shuffle=False, pin_memory=device.type == "cuda"
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        shuffle=False,
+        pin_memory=device.type == "cuda",
+        batch_seconds=config.batch_seconds,
     )
     tally = Tally(len(glosses), device)
     criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)

@@ -14,7 +14,7 @@ from lscht_ray.errors import InputError
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
     from torch.utils.tensorboard import SummaryWriter
 
-CONFIG, METRICS = "config.json", "metrics.jsonl"
+CONFIG, METRICS, SPLITS = "config.json", "metrics.jsonl", "splits.csv"
 MISSING, UNREADABLE = "missing_videos.txt", "unreadable_videos.txt"
 EPOCH_TAGS = {
     "Train/Loss_epoch": "train_loss",
@@ -100,9 +100,15 @@ class Recorder:
         self._writer: SummaryWriter | None = None
 
     def start(
-        self, config: dict[str, Any], missing: Iterable[Path], history: Sequence[dict[str, Any]], step: int
+        self,
+        config: dict[str, Any],
+        missing: Iterable[Path],
+        left_out: Iterable[tuple[Path, str]],
+        history: Sequence[dict[str, Any]],
+        step: int,
     ) -> None:
         """Write what is known before the first step; a resumed run brings its history and its step."""
+        self.unreadable = {str(video): reason for video, reason in left_out}
         if not self.enabled:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -113,6 +119,7 @@ class Recorder:
         gone = sorted(str(path) for path in missing)
         if gone:
             (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8")
+        self._list_unreadable()
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
         (self.folders.run / METRICS).write_text(lines, encoding="utf-8")
         self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
@@ -139,9 +146,13 @@ class Recorder:
         new = {video: reason for video, reason in failures if video not in self.unreadable}
         self.unreadable.update(new)
         if new and self.enabled:
+            self._list_unreadable()
+        return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
+
+    def _list_unreadable(self) -> None:
+        if self.unreadable:
             lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
             (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8")
-        return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
 
     def close(self) -> None:
         """Flush and close TensorBoard's writer."""

@@ -6,7 +6,6 @@ for the same share of the time, in another order. So one picture says nothing ab
 
 import colorsys
 import csv
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lscht_ray.errors import InputError
+from lscht_ray.files import cache_folder
 
 DEMO = "demo"
 VERSION = 1
@@ -170,10 +170,8 @@ def _draw_all(folder: Path, seed: int, on_clip: Callable[[int, int], None]) -> l
 
 
 def demo_folder(seed: int = 0) -> Path:
-    """Where the demo data set is kept: in the user's cache folder (LSCHT_RAY_CACHE, XDG_CACHE_HOME or ~/.cache)."""
-    cache = os.environ.get("LSCHT_RAY_CACHE")
-    root = Path(cache) if cache else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lscht_ray"
-    return root.expanduser().resolve() / f"demo-v{VERSION}-seed{seed}"
+    """Where the demo data set is kept: in the cache folder."""
+    return cache_folder() / f"demo-v{VERSION}-seed{seed}"
 
 
 def demo_data(seed: int = 0, on_clip: Callable[[int, int], None] = lambda done, total: None) -> Path:

@@ -16,6 +16,7 @@ from lscht_ray.errors import InputError
 if TYPE_CHECKING:  # torch and transformers take seconds to import: a mistake on the command line must not wait
     from rich.console import Console
 
+    from lscht_ray.annotations import Annotations
     from lscht_ray.build import PrepareLoader, PrepareModel
     from lscht_ray.recorder import RunFolders
 
@@ -49,6 +50,7 @@ def run(
     prepare_loader: PrepareLoader = _as_it_is,
     on_epoch_end: OnEpochEnd = _nothing,
     resume_from: Path | None = None,
+    found: Annotations | None = None,
 ) -> Outcome:
     """Train once.
 
@@ -60,12 +62,13 @@ def run(
         prepare_loader: Wraps the loaders likewise; the samplers share the clips out already.
         on_epoch_end: Gets each epoch's metrics and, on rank 0, the path of the checkpoint just saved.
         resume_from: A full checkpoint to go on from.
+        found: The data set, where `survey.ready` was asked for it already.
 
     Raises:
         InputError: Settings, data, model or checkpoint can't be used.
         TrainingError: Training can't go on.
     """
-    from lscht_ray import annotations, checkpoint, data, loop, recorder
+    from lscht_ray import checkpoint, data, loop, recorder, splits, survey
     from lscht_ray.build import build, seed_everything
     from lscht_ray.metrics import rank_and_world
 
@@ -73,9 +76,7 @@ def run(
     saved = checkpoint.load(resume_from, checkpoint.FULL_KEYS) if resume_from else None
     notes = recorder.Recorder(folders, enabled=rank == 0)
     seed_everything(config.seed + rank)
-    found = annotations.trainable(
-        annotations.read_named(screen=screen, **config.data_settings()), config.untrained_glosses
-    )
+    found = found or survey.ready(config, screen)
     for line in (found.summary(), *found.notes, data.describe_support(found.split("train"), found.glosses)):
         screen.print(line)
     if saved is not None and tuple(saved["glosses"]) != found.glosses:
@@ -87,7 +88,10 @@ def run(
     if saved is not None:
         loop.restore(parts, saved, rank)
         screen.print(f"resumed after epoch {len(parts.history)}")
-    notes.start(config.model_dump(mode="json"), found.missing, parts.history, parts.schedule.steps_done)
+    notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
+    if notes.enabled and found.drawn:
+        used = ((s.video, s.gloss, s.split, s.signer) for s in found.samples)
+        splits.write(used, found.folder, folders.run / recorder.SPLITS)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every)
     try:
         early = loop.fit(
@@ -126,20 +130,18 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__}",
         extra=lambda parser: parser.add_argument("--resume", type=str, help="go on with the run in this folder"),
     )
-    from lscht_ray import annotations, recorder
+    from lscht_ray import recorder, survey
 
     screen = console.new_console()
-    resume_from = None
+    resume_from = found = None
     if flags.resume:
         config, folders = _resume_settings(Path(flags.resume), argv)
         resume_from = folders.run / "last_checkpoint.pt"
     else:
-        # A mistake in the data set ends here, before a run folder is made.
-        found = annotations.read_named(screen=screen, **config.data_settings())
-        annotations.trainable(found, config.untrained_glosses)
+        found = survey.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
-    outcome = run(config, folders, screen=screen, resume_from=resume_from)
+    outcome = run(config, folders, screen=screen, resume_from=resume_from, found=found)
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
     data = shlex.quote(config.data)

@@ -66,11 +66,10 @@ def _absolute(config: TrainConfig) -> TrainConfig:
 
 
 def _look_at_data(config: TrainConfig, screen: Console) -> None:
-    """Read the annotations, so that a mistake in them ends here and not in every trial."""
-    from lscht_ray.annotations import read_named, trainable
+    """Look at the data set, so that a mistake in it ends here and not in every trial."""
+    from lscht_ray.survey import ready
 
-    found = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
-    screen.print(found.summary())
+    screen.print(ready(config, screen).summary())
 
 
 def _sweep_folder(storage_path: str) -> tuple[Path, str]:

@@ -116,7 +116,7 @@ class _Report:
     def _publish(self) -> None:
         storage = Storage(self.order.storage)
         for file in self.folders.run.iterdir():
-            if file.suffix in (".json", ".jsonl", ".txt"):
+            if file.suffix in (".json", ".jsonl", ".txt", ".csv"):
                 storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
         storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
 

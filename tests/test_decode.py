@@ -20,12 +20,12 @@ except ImportError:
     DECODERS = ["pyav"]
 
 
-def sixteen(available: int) -> np.ndarray:
-    return evaluation_indices(available, 16)
+def sixteen(times: np.ndarray) -> np.ndarray:
+    return evaluation_indices(len(times), 16)
 
 
-def every(available: int) -> np.ndarray:
-    return np.arange(available)
+def every(times: np.ndarray) -> np.ndarray:
+    return np.arange(len(times))
 
 
 def painted(path: Path, frames: int = 24, **options: str) -> None:

@@ -59,7 +59,9 @@ def test_glosses_in_another_order_or_fewer_of_them_fit(trained: Path, small: Pat
     clips = sorted((small / "val").rglob("*.mp4"))
     rows = [(str(path), path.parent.name, "test") for path in clips if path.parent.name != "casa"]
     manifest(tmp_path / "set", rows)
-    result = door("evaluate", trained, "--data", tmp_path / "set", "--output", tmp_path / "out", cwd=tmp_path)
+    result = door(
+        "evaluate", trained, "--data", tmp_path / "set", "--videos", small, "--output", tmp_path / "out", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     assert {row["true"] for row in table(tmp_path / "out" / "predictions.csv")} == {"mañana", "tú"}
     support = {row["gloss"]: row["support"] for row in table(tmp_path / "out" / "per_class.csv")}

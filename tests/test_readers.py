@@ -10,7 +10,8 @@ from conftest import manifest, shared
 
 from lscht_ray.annotations import read, trainable
 from lscht_ray.errors import InputError
-from lscht_ray.readers import read_wlasl
+from lscht_ray.splits import SplitPlan
+from lscht_ray.wlasl import read_wlasl
 
 NFC, NFD = unicodedata.normalize("NFC", "mañana"), unicodedata.normalize("NFD", "mañana")
 
@@ -69,7 +70,7 @@ def test_nslt_map_takes_its_names_from_the_list(tmp_path: Path) -> None:
         ("1.mp4", "zebra"),
     ]
     assert [path.name for path in found.missing] == ["99.mp4"]
-    assert any("1 ids of nslt_2.json" in note for note in found.notes)
+    assert [p.detail for p in found.problems] == ["1 ids are not in WLASL_v0.3.json: 99"]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -160,7 +161,7 @@ def test_file_names_are_found_in_either_unicode_form(tmp_path: Path, stored: str
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        (b"a,b\n1,2\n", "line 1: no column for the path"),
+        (b"a,b\n1,2\n", "no column for the path"),
         (b"path,label,split\na.mp4,x\n", "line 2: 2 cells where the header has 3"),
         (b"path,label,split\na.mp4,x,train\nb.mp4,x,tset\n", "line 3: split 'tset' is none of"),
         (b"path,label\n,x\n", "line 2: the path or the label is empty"),
@@ -187,9 +188,12 @@ def test_class_folders_with_splits(tmp_path: Path) -> None:
 def test_class_folders_without_splits_get_a_seeded_stratified_one(tmp_path: Path) -> None:
     touch(*(tmp_path / "a" / f"{n}.mp4" for n in range(20)), *(tmp_path / "b" / f"{n}.mp4" for n in range(10)))
     touch(tmp_path / "c" / "only.mp4")
-    first, again = read(tmp_path, fractions=(0.2, 0.1)), read(tmp_path, fractions=(0.2, 0.1))
+    first, again = (
+        read(tmp_path, plan=SplitPlan(fractions=(0.2, 0.1))),
+        read(tmp_path, plan=SplitPlan(fractions=(0.2, 0.1))),
+    )
     assert first == again
-    assert read(tmp_path, fractions=(0.2, 0.1), seed=1).samples != first.samples
+    assert read(tmp_path, plan=SplitPlan(fractions=(0.2, 0.1), seed=1)).samples != first.samples
     counted = Counter((sample.gloss, sample.split) for sample in first.samples)
     assert [counted["a", split] for split in ("train", "val", "test")] == [14, 4, 2]
     assert [counted["b", split] for split in ("train", "val", "test")] == [7, 2, 1]

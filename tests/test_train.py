@@ -142,7 +142,9 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
 
 
 def test_missing_and_unreadable_videos_are_named_in_the_run_folder(small: Path, door: Door, tmp_path: Path) -> None:
-    rows = [(str(path), path.parent.name, path.parents[1].name) for path in sorted(small.rglob("*.mp4"))]
+    shutil.copytree(small, tmp_path / "set" / "clips")
+    clips = sorted((tmp_path / "set" / "clips").rglob("*.mp4"))
+    rows = [(str(path), path.parent.name, path.parents[1].name) for path in clips]
     zero, half = tmp_path / "set" / "zero.mp4", tmp_path / "set" / "half.mp4"
     manifest(
         tmp_path / "set",

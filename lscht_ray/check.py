@@ -1,0 +1,139 @@
+"""`python -m lscht_ray.check DATA`: what is wrong with a data set, before any GPU hour is spent on it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lscht_ray import commandline, console
+from lscht_ray.dataconfig import CheckConfig
+from lscht_ray.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lscht_ray.annotations import Annotations
+    from lscht_ray.problems import Problem
+
+PICTURES = 4
+"""Thumbnails of each video that is complained of, for so many videos at most:"""
+MAX_PICTURED = 200
+
+
+def main(argv: list[str]) -> int:
+    """The door: 0 fine, 1 there are problems of severity error, 2 it could not run."""
+    config, flags = commandline.parse(
+        CheckConfig,
+        _positional(argv),
+        prog="python -m lscht_ray.check",
+        description=f"{__doc__} DATA may also be given as --data.",
+        extra=_flags,
+    )
+    from lscht_ray import annotations, checkpage, findings, survey
+
+    screen, started = console.new_console(), time.monotonic()
+    _look_at_outputs(flags)
+    found = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
+    videos = list(dict.fromkeys(sample.video for sample in found.samples))
+    facts, new = survey.look(videos, found.folder, config, screen, decord=True)
+    problems = findings.find_problems(found, facts, config)
+    screen.print(checkpage.as_text(found, problems))
+    screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
+    _write(flags.json, "--json", screen, lambda file: _json(file, checkpage.as_json(found, problems)))
+    _write(flags.facts, "--facts", screen, lambda file: file.write_text(checkpage.facts_csv(facts), encoding="utf-8"))
+    if flags.html:
+        page = checkpage.as_html(found, problems, _pictures(problems, videos, config, screen))
+        _write(flags.html, "--html", screen, lambda file: file.write_text(page, encoding="utf-8"))
+    if flags.write_splits:
+        _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
+    if flags.contact_sheet:
+        usable = survey.settle(found, facts, config)
+        _write(flags.contact_sheet, "--contact-sheet", screen, lambda file: _sheet(file, usable, config, screen))
+    return 1 if any(problem.severity == "error" for problem in problems) else 0
+
+
+def _positional(argv: list[str]) -> list[str]:
+    """DATA, which may come first or last, as --data."""
+    if "--data" in argv or any(word.startswith("--data=") for word in argv):
+        return argv
+    if argv and not argv[0].startswith("-"):
+        return ["--data", *argv]
+    if len(argv) > 1 and not argv[-1].startswith("-") and not argv[-2].startswith("--"):
+        return ["--data", argv[-1], *argv[:-1]]
+    return argv
+
+
+def _flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=str, help="write everything as JSON to this file")
+    parser.add_argument("--html", type=str, help="write a page with thumbnails to this file")
+    parser.add_argument("--facts", type=str, help="write what is known of every video as CSV to this file")
+    parser.add_argument("--write_splits", type=str, help="write path, label, split and signer of every clip as CSV")
+    text = "write a picture of what the model sees of each gloss, plain and augmented"
+    parser.add_argument("--contact-sheet", "--contact_sheet", dest="contact_sheet", type=str, help=text)
+
+
+def _look_at_outputs(flags: argparse.Namespace) -> None:
+    """Refuse at once what can't be written in the end."""
+    for name in ("json", "html", "facts", "write_splits", "contact_sheet"):
+        value = getattr(flags, name)
+        if value is not None and not Path(value).expanduser().resolve().parent.is_dir():
+            raise InputError(f"--{name} {value}: there is no folder {Path(value).expanduser().resolve().parent}")
+
+
+def _write(name: str | None, flag: str, screen: Console, write: Callable[[Path], object]) -> None:
+    if name is None:
+        return
+    file = Path(name).expanduser().resolve()
+    try:
+        write(file)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{flag} {name}: can't be written: {error}") from None
+    screen.print(f"written: {file}")
+
+
+def _json(file: Path, content: object) -> None:
+    from lscht_ray.recorder import write_json
+
+    write_json(file, content)
+
+
+def _splits(file: Path, found: Annotations) -> None:
+    from lscht_ray import splits
+
+    splits.write(((s.video, s.gloss, s.split, s.signer) for s in found.samples), found.folder, file)
+
+
+def _sheet(file: Path, found: Annotations, config: CheckConfig, screen: Console) -> None:
+    from lscht_ray import contact_sheet
+
+    if not found.samples:
+        raise InputError("--contact-sheet: not one clip can be used")
+    sheet, count = contact_sheet.draw(found, config, config.seed)
+    if count < len(found.glosses):
+        screen.print(f"the contact sheet shows {count} of {len(found.glosses)} glosses")
+    contact_sheet.write(sheet, file)
+
+
+def _pictures(
+    problems: list[Problem], videos: list[Path], config: CheckConfig, screen: Console
+) -> dict[str, list[str]]:
+    """Thumbnails by video, made in child processes: what is complained of may be hostile."""
+    from lscht_ray import survey
+
+    known = {str(video) for video in videos}
+    wanted = [path for path in dict.fromkeys(problem.path for problem in problems) if path in known]
+    if len(wanted) > MAX_PICTURED:
+        screen.print(f"the page shows pictures of the first {MAX_PICTURED} of {len(wanted)} videos")
+    questions = [{"ask": "pictures", "path": path, "count": PICTURES} for path in wanted[:MAX_PICTURED]]
+    with survey.children(config, len(questions)) as pool:
+        return {question["path"]: answer.content.get("pictures", []) for question, answer in pool.map(questions)}
+
+
+if __name__ == "__main__":
+    sys.exit(console.door(main))

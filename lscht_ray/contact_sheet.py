@@ -1,0 +1,94 @@
+"""One picture of what the model sees: per gloss, the sampled frames of a clip, and of the same clip augmented."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lscht_ray.annotations import Annotations, Sample
+from lscht_ray.data import ClipDataset
+from lscht_ray.dataconfig import DataConfig
+from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
+
+CELL, TEXT, GAP = 96, 18, 6
+"""Pixels: the side of a frame, the height of a line of text, the distance between glosses."""
+MAX_FRAMES = 16
+MAX_GLOSSES = 100
+"""A larger picture would be of no use to anybody; the first glosses are shown."""
+
+
+def draw(found: Annotations, config: DataConfig, seed: int) -> tuple[Image.Image, int]:
+    """The contact sheet, and how many glosses are on it.
+
+    Args:
+        found: The data set without what can't be used (`survey.trusted`).
+        config: How clips are read and augmented.
+        seed: Of the augmentation.
+    """
+    form = ClipFormat(config.image_size or 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    augmented = TrainingTransform(
+        form,
+        crop_scale_min=config.crop_scale_min,
+        flip_probability=config.flip_probability,
+        brightness=config.brightness,
+        contrast=config.contrast,
+    )
+    chosen = [sample for gloss in found.glosses if (sample := _one(found, gloss)) is not None][:MAX_GLOSSES]
+    strips: list[tuple[str, list[NDArray[np.uint8]]]] = []
+    for index, sample in enumerate(chosen):
+        pictures = []
+        for transform in (EvaluationTransform(form), augmented):
+            dataset = ClipDataset(
+                chosen,
+                transform=transform,
+                num_frames=config.num_frames,
+                decoder=config.decoder,
+                seed=seed,
+                sampling=config.sampling,
+                salvage=config.salvage,
+            )
+            clip = dataset[1, index].pixel_values[0]  # (T, C, H, W)
+            pictures.append(_strip(clip))
+        strips.append((f"{sample.gloss}   {sample.split}   {sample.video.name}", pictures))
+    return _sheet(strips), len(chosen)
+
+
+def _one(found: Annotations, gloss: str) -> Sample | None:
+    """The first clip of a gloss, of the training split where there is one."""
+    own = [sample for sample in found.samples if sample.gloss == gloss]
+    return next((sample for sample in own if sample.split == "train"), own[0] if own else None)
+
+
+def _strip(clip: torch.Tensor) -> NDArray[np.uint8]:
+    """float32 (T, C, H, W) in 0..1 -> uint8 (CELL, T * CELL, C), its frames side by side."""
+    frames = (clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()[:MAX_FRAMES]
+    small = [np.asarray(Image.fromarray(frame).resize((CELL, CELL))) for frame in frames]
+    return np.concatenate(small, axis=1)
+
+
+def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]]) -> Image.Image:
+    height = sum(TEXT + len(pictures) * CELL + GAP for _, pictures in strips)
+    width = max(strip.shape[1] for _, pictures in strips for strip in pictures)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    top = 0
+    for title, pictures in strips:
+        pen.text((4, top + 1), f"{title}   (above: as evaluated, below: augmented)", fill="black", font=font)
+        top += TEXT
+        for strip in pictures:
+            sheet.paste(Image.fromarray(strip), (0, top))
+            top += CELL
+        top += GAP
+    return sheet
+
+
+def write(sheet: Image.Image, file: Path) -> None:
+    """Save it as what the file's name says (PNG, JPEG, ...).
+
+    Raises:
+        ValueError: The name says nothing that Pillow knows.
+        OSError: It can't be written.
+    """
+    sheet.save(file)

@@ -1,0 +1,127 @@
+"""The settings that say which clips there are and how they are read: shared by every door that opens a video."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lscht_ray.columns import ColumnMap
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown names; the text under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Settings):
+    """Which clips there are, and how they are read."""
+
+    # Data
+    data: str = Field(".", min_length=1)
+    """Data set: a folder, an annotation file (WLASL's JSON, CSV, TSV, JSON, JSONL), or `demo` for the embedded one."""
+    layout: str = Field("auto", min_length=1)
+    """How the data set is laid out: auto finds out and says so; wlasl, table, folders; the name of a shipped map
+    (autsl, asl_citizen, lsa64, ms_asl, include, sem_lex, slovo), or a YAML file with a column map."""
+    columns: ColumnMap = ColumnMap()
+    """Column map of an own table or of file names (layout auto or table)."""
+    videos: str | None = None
+    """Folder that holds the videos, where they are not beside the annotations."""
+    missing_threshold: Probability = 0.5
+    """Share of annotated videos that may be missing before the run refuses to start."""
+    untrained_glosses: Literal["error", "drop"] = "error"
+    """Glosses without any training clip: refuse, or leave them out of every split."""
+    split_policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
+    """given: as annotated, and stratified where nothing is; stratified: drawn per gloss; by_signer: no signer in two
+    splits; kfold: fold number `fold` is test, the next one val; kfold_by_signer: the same without sharing signers."""
+    split_file: str | None = None
+    """CSV with the columns path and split that decides instead; a run whose split was drawn has it as splits.csv."""
+    val_fraction: Probability = 0.15
+    """Share of validation clips of a drawn split."""
+    test_fraction: Probability = 0.15
+    """Share of test clips of a drawn split."""
+    folds: int = Field(5, ge=3)
+    """Folds of kfold."""
+    fold: int = Field(1, ge=1)
+    """Which fold is the test split, from 1."""
+    split_seed: int = Field(42, ge=0)
+    """Seed of a drawn split, apart from `seed` so that repeated runs see the same split."""
+
+    # Videos
+    frame_ranges: Literal["auto", "apply", "ignore"] = "auto"
+    """Annotated frame ranges: auto applies them, but WLASL's only where the video holds more than the range; apply:
+    always; ignore: the whole video is the clip."""
+    crop_to_bbox: bool = False
+    """Cut pictures to the annotated box of the signer (raw videos; downloaded WLASL clips are cut already)."""
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
+    """Video decoder; auto is PyAV, decord falls back to PyAV where its frames can't be trusted."""
+    salvage: bool = False
+    """Use the good frames of damaged videos instead of leaving such videos out."""
+    min_frames: int = Field(1, ge=1)
+    """Videos with fewer decodable frames are left out."""
+    probe_seconds: float = Field(30.0, gt=0)
+    """Time limit for looking at one video before training; one that takes longer is left out."""
+    probe_memory_gb: float = Field(2.0, gt=0)
+    """Memory limit for the same, in GiB (an 8192x8192 clip can take 5)."""
+
+    # Clips
+    num_frames: int = Field(16, ge=2)
+    """Frames per clip; a multiple of the model's tubelet size (2)."""
+    sampling: Literal["frame", "time"] = "frame"
+    """Frames are taken evenly by their number, or by their time (variable frame rates)."""
+    image_size: int | None = Field(None, ge=16)
+    """Height and width of a clip in pixels; null: the model's own."""
+    crop_scale_min: float = Field(0.8, gt=0, le=1)
+    """Smallest area of the random crop, as a share of the picture (training)."""
+    flip_probability: Probability = 0.5
+    """Probability of a horizontal flip (training); signs are handed: 0 where left and right differ in meaning."""
+    brightness: float = Field(0.2, ge=0, le=1)
+    """Brightness jitter: factor drawn from 1 - b .. 1 + b (training)."""
+    contrast: float = Field(0.2, ge=0, le=1)
+    """Contrast jitter: factor drawn from 1 - c .. 1 + c (training)."""
+
+    @model_validator(mode="after")
+    def _data_fits_together(self) -> "DataConfig":
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction + test_fraction must leave something to train on (below 1)")
+        if self.num_frames % 2:
+            raise ValueError(f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs")
+        if self.fold > self.folds:
+            raise ValueError(f"fold ({self.fold}) must not be above folds ({self.folds})")
+        if self.columns != ColumnMap() and self.layout not in ("auto", "table"):
+            raise ValueError(f"columns belong to layout auto or table, not to {self.layout}")
+        if self.split_file is not None and self.split_policy != "given":
+            raise ValueError(f"split_file decides alone: leave out split_policy {self.split_policy}")
+        return self
+
+    def data_settings(self) -> dict[str, Any]:
+        """The settings that say which clips there are, as `annotations.read_named` takes them."""
+        return {
+            "data": self.data,
+            "layout": self.layout,
+            "columns": self.columns,
+            "videos": self.videos,
+            "missing_threshold": self.missing_threshold,
+            "plan": {
+                "policy": self.split_policy,
+                "file": self.split_file,
+                "fractions": (self.val_fraction, self.test_fraction),
+                "folds": self.folds,
+                "fold": self.fold,
+                "seed": self.split_seed,
+            },
+        }
+
+
+class CheckConfig(DataConfig):
+    """What `check` looks for."""
+
+    min_clips: int = Field(3, ge=1)
+    """Glosses with fewer training clips are named."""
+    processes: int | None = Field(None, ge=1)
+    """Videos looked at at a time; null: as many as there are cores."""
+    max_file_gb: float = Field(4.0, gt=0)
+    """Larger video files are refused unopened."""
+    seed: int = Field(42, ge=0)
+    """Seed of the augmented clips on the contact sheet."""

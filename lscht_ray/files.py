@@ -1,0 +1,134 @@
+"""The user's files: read with a size limit, found in any Unicode form, never outside of their folder."""
+
+import csv
+import json
+import os
+import re
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.errors import InputError
+
+MAX_TEXT_BYTES = 256 * 2**20
+"""Annotation files beyond this are refused unread (WLASL_v0.3.json has 12 MB)."""
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".gif", ".swf")
+)
+OWN_FOLDER = ".lscht_ray"
+"""What is found out about a data set is kept in this folder of it."""
+
+_PROTOCOL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+class OutsideError(ValueError):
+    """A path in an annotation that must not be opened; ``kind`` is the problem's."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def nfc(text: str) -> str:
+    """Text without outer blanks in Unicode form NFC; macOS writes file names in NFD."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def listing(folder: Path) -> dict[str, Path]:
+    """The files of a folder by NFC name; empty where there is no such folder.
+
+    Raises:
+        InputError: It can't be listed.
+    """
+    try:
+        return _scan(folder, folder.stat().st_mtime_ns) if folder.is_dir() else {}
+    except OSError as error:
+        raise InputError(f"{folder} can't be listed: {error.strerror}") from None
+
+
+@lru_cache(maxsize=256)
+def _scan(folder: Path, mtime: int) -> dict[str, Path]:
+    del mtime  # part of the cache's key only
+    return {unicodedata.normalize("NFC", entry.name): Path(entry.path) for entry in os.scandir(folder)}
+
+
+def on_disk(path: Path) -> Path:
+    """The file of that name in whichever Unicode form it is stored; the path itself where there is none."""
+    if path.is_file():
+        return path
+    return listing(path.parent).get(unicodedata.normalize("NFC", path.name), path)
+
+
+def inside(root: Path, name: str) -> Path:
+    """The file that an annotation names, which must lie in the data folder. Nothing is opened.
+
+    Args:
+        root: The data folder.
+        name: A relative path, with slashes of either kind, or an absolute one.
+
+    Raises:
+        OutsideError: It is a URL, names one of FFmpeg's pseudo-protocols, or leads out of the folder.
+    """
+    if "\0" in name:
+        raise OutsideError("not_a_local_file", f"{name!r} holds a zero byte")
+    path = Path(os.path.normpath(root / name.strip().replace("\\", "/")))
+    if "://" in name or (_PROTOCOL.match(name) and not path.is_file()):
+        raise OutsideError("not_a_local_file", f"{name!r} is no file: URLs and protocols are never opened")
+    if not path.is_relative_to(root):
+        raise OutsideError("path_outside", f"{name!r} leads out of {root}")
+    return on_disk(path)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without byte order mark.
+
+    Raises:
+        InputError: It can't be read, is too large, or is in another encoding.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_TEXT_BYTES:
+            raise InputError(f"{path} has {size / 2**20:.0f} MB, an annotation file at most {MAX_TEXT_BYTES >> 20} MB")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 and try again") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+
+
+def read_json(path: Path) -> tuple[Any, list[str]]:
+    """A JSON file's content, and the keys that an object in it has twice (of which the last counts).
+
+    Raises:
+        InputError: It can't be read or is no JSON.
+    """
+    twice: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            seen: set[str] = set()
+            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return content
+
+    try:
+        return json.loads(read_text(path), object_pairs_hook=unique), twice
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is no valid JSON: {error}") from None
+
+
+def cache_folder() -> Path:
+    """Where the package keeps what it can make again: LSCHT_RAY_CACHE, else lscht_ray in XDG_CACHE_HOME or ~/.cache."""
+    given = os.environ.get("LSCHT_RAY_CACHE")
+    root = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lscht_ray"
+    return root.expanduser().resolve()
+
+
+def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Write a CSV file so that it is always whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    temporary.replace(path)

@@ -1,0 +1,130 @@
+"""Child processes that answer questions, each within a time limit; one that hangs or dies is replaced."""
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Literal, NamedTuple
+
+START_SECONDS = 120.0
+"""A child has this long to start."""
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+Question = dict[str, Any]
+"""What is asked; `seconds` in it is a time limit of its own."""
+
+
+class Answer(NamedTuple):
+    """What a child said, or how it ended instead: it hung (and was killed), or it died of itself."""
+
+    content: dict[str, Any]
+    ended: Literal["", "hung", "died"] = ""
+    detail: str = ""
+
+
+class KillablePool:
+    """Children that read a JSON line and answer with one, several at once.
+
+    A child announces that it is ready with a first line. Its standard error is dropped.
+    """
+
+    def __init__(self, command: list[str], *, processes: int, seconds: float) -> None:
+        self.command, self.processes, self.seconds = command, processes, seconds
+        self._own = threading.local()
+        self._children: set[subprocess.Popen[str]] = set()
+        self._closed = False
+
+    def __enter__(self) -> "KillablePool":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._closed = True
+        for child in list(self._children):
+            self._end(child)
+
+    def map(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Answer]]:
+        """The answers as they come."""
+        with ThreadPoolExecutor(self.processes) as executor:
+            asked = {executor.submit(self.ask, question): question for question in questions}
+            try:
+                for future in as_completed(asked):
+                    yield asked[future], future.result()
+            finally:
+                self._closed = True
+                for child in list(self._children):
+                    child.kill()
+                executor.shutdown(wait=True, cancel_futures=True)
+                self._closed = False
+
+    def ask(self, question: Question) -> Answer:
+        """The answer of this thread's child.
+
+        Raises:
+            RuntimeError: A child can't even start.
+        """
+        child: subprocess.Popen[str] | None = getattr(self._own, "child", None)
+        if child is None or child.poll() is not None:
+            child = self._start()
+        answer = self._exchange(child, json.dumps(question), question.get("seconds", self.seconds))
+        if answer.ended:
+            self._end(child)
+        return answer
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._closed:
+            raise RuntimeError("the children have been ended")
+        child = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            env={**os.environ, **ONE_THREAD},
+        )
+        self._children.add(child)
+        self._own.child = child
+        answer = self._exchange(child, None, START_SECONDS)
+        if answer.ended:
+            self._end(child)
+            raise RuntimeError(f"{' '.join(self.command)} can't be started: it {answer.ended} ({answer.detail})")
+        return child
+
+    def _exchange(self, child: subprocess.Popen[str], line: str | None, seconds: float) -> Answer:
+        assert child.stdin is not None and child.stdout is not None
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(seconds, kill)
+        timer.start()
+        try:
+            if line is not None:
+                child.stdin.write(line + "\n")
+                child.stdin.flush()
+            said = child.stdout.readline()
+        except (BrokenPipeError, ValueError):
+            said = ""
+        finally:
+            timer.cancel()
+        if said.endswith("\n"):
+            return Answer(json.loads(said))
+        if late.is_set():
+            return Answer({}, "hung", f"no answer within {seconds:g} s")
+        code = child.wait()
+        return Answer({}, "died", f"signal {-code}" if code < 0 else f"exit code {code}")
+
+    def _end(self, child: subprocess.Popen[str]) -> None:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        self._children.discard(child)

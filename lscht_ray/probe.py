@@ -1,0 +1,336 @@
+"""What one video file really holds: found out in a child process that can be killed (`killable.KillablePool`).
+
+As a program it answers questions, one JSON object a line: {"ask": "facts" | "decord" | "pictures", "path": ...}.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import struct
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from lscht_ray import decode
+from lscht_ray.frames import evaluation_indices
+
+VERSION = 1
+"""Raise it where facts get another meaning: what is on record is then found out anew."""
+SMALL = 32
+"""Side in pixels of the grey pictures that frames are judged by."""
+LOOKS = 16
+"""So many frames make a clip's perceptual hash, 64 bits each."""
+BLACK = 40.0
+"""Grey level (of 255) that no part of a black frame reaches; signers in black before black walls do."""
+STILL = 2.0
+"""Difference in grey levels that no part of a frame which repeats the one before reaches."""
+SAME_FRAMES = 6.0
+"""Mean difference in grey levels up to which two decoders gave the same frames."""
+Grey = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a video file.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: When it was last changed.
+        sha256: Of its bytes.
+        trouble: Why it can't be read whole: empty_file, unreadable, truncated, no_video_stream, damaged, refused,
+            too_large, too_much_memory, hang, crash; or nothing.
+        reason: The same in words.
+        frames: Frames that decode, without damaged ones.
+        corrupt: Frames that the decoder calls damaged.
+        hidden: Frames that an edit list hides.
+        claimed: Frames that the header claims (0: none).
+        width: Pixels of the upright picture.
+        height: Likewise.
+        fps: Frames a second, by the frames' own times.
+        variable_rate: Whether their distances differ.
+        rotation: Of the rotation flag, in degrees.
+        codec: FFmpeg's name.
+        container: FFmpeg's name.
+        streams: Video streams.
+        duration: Seconds.
+        looks: Perceptual hash of LOOKS frames, hexadecimal.
+        black: Share of frames that are black.
+        frozen: Share of frames that repeat the one before.
+        decord: "same", "differs", "error", "hang" or "crash"; nothing where it wasn't tried.
+    """
+
+    size: int
+    mtime_ns: int
+    sha256: str = ""
+    trouble: str = ""
+    reason: str = ""
+    frames: int = 0
+    corrupt: int = 0
+    hidden: int = 0
+    claimed: int = 0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    variable_rate: bool = False
+    rotation: int = 0
+    codec: str = ""
+    container: str = ""
+    streams: int = 0
+    duration: float = 0.0
+    looks: str = ""
+    black: float = 0.0
+    frozen: float = 0.0
+    decord: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Facts":
+        """From JSON."""
+        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
+
+
+def find_facts(path: str) -> Facts:
+    """Read a file whole and say what it holds; only the memory and time that it takes are not under control here."""
+    stat = Path(path).stat()
+    known: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    if stat.st_size == 0:
+        return Facts(**known, trouble="empty_file", reason="it is empty (0 bytes)")
+    with Path(path).open("rb") as file:
+        known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with decode.open_video(path) as container:
+            known["container"] = container.format.name
+            stream = decode.best_stream(path, container)
+            known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
+            known |= _read_whole(container, stream)
+    except decode.UnreadableVideoError as error:
+        kind = "no_video_stream" if "no video stream" in error.reason else "refused"
+        return Facts(**known, trouble=kind, reason=error.reason)
+    except (MemoryError, av.error.MemoryError):
+        return Facts(**known, trouble="too_much_memory", reason="decoding it takes more memory than it may")
+    except (OSError, av.FFmpegError) as error:
+        kind = "truncated" if ends_early(path) else "unreadable"
+        return Facts(**known, trouble=kind, reason=_plain(error))
+    trouble: dict[str, Any] = _trouble(path, known.pop("broken"), known)
+    return Facts(**known, **trouble)
+
+
+def _plain(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())
+
+
+def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
+    """Why a file that was read to its end is not whole."""
+    frames, corrupt = known["frames"], known["corrupt"]
+    if not broken and frames and corrupt <= 0.1 * (frames + corrupt):
+        return {}
+    if not broken and not frames and not corrupt:
+        return {"trouble": "unreadable", "reason": "it has no decodable frame"}
+    kind = "truncated" if ends_early(path) else "damaged"
+    bad = f"{corrupt} damaged frames" if corrupt else broken
+    return {
+        "trouble": kind,
+        "reason": f"{bad}; {frames} good frames" + (f" of {known['claimed']}" * bool(known["claimed"])),
+    }
+
+
+def _read_whole(container: Any, stream: Any) -> dict[str, Any]:
+    """Decode every packet; what the frames say."""
+    reformatter = VideoReformatter()
+    times: list[float] = []
+    grey: list[Grey] = []
+    corrupt = hidden = rotation = 0
+    broken = ""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError as error:
+            broken = _plain(error)
+            break
+        hidden += bool(packet.is_discard)
+        try:
+            decoded = packet.decode()
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError as error:
+            broken = broken or _plain(error)
+            continue
+        for frame in decoded:
+            if frame.is_corrupt:
+                corrupt += 1
+                continue
+            rotation, width, height = frame.rotation, frame.width, frame.height
+            times.append(decode.frame_time(frame, len(times), stream))
+            small = reformatter.reformat(frame, SMALL, SMALL, "gray8", interpolation=Interpolation.AREA, threads=1)
+            grey.append(small.to_ndarray().astype(np.float32))
+    upright = (height, width) if round(rotation / 90) % 2 else (width, height)
+    result = {
+        "frames": len(times),
+        "corrupt": corrupt,
+        "hidden": hidden,
+        "claimed": stream.frames,
+        "broken": broken,
+        "rotation": rotation,
+        "width": upright[0],
+        "height": upright[1],
+    }
+    return result | _pace(decode.from_first(times), stream) | _judged(grey)
+
+
+def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
+    steps = np.diff(times)
+    if len(steps) == 0:
+        rate = float(stream.average_rate or 0)
+        return {"fps": rate, "duration": len(times) / rate if rate else 0.0}
+    usual = float(np.median(steps))
+    varies = bool(np.abs(steps - usual).max() > max(0.002, 0.1 * usual))
+    duration = float(times[-1]) + usual
+    return {"fps": round(len(times) / duration, 3) if duration else 0.0, "duration": duration, "variable_rate": varies}
+
+
+def _judged(grey: list[Grey]) -> dict[str, Any]:
+    if not grey:
+        return {}
+    frames = np.stack(grey)
+    still = np.abs(np.diff(frames, axis=0)).max(axis=(1, 2)) < STILL
+    black = frames.max(axis=(1, 2)) < BLACK
+    chosen = frames[evaluation_indices(len(frames), LOOKS)]
+    return {
+        "black": round(float(black.mean()), 3),
+        "frozen": round(float(still.mean()), 3) if len(still) else 0.0,
+        "looks": perceptual_hash(chosen),
+    }
+
+
+def perceptual_hash(frames: Grey) -> str:
+    """64 bits a frame: the signs of the lowest 8x8 cosine coefficients about their median (pHash, phash.org).
+
+    Args:
+        frames: float32 (T, SMALL, SMALL), grey.
+    """
+    k, n = np.arange(8)[:, None], np.arange(SMALL)[None]
+    cosines = np.cos(np.pi * (2 * n + 1) * k / (2 * SMALL)).astype(np.float32)  # DCT-II
+    low = (cosines @ frames @ cosines.T).reshape(len(frames), 64)
+    return bytes(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True))).hex()
+
+
+def ends_early(path: str) -> bool:
+    """Whether an MP4 or MOV file lacks its index, or has a box that goes on beyond the file's end."""
+    size, position, boxes = Path(path).stat().st_size, 0, []
+    with Path(path).open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            length, name = struct.unpack(">I4s", file.read(8))
+            if length == 1:
+                length = int.from_bytes(file.read(8), "big")
+            boxes.append(name)
+            if boxes[0] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+                return False
+            if length == 0:
+                break
+            if length < 8 or position + length > size:
+                return True
+            position += length
+    return bool(boxes) and b"moov" not in boxes
+
+
+def compare_decord(path: str) -> str:
+    """Whether decord returns the frames that PyAV does: "same", "differs", or "error"."""
+    import decord
+
+    try:
+        reader = decord.VideoReader(path, num_threads=1)
+        claimed = len(reader)
+        wanted = np.unique(np.r_[0, evaluation_indices(claimed, LOOKS), claimed - 1])
+        theirs = decode.shrink(reader.get_batch(wanted.tolist()).asnumpy(), 2 * SMALL)
+    except MemoryError:
+        raise
+    except Exception:  # decord raises its own class, and RuntimeError
+        return "error"
+    if claimed != decode.count_frames(path)[0]:
+        return "differs"
+    ours = decode.decode(path, lambda times: wanted, short_side=2 * SMALL, decoder="pyav")
+    if theirs.shape != ours.shape:
+        return "differs"
+    return "same" if np.abs(ours.astype(np.float32) - theirs).mean(axis=(1, 2, 3)).max() <= SAME_FRAMES else "differs"
+
+
+def pictures(path: str, count: int) -> list[str]:
+    """Small JPEG pictures of a video as base64, evenly spaced; of a damaged one its good frames."""
+    import io
+
+    from PIL import Image
+
+    frames = decode.decode(path, lambda times: evaluation_indices(len(times), count), short_side=96, salvage=True)
+    made = []
+    for frame in frames:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=70)
+        made.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return made
+
+
+def _answer(question: dict[str, Any]) -> dict[str, Any]:
+    path = question["path"]
+    try:
+        if question["ask"] == "facts":
+            return find_facts(path).as_dict()
+        if question["ask"] == "decord":
+            return {"decord": compare_decord(path)}
+        return {"pictures": pictures(path, question["count"])}
+    except MemoryError:
+        return {"error": "too_much_memory", "reason": "it takes more memory than it may"}
+    except (decode.UnreadableVideoError, OSError) as error:
+        return {"error": "unreadable", "reason": _plain(error)}
+
+
+def _limit_memory(more: int) -> None:
+    """Allow this process so many bytes of address space beyond what it has now (Linux only)."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    except (ImportError, OSError, ValueError):
+        pass
+
+
+def main(argv: list[str]) -> int:
+    """Answer questions until standard input ends: SECONDS per question, BYTES of memory."""
+    seconds, memory = float(argv[0]), int(argv[1])
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
+    os.dup2(2, 1)  # whatever a library prints
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    _limit_memory(memory)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        if hasattr(signal, "alarm"):
+            signal.alarm(int(seconds) + 5)  # the kernel's: it ends a hung decoder even where nobody else is left to
+        answer = json.dumps(_answer(json.loads(line)))
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        print(answer, file=answers, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
