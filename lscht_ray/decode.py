@@ -38,7 +38,8 @@ class UnreadableVideoError(Exception):
     """A video can't be decoded: carries the file and the reason."""
 
     def __init__(self, path: str | Path, reason: object) -> None:
-        self.path, self.reason = str(path), " ".join(str(reason).split())
+        text = getattr(reason, "strerror", None) or str(reason)  # FFmpeg's own words, without its numbers
+        self.path, self.reason = str(path), " ".join(text.split())
         super().__init__(f"{self.path}: {self.reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:

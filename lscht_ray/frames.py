@@ -64,7 +64,7 @@ def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.rando
     end = times[stop] if stop < len(times) else own[-1] + float(np.median(np.diff(own)))
     share = np.full(num_frames, 0.5) if rng is None else rng.random(num_frames)
     moments = own[0] + (np.arange(num_frames) + share) * (end - own[0]) / num_frames
-    return np.asarray(start + np.searchsorted(own, moments, side="right") - 1, np.int64).clip(start, stop - 1)
+    return np.asarray(start + np.searchsorted(own, moments + 1e-6, side="right") - 1, np.int64).clip(start, stop - 1)
 
 
 def evaluation_indices(available: int, num_frames: int) -> Indices:

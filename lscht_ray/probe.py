@@ -34,6 +34,7 @@ STILL = 2.0
 """Difference in grey levels that no part of a frame which repeats the one before reaches."""
 SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
+TOO_MUCH = "decoding it takes more memory than it may"
 Grey = NDArray[np.float32]
 
 
@@ -118,7 +119,7 @@ def find_facts(path: str) -> Facts:
         kind = "no_video_stream" if "no video stream" in error.reason else "refused"
         return Facts(**known, trouble=kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
-        return Facts(**known, trouble="too_much_memory", reason="decoding it takes more memory than it may")
+        return Facts(**known, trouble="too_much_memory", reason=TOO_MUCH)
     except (OSError, av.FFmpegError) as error:
         kind = "truncated" if ends_early(path) else "unreadable"
         return Facts(**known, trouble=kind, reason=_plain(error))
@@ -134,6 +135,8 @@ def _plain(error: Exception) -> str:
 def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
     """Why a file that was read to its end is not whole."""
     frames, corrupt = known["frames"], known["corrupt"]
+    if broken and _memory_ran_out(4 * known["width"] * known["height"]):
+        return {"trouble": "too_much_memory", "reason": TOO_MUCH}
     if not broken and frames and corrupt <= 0.1 * (frames + corrupt):
         return {}
     if not broken and not frames and not corrupt:
@@ -228,7 +231,9 @@ def perceptual_hash(frames: Grey) -> str:
     """
     k, n = np.arange(8)[:, None], np.arange(SMALL)[None]
     cosines = np.cos(np.pi * (2 * n + 1) * k / (2 * SMALL)).astype(np.float32)  # DCT-II
-    low = (cosines @ frames @ cosines.T).reshape(len(frames), 64)
+    low = np.einsum("kn,tnm,lm->tkl", cosines, frames, cosines).reshape(
+        len(frames), 64
+    )  # without BLAS: it needs memory
     return bytes(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True))).hex()
 
 
@@ -297,7 +302,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
             return {"decord": compare_decord(path)}
         return {"pictures": pictures(path, question["count"])}
     except MemoryError:
-        return {"error": "too_much_memory", "reason": "it takes more memory than it may"}
+        return {"error": "too_much_memory", "reason": TOO_MUCH}
     except (decode.UnreadableVideoError, OSError) as error:
         return {"error": "unreadable", "reason": _plain(error)}
 
@@ -312,6 +317,22 @@ def _limit_memory(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     except (ImportError, OSError, ValueError):
         pass
+
+
+def _memory_ran_out(picture: int) -> bool:
+    """Whether this process came so near to its limit that a picture of so many bytes had no room.
+
+    FFmpeg calls it invalid data where a picture can't be allocated.
+    """
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak"))
+    except (ImportError, OSError, StopIteration):
+        return False
+    return limit != resource.RLIM_INFINITY and peak + picture > limit
 
 
 def main(argv: list[str]) -> int:

@@ -7,10 +7,12 @@ import av
 import numpy as np
 import pytest
 from conftest import draw, shared
+from media import damaged, number, paint, rotated
 
 from lscht_ray import decode as room
 from lscht_ray.decode import UnreadableVideoError, count_frames, decode
-from lscht_ray.frames import evaluation_indices
+from lscht_ray.frames import clip_indices, evaluation_indices
+from lscht_ray.rows import Box
 
 try:
     import decord  # noqa: F401 - only whether it is there
@@ -28,26 +30,135 @@ def every(times: np.ndarray) -> np.ndarray:
     return np.arange(len(times))
 
 
-def painted(path: Path, frames: int = 24, **options: str) -> None:
-    """A clip whose frame k is painted in the grey level 8 * k + 20."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for k in range(frames):
-            picture = np.full((48, 64, 3), 8 * k + 20, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+X265 = "log-level=none:bframes=4:keyint=15:open-gop=1"
+PAINTED = {
+    "B-frames.mp4": {"options": {"bf": "3", "g": "12"}},
+    "long GOP.mp4": {"options": {"bf": "2", "g": "250"}},
+    "intra.mkv": {"options": {"g": "1"}},
+    "HEVC B-frames, open GOP.mp4": {"codec": "libx265", "options": {"x265-params": X265}},
+    "HEVC 10 bit.mp4": {"codec": "libx265", "pixels": "yuv420p10le", "options": {"x265-params": "log-level=none"}},
+    "transport stream.ts": {"options": {"bf": "3", "g": "12"}},
+    "program stream.mpg": {"codec": "mpeg2video", "container": "mpeg", "options": {"bf": "2", "b": "3000000"}},
+    "AV1.mp4": {"codec": "libsvtav1", "options": {"preset": "10"}},
+    "AV1 10 bit.webm": {"codec": "libsvtav1", "pixels": "yuv420p10le", "options": {"preset": "10"}},
+    "VP9 hidden frames.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "lag-in-frames": "16"}},
+    "VP9 odd.webm": {"codec": "libvpx-vp9", "size": (133, 97), "options": {"cpu-used": "8"}},
+    "H.264 odd.mp4": {"pixels": "yuv444p", "size": (133, 97)},
+    "variable rate.mp4": {"times": [40 * k + (k % 7) * 5 + (k > 20) * 3000 for k in range(40)]},
+    "flash.flv": {"options": {"bf": "2"}},
+    "MPEG-4.avi": {"codec": "mpeg4", "options": {"b": "2000000"}},
+    "second stream.mp4": {"extra": (64, 48)},
+    "edit list.mp4": {"options": {"bf": "3", "g": "12"}, "hidden": 10},
+    "edit list, long GOP.mov": {"options": {"bf": "2", "g": "250"}, "hidden": 17},
+}
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("options", [{"bf": "3", "g": "250"}, {"bf": "0", "g": "1"}])
-def test_each_index_gives_its_own_frame(tmp_path: Path, decoder: str, options: dict[str, str]) -> None:
-    painted(tmp_path / "clip.mp4", **options)
-    frames = decode(tmp_path / "clip.mp4", every, decoder=decoder)
-    assert frames.shape == (24, 48, 64, 3)
+@pytest.mark.parametrize("name", PAINTED)
+def test_each_index_gives_its_own_frame(tmp_path: Path, decoder: str, name: str) -> None:
+    settings = PAINTED[name]
+    video = paint(tmp_path / name, **settings)
+    frames = decode(video, every, decoder=decoder)
+    width, height = settings.get("size", (128, 96))
+    first = settings.get("hidden", 0)
     assert frames.dtype == np.uint8
-    levels = frames.reshape(24, -1).mean(axis=1)
-    assert np.abs(levels - (8 * np.arange(24) + 20)).max() < 3
+    assert frames.shape == (40 - first, height, width, 3)
+    assert [number(frame) for frame in frames] == list(range(first, 40))
+    backwards = decode(video, lambda times: np.array([17, 3, 3, len(times) - 1]), decoder=decoder)
+    assert [number(frame) for frame in backwards] == [first + 17, first + 3, first + 3, 39]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation_flags_are_applied_by_both_decoders(tmp_path: Path, decoder: str, degrees: int) -> None:
+    plain = paint(tmp_path / "plain.mp4")
+    frames = decode(rotated(plain, tmp_path / "turned.mp4", degrees), every, decoder=decoder)
+    # The flag says: turn clockwise to show. Turned back, the painted numbers can be read.
+    assert [number(np.rot90(frame, degrees // 90)) for frame in frames] == list(range(40))
+
+
+def test_both_decoders_scale_turned_pictures_alike(tmp_path: Path) -> None:
+    turned = rotated(paint(tmp_path / "plain.mp4"), tmp_path / "turned.mp4", 90)
+    for decoder in DECODERS:
+        assert decode(turned, sixteen, decoder=decoder, short_side=48).shape == (16, 64, 48, 3)
+
+
+def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
+    video = paint(tmp_path / "plain.mp4")
+    with av.open(str(video)) as given, av.open(str(tmp_path / "cover.mp4"), "w") as out:
+        stream = out.add_stream_from_template(given.streams.video[0])
+        cover = out.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 512, 512, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+        out.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((512, 512, 3), np.uint8), format="rgb24")))
+        out.mux(cover.encode())
+    assert [number(frame) for frame in decode(tmp_path / "cover.mp4", every)] == list(range(40))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_by_time_a_long_pause_is_sampled_as_long_as_it_lasts(tmp_path: Path, decoder: str) -> None:
+    # Frames 0 to 19 take 0.8 s, then frame 19 stands for 3.2 s, then 20 to 39 take 0.8 s.
+    video = paint(tmp_path / "clip.mp4", times=[40 * k + (k >= 20) * 3200 for k in range(40)])
+
+    def by_time(times: np.ndarray) -> np.ndarray:
+        return clip_indices(times, 12, sampling="time")
+
+    def by_frame(times: np.ndarray) -> np.ndarray:
+        return clip_indices(times, 12)
+
+    numbers = [number(frame) for frame in decode(video, by_time, decoder=decoder)]
+    assert numbers == [5, 15, *[19] * 8, 25, 35]
+    assert [number(frame) for frame in decode(video, by_frame, decoder=decoder)][4:8] == [15, 18, 21, 25]
+
+
+def test_good_frames_of_a_damaged_file_only_on_request(tmp_path: Path) -> None:
+    video = damaged(paint(tmp_path / "whole.mp4", frames=60, options={"g": "5", "bf": "0"}), tmp_path / "broken.mp4")
+    with pytest.raises(UnreadableVideoError, match="Invalid data"):
+        decode(video, every)
+    numbers = [number(frame) for frame in decode(video, every, salvage=True)]
+    assert 20 < len(numbers) < 60
+    assert numbers[:20] == list(range(20))  # before the damage
+    assert numbers[-10:] == list(range(50, 60))  # and after it
+    assert len(decode(video, sixteen, salvage=True)) == 16
+
+
+def test_the_box_is_cut_before_scaling(tmp_path: Path) -> None:
+    video = paint(tmp_path / "clip.mp4")
+    for box in (Box(64, 24, 128, 72), Box(0.5, 0.25, 1, 0.75, "share")):
+        frames = decode(video, every, box=box)
+        assert frames.shape == (40, 48, 64, 3)
+        assert np.array_equal(frames, decode(video, every)[:, 24:72, 64:128])
+    assert decode(video, every, box=Box(-5, -5, 999, 999)).shape == (40, 96, 128, 3)
+    assert decode(video, every, box=Box(500, 500, 600, 600)).shape == (40, 1, 1, 3)
+    assert decode(video, every, box=Box(64, 24, 128, 72), short_side=24).shape == (40, 24, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{other}'\n",
+        "\n ffconcat version 1.0\nfile '{other}'\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+        '<?xml version="1.0"?><MPD><BaseURL>{other}</BaseURL></MPD>',
+    ],
+)
+def test_playlists_are_refused_and_what_they_name_is_not_opened(tmp_path: Path, content: str) -> None:
+    other = paint(tmp_path / "other.mp4")
+    before = other.stat().st_atime_ns
+    (tmp_path / "list.mp4").write_text(content.format(other=other))
+    with pytest.raises(UnreadableVideoError, match="refused"):
+        decode(tmp_path / "list.mp4", every)
+    assert other.stat().st_atime_ns == before
+
+
+def test_a_name_like_a_protocol_is_a_file(tmp_path: Path) -> None:
+    video = paint(tmp_path / "plain.mp4").rename(tmp_path / "concat:a|b.mp4")
+    assert len(decode(video, every)) == 40
 
 
 @pytest.mark.skipif("decord" not in DECODERS, reason="decord is not installed (x86-64 only)")
@@ -121,7 +232,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_scaling_keeps_the_shape_and_never_enlarges(tmp_path: Path) -> None:
-    painted(tmp_path / "clip.mp4")
+    paint(tmp_path / "clip.mp4", size=(64, 48))
     assert decode(tmp_path / "clip.mp4", sixteen, short_side=24).shape == (16, 24, 32, 3)
     assert decode(tmp_path / "clip.mp4", sixteen, short_side=480).shape == (16, 48, 64, 3)
 
