@@ -185,10 +185,10 @@ def _look_alike(found: Annotations, facts: Known) -> Iterator[Problem]:
             first, second = videos[start + row], videos[column]
             if start + row >= column or facts[first].sha256 == facts[second].sha256:
                 continue
-            bad, words = _relation(usable[first], usable[second])
+            words = _relation(usable[first], usable[second])[1]
             detail = f"looks like {second.name} ({1 - apart[row, column]:.1%} of its hash), {words}"
-            # Judged by eye only: two performances can look alike.
-            yield Problem("look_alike", "warning", str(first), detail, f"look at both ({bad} if they are the same)")
+            action = "look at both: two performances may look alike, of one recording only one should stay"
+            yield Problem("look_alike", "warning", str(first), detail, action)
 
 
 def _signers(found: Annotations) -> Iterator[Problem]:

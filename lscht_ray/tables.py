@@ -197,14 +197,13 @@ class _Reader:
         columns = self.columns
         if columns.start is None:
             return None
-        first, last = _number(_filled(columns.start, cells)), None
-        if columns.end is not None:
-            last = _number(_filled(columns.end, cells))
-        first = 0.0 if first is None else first
+        first = _number(_filled(columns.start, cells))
+        last = None if columns.end is None else _number(_filled(columns.end, cells))
         last = None if last is None or last < 0 else last
         if columns.unit == "frame":
-            first -= columns.first_frame
+            first = None if first is None else first - columns.first_frame
             last = None if last is None else last - columns.first_frame + columns.end_included
+        first = first or 0.0
         if first < 0 or (last is not None and last <= first):
             raise _LineError("unparsable", f"the range {_range_text(columns, cells)} holds nothing")
         return None if first == 0 and last is None else Span(first, last, columns.unit)

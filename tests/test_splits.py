@@ -1,0 +1,122 @@
+"""Who is in which split: shares, signers, folds, seeds, and a file that can be given back."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lscht_ray.errors import InputError
+from lscht_ray.rows import Row
+from lscht_ray.splits import SplitPlan, divide, write
+
+ROOT = Path("/data")
+
+
+def rows(glosses: int = 4, signers: int = 10, each: int = 2) -> list[Row]:
+    return [
+        Row(ROOT / f"{g}_{s}_{n}.mp4", f"g{g}", None, f"s{s}")
+        for g in range(glosses)
+        for s in range(signers)
+        for n in range(each)
+    ]
+
+
+def splits_of(made: list[Row], key: str) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for row in made:
+        found.setdefault(str(getattr(row, key)), set()).add(row.split)
+    return found
+
+
+@pytest.mark.parametrize("policy", ["by_signer", "kfold_by_signer"])
+def test_no_signer_is_in_two_splits(policy: str) -> None:
+    made, notes = divide(rows(), SplitPlan(policy, folds=5), ROOT)
+    assert all(len(found) == 1 for found in splits_of(made, "signer").values())
+    assert all(found == {"train", "val", "test"} for found in splits_of(made, "gloss").values())
+    assert len(made) == 80
+    assert "no signer is in two splits" in notes[0]
+
+
+def test_by_signer_keeps_the_shares_and_every_gloss_in_training() -> None:
+    made, _ = divide(rows(signers=20), SplitPlan("by_signer", fractions=(0.2, 0.1)), ROOT)
+    assert Counter(row.split for row in made) == {"train": 112, "val": 32, "test": 16}
+    # Only one signer shows the rare gloss: of all orders one is found that leaves her in training.
+    rare = [*rows(), Row(ROOT / "rare.mp4", "rare", None, "s3")]
+    made, _ = divide(rare, SplitPlan("by_signer"), ROOT)
+    assert splits_of(made, "gloss")["rare"] == {"train"}
+
+
+def test_folds_cover_every_clip_once_as_test_and_once_as_val() -> None:
+    for policy in ("kfold", "kfold_by_signer"):
+        tested, validated = Counter[Path](), Counter[Path]()
+        for fold in range(1, 6):
+            made, _ = divide(rows(), SplitPlan(policy, folds=5, fold=fold), ROOT)
+            tested.update(row.video for row in made if row.split == "test")
+            validated.update(row.video for row in made if row.split == "val")
+        assert set(tested.values()) == set(validated.values()) == {1}
+        assert len(tested) == len(validated) == 80
+
+
+def test_folds_are_stratified() -> None:
+    made, _ = divide(rows(), SplitPlan("kfold", folds=5, fold=2), ROOT)
+    assert Counter((row.gloss, row.split) for row in made)["g0", "test"] == 4
+    assert Counter(row.split for row in made) == {"train": 48, "val": 16, "test": 16}
+
+
+@pytest.mark.parametrize("policy", ["stratified", "by_signer", "kfold", "kfold_by_signer"])
+def test_the_seed_decides_and_the_order_of_reading_does_not(policy: str) -> None:
+    def drawn(given: list[Row], seed: int) -> dict[Path, str | None]:
+        return {row.video: row.split for row in divide(given, SplitPlan(policy, seed=seed), ROOT)[0]}
+
+    assert drawn(rows(), 1) == drawn(rows()[::-1], 1)
+    assert drawn(rows(), 1) != drawn(rows(), 2)
+
+
+def test_given_splits_stay_unless_another_policy_is_asked_for() -> None:
+    given = [row._replace(split="train") for row in rows()]
+    assert divide(given, SplitPlan(), ROOT) == (given, [])
+    assert {row.split for row in divide(given, SplitPlan("stratified"), ROOT)[0]} == {"train", "val", "test"}
+
+
+def test_a_written_split_can_be_given_back(tmp_path: Path) -> None:
+    made, _ = divide(rows(), SplitPlan("by_signer", seed=7), ROOT)
+    write(((row.video, row.gloss, str(row.split), row.signer) for row in made), ROOT, tmp_path / "splits.csv")
+    again, notes = divide(rows(), SplitPlan(file=str(tmp_path / "splits.csv")), ROOT)
+    assert {row.video: row.split for row in again} == {row.video: row.split for row in made}
+    assert "80 clips" in notes[0]
+    fewer = "\n".join((tmp_path / "splits.csv").read_text().splitlines()[:11])
+    (tmp_path / "splits.csv").write_text(fewer)
+    some, notes = divide(rows(), SplitPlan(file=str(tmp_path / "splits.csv")), ROOT)
+    assert len(some) == 10
+    assert "70 that it doesn't name are left out" in notes[0]
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="80 of 80 clips have none"):
+        divide([row._replace(signer=None) for row in rows()], SplitPlan("by_signer"), ROOT)
+    with pytest.raises(InputError, match="2 signers can't fill 3 parts"):
+        divide(rows(signers=2), SplitPlan("by_signer"), ROOT)
+    with pytest.raises(InputError, match="no such file"):
+        divide(rows(), SplitPlan(file=str(tmp_path / "no.csv")), ROOT)
+    (tmp_path / "s.csv").write_text("path,split\n0_0_0.mp4,trian\n")
+    with pytest.raises(InputError, match="line 2: split 'trian'"):
+        divide(rows(), SplitPlan(file=str(tmp_path / "s.csv")), ROOT)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=3, max_size=12),
+    seed=st.integers(0, 99),
+    policy=st.sampled_from(["stratified", "by_signer", "kfold", "kfold_by_signer"]),
+)
+def test_nothing_is_lost_or_doubled(sizes: list[int], seed: int, policy: str) -> None:
+    given_rows = [
+        Row(ROOT / f"{s}_{n}.mp4", f"g{n % 3}", None, f"s{s}") for s, size in enumerate(sizes) for n in range(size)
+    ]
+    made, _ = divide(given_rows, SplitPlan(policy, seed=seed, folds=3), ROOT)
+    assert sorted(row.video for row in made) == sorted(row.video for row in given_rows)
+    assert {row.split for row in made} <= {"train", "val", "test"}
+    if policy == "by_signer":
+        assert {row.split for row in made} == {"train", "val", "test"}
