@@ -79,16 +79,15 @@ class _Reader:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.raw: dict[str, str] = {}
+        self.source = folder
+        """What is being read: a table, or the folder."""
         self.names = self._gloss_names()
 
     def table(self) -> Table:
         found = {row.gloss for row in self.rows}
         glosses = [name for name in self.names.values() if name in found] if self.names else None
-        labels = renamed("the gloss", self.raw, self.columns_file())
+        labels = renamed("the gloss", self.raw, self.source)
         return Table(self.rows, glosses, self.notes, self.problems + labels)
-
-    def columns_file(self) -> Path:
-        return self.folder / (self.columns.file or next(iter(self.columns.files.values()), ""))
 
     def read_names(self) -> None:
         """A clip of every video below the root whose relative path the pattern fits."""
@@ -109,6 +108,7 @@ class _Reader:
             self.problems.append(Problem("not_annotated", "info", str(self.root), detail, "they are passed over"))
 
     def read_file(self, file: Path, split: str | None) -> None:
+        self.source = file
         for where, cells in read_cells(file, self.columns.header, self.columns.delimiter, self.problems):
             self._add(cells, str(file), where, split)
 
@@ -165,7 +165,7 @@ class _Reader:
         alias = next((names[alias] for alias in ALIASES.get(role, ()) if alias in names), None)
         if alias is None and role in ("path", "label"):
             raise InputError(
-                f"{self.columns_file()}: no column for the {role} ({', '.join(ALIASES[role])}) among "
+                f"{self.source}: no column for the {role} ({', '.join(ALIASES[role])}) among "
                 f"{', '.join(map(repr, cells))}; say which it is with --columns.{role}"
             )
         return None if alias is None else cells[alias]

@@ -1,0 +1,394 @@
+"""The door `check` as a user runs it, and what training makes of what it finds."""
+
+import csv
+import html.parser
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import FAST, Door, draw, manifest, read_lines, refused, shared
+from media import bomb, damaged, paint
+from PIL import Image
+
+from lscht_ray.annotations import Sample
+from lscht_ray.data import ClipDataset, build_loader
+from lscht_ray.errors import TrainingError
+from lscht_ray.transforms import ClipFormat, EvaluationTransform
+
+NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
+
+
+def checked(door: Door, data: Path, *flags: object, cwd: Path) -> tuple[int, dict[str, Any], str]:
+    """The door's exit code, its JSON and what it printed."""
+    result = door("check", data, "--json", cwd / "report.json", *flags, cwd=cwd)
+    assert "Traceback" not in result.stderr, result.stderr
+    assert result.returncode in (0, 1), result.stderr
+    return result.returncode, json.loads((cwd / "report.json").read_text(encoding="utf-8")), result.stdout
+
+
+def kinds(report: dict[str, Any], kind: str) -> list[dict[str, str]]:
+    return [problem for problem in report["problems"] if problem["kind"] == kind]
+
+
+def clip(path: Path, seed: int = 0) -> Path:
+    draw(path, seed % 6, seed)
+    return path
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    """A small data set without a fault: two glosses, 4 + 1 + 1 clips each, a signer for each split."""
+    rows = []
+    for number in range(12):
+        gloss, split = ("casa", "tú")[number % 2], ("train", "train", "train", "train", "val", "test")[number // 2]
+        path = clip(tmp_path / "sound" / "clips" / f"{number}.mp4", number)
+        rows.append((f"clips/{path.name}", gloss, split, split))
+    manifest(tmp_path / "sound", rows, ("path", "label", "split", "signer"))
+    return tmp_path / "sound"
+
+
+def add(folder: Path, *rows: tuple[str, str, str, str]) -> None:
+    with (folder / "manifest.csv").open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def test_a_sound_set_is_fine_and_a_second_look_opens_nothing(sound: Path, door: Door, tmp_path: Path) -> None:
+    code, report, said = checked(door, sound, cwd=tmp_path)
+    assert (code, report["problems"], report["summary"]) == (0, [], {}), said
+    assert list(report) == ["data", "layout", "num_classes", "glosses", "clips", "splits", "problems", "summary"]
+    assert (report["data"], report["layout"]) == (str(sound), "table")
+    assert (report["num_classes"], report["glosses"], report["clips"]) == (2, ["casa", "tú"], 12)
+    assert report["splits"] == {"train": 8, "val": 2, "test": 2}
+    assert "12 of them newly looked at" in said
+    _, _, again = checked(door, sound, cwd=tmp_path)
+    assert "0 of them newly looked at" in again
+    os.utime(sound / "clips" / "3.mp4", (1, 1))  # changed since
+    _, _, changed = checked(door, sound, cwd=tmp_path)
+    assert "1 of them newly looked at" in changed
+
+
+def test_every_kind_of_bad_file_is_named_and_left_out(sound: Path, door: Door, tmp_path: Path) -> None:
+    clips = sound / "clips"
+    whole = paint(tmp_path / "whole.mp4", frames=60, options={"g": "5", "bf": "0"})
+    (clips / "empty.mp4").touch()
+    (clips / "text.mp4").write_text("this is no video, whatever its name says\n" * 20)
+    (clips / "list.mp4").write_text("#EXTM3U\n#EXTINF:9,\nhttp://127.0.0.1:9/x.ts\n")
+    (clips / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    damaged(whole, clips / "damaged.mp4")
+    bad = {
+        "gone.mp4": "missing_file",
+        "empty.mp4": "empty_file",
+        "text.mp4": "unreadable",
+        "list.mp4": "refused",
+        "cut.mp4": "truncated",
+        "damaged.mp4": "damaged",
+    }
+    add(sound, *((f"clips/{name}", "casa", "train", "train") for name in bad))
+    code, report, said = checked(door, sound, "--html", tmp_path / "page.html", cwd=tmp_path)
+    assert code == 1
+    errors = {Path(p["path"]).name: p["kind"] for p in report["problems"] if p["severity"] == "error"}
+    assert errors == bad, said
+    assert all("left out" in p["action"] for p in report["problems"] if p["severity"] == "error")
+    assert report["summary"] == Counter(p["kind"] for p in report["problems"])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert html.parser.HTMLParser().feed(page) is None
+    assert page.count("data:image/jpeg;base64,") == 4  # only damaged.mp4 has anything to show
+    assert "http" not in page.replace("http://127", "")
+
+    # Training leaves out the same, says so, and never puts another clip in their place.
+    result = door("train", "--data", sound, *FAST, "--max_epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "left out: 5 of 17 clips" in result.stdout
+    assert "looked at" not in result.stdout  # the check's record is used
+    (run,) = (tmp_path / "models" / "checkpoints").iterdir()
+    listed = [Path(line.split("\t")[0]).name for line in (run / "unreadable_videos.txt").read_text().splitlines()]
+    assert sorted(listed) == sorted(bad.keys() - {"gone.mp4"})
+    (line,) = read_lines(run / "metrics.jsonl")
+    assert (line["train_clips"], line["val_clips"], line["unreadable"]) == (8, 2, 5)
+    salvaged = door(
+        "train", "--data", sound, *FAST, "--max_epochs", 1, "--salvage", "true", "--checkpoint_dir", "s", cwd=tmp_path
+    )
+    (run,) = (tmp_path / "s").iterdir()
+    assert salvaged.returncode == 0, salvaged.stderr
+    assert read_lines(run / "metrics.jsonl")[0]["train_clips"] == 9
+
+
+def test_evaluate_looks_at_its_split_and_leaves_out_what_it_can_not_read(
+    sound: Path, door: Door, tmp_path: Path
+) -> None:
+    assert door("train", "--data", sound, *FAST, "--max_epochs", 1, cwd=tmp_path).returncode == 0
+    (run,) = (tmp_path / "models" / "checkpoints").iterdir()
+    shutil.rmtree(sound / ".lscht_ray")
+    (sound / "clips" / "half.mp4").write_bytes((sound / "clips" / "0.mp4").read_bytes()[:700])
+    add(sound, ("clips/half.mp4", "casa", "test", "test"))
+    result = door("evaluate", run, "--split", "test", "--num_workers", 0, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "looked at 3 videos" in result.stdout
+    assert "left out: 1 of 3 clips (1 truncated)" in result.stdout
+    metrics = json.loads((run / "evaluation_test" / "metrics.json").read_text())
+    assert metrics["left_out"] == 1
+    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 2
+
+
+def test_duplicates_are_one_problem_a_pair(sound: Path, door: Door, tmp_path: Path) -> None:
+    clips = sound / "clips"
+    pairs = [
+        ("0.mp4", "same.mp4", "casa", "train"),
+        ("2.mp4", "leak.mp4", "casa", "test"),
+        ("4.mp4", "two.mp4", "tú", "train"),
+    ]
+    for source, copy, gloss, split in pairs:
+        shutil.copy(clips / source, clips / copy)
+        add(sound, (f"clips/{copy}", gloss, split, split))
+    code, report, _ = checked(door, sound, cwd=tmp_path)
+    assert code == 1
+    found = {(Path(p["path"]).name, p["detail"].split(",")[0].split()[-1]): p for p in kinds(report, "identical_files")}
+    assert {frozenset(pair) for pair in found} == {frozenset(pair[:2]) for pair in pairs}
+    assert sorted(p["severity"] for p in found.values()) == ["error", "error", "warning"]
+    assert sum("under two labels" in p["detail"] for p in found.values()) == 1
+    assert sum("in two splits" in p["detail"] for p in found.values()) == 1
+    assert kinds(report, "look_alike") == []
+
+
+def test_another_encoding_of_a_clip_looks_alike(sound: Path, door: Door, tmp_path: Path) -> None:
+    from lscht_ray import synthetic
+
+    frames = synthetic.draw_clip(synthetic.draw_signer(0, 7), next(iter(synthetic.GLOSSES)), (7, 0))
+    synthetic.write_video(sound / "clips" / "larger.mp4", frames.repeat(2, axis=1).repeat(2, axis=2))
+    add(sound, ("clips/larger.mp4", "casa", "test", "test"))
+    code, report, said = checked(door, sound, cwd=tmp_path)
+    assert code == 0, said
+    (pair,) = kinds(report, "look_alike")
+    assert {Path(pair["path"]).name, pair["detail"].split()[2]} == {"0.mp4", "larger.mp4"}
+    assert "in two splits" in pair["detail"]
+
+
+def test_signers_glosses_and_names(sound: Path, door: Door, tmp_path: Path) -> None:
+    clips = sound / "clips"
+    for number, name in enumerate((f"{NFC}.mp4", f"{NFD}.mp4", "A.mp4", "a.mp4", "blank .mp4", "rare.mp4"), start=20):
+        clip(clips / name, number)
+    add(
+        sound,
+        (f"clips/{NFC}.mp4", "casa", "train", "train"),
+        (f"clips/{NFD}.mp4", "casa", "train", "train"),
+        ("clips/A.mp4", "Casa ", "val", "train"),
+        ("clips/a.mp4", f"{NFD}", "train", "x"),
+        ("clips/blank .mp4", "casa", "train", "x"),
+    )
+    clip(clips / "extra.mp4", 40)
+    code, report, said = checked(door, sound, "--min_clips", 2, cwd=tmp_path)
+    assert code == 1, said  # 'Casa' has no training clip
+    assert [p["detail"] for p in kinds(report, "signer_in_two_splits")] == ["signer train: 10 in train, 1 in val"]
+    missing = {p["detail"] for p in kinds(report, "gloss_not_in_split") if p["severity"] == "error"}
+    assert missing == {"'Casa' has no usable clip in train"}
+    assert [p["detail"] for p in kinds(report, "few_clips")] == [f"{NFC!r} has 1 training clips, min_clips asks for 2"]
+    assert len(kinds(report, "name_unicode_twins")) == 1
+    assert {p["detail"] for p in kinds(report, "name_case_twins")} == {"glosses 'Casa', 'casa'", "'A.mp4', 'a.mp4'"}
+    assert {Path(p["path"]).name for p in kinds(report, "name_blanks")} == {"blank .mp4", "manifest.csv"}
+    assert [p["detail"] for p in kinds(report, "name_unicode")] == [
+        f"the gloss {NFD!r} has decomposed letters (Unicode NFD)"
+    ]
+    (others,) = kinds(report, "not_annotated")
+    assert others["detail"] == "2 videos have no annotation: extra.mp4, rare.mp4"
+
+
+def test_what_the_annotations_may_not_say(sound: Path, door: Door, tmp_path: Path) -> None:
+    secret = clip(tmp_path / "secret.mp4")
+    before = secret.stat().st_atime_ns
+    add(
+        sound,
+        ("../secret.mp4", "casa", "train", "x"),
+        ("http://127.0.0.1:9/x.mp4", "casa", "train", "x"),
+        ("clips/0.mp4", "tú", "train", "x"),
+        ("clips/1.mp4", "tú", "train", "x"),
+    )
+    with (sound / "manifest.csv").open("a", encoding="utf-8") as file:
+        file.write("only one cell\n")
+    code, report, said = checked(door, sound, cwd=tmp_path)
+    assert code == 1
+    errors = {p["kind"]: p["detail"].split(":")[0] for p in report["problems"] if p["severity"] == "error"}
+    expected = {
+        "path_outside": "line 14",
+        "not_a_local_file": "line 15",
+        "two_labels": "line 16",
+        "unparsable": "line 18",
+    }
+    assert errors == expected, said
+    assert [p["severity"] for p in kinds(report, "duplicate_key")] == ["warning"]
+    assert report["clips"] == 12
+    assert secret.stat().st_atime_ns == before
+    refused(door("train", "--data", sound, *FAST, cwd=tmp_path), "line 14", "line 18", "leads out of")
+
+
+def test_ranges_are_applied_where_they_fit(door: Door, tmp_path: Path) -> None:
+    paint(tmp_path / "set" / "raw.mp4", frames=60)
+    paint(tmp_path / "set" / "cut.mp4", frames=20)
+    rows = [
+        ("raw.mp4", "a", "train", "10", "30"),
+        ("raw.mp4", "a", "val", "40", "99"),
+        ("cut.mp4", "b", "train", "0", "20"),
+        ("cut.mp4", "b", "val", "20", "25"),
+    ]
+    manifest(tmp_path / "set", rows, ("path", "label", "split", "start", "end"))
+    where = ("--columns.start", "start", "--columns.end", "end")
+    code, report, said = checked(door, tmp_path / "set", *where, cwd=tmp_path)
+    assert code == 1, said
+    found = [(Path(p["path"]).name, p["severity"]) for p in kinds(report, "range_beyond_clip")]
+    assert found == [("cut.mp4", "error"), ("raw.mp4", "warning")]
+
+
+def test_wlasl_ranges_count_only_where_the_video_is_not_cut_yet(tmp_path: Path) -> None:
+    from lscht_ray import annotations, survey
+    from lscht_ray.config import TrainConfig
+    from lscht_ray.console import quiet_console
+    from lscht_ray.rows import Span
+
+    spans = {"1": (1, -1), "2": (11, 30), "3": (41, 60), "4": (11, 30)}
+    instances = [
+        {"video_id": key, "split": "train", "frame_start": first, "frame_end": last, "bbox": [8, 8, 40, 40]}
+        for key, (first, last) in spans.items()
+    ]
+    (tmp_path / "WLASL_v0.3.json").write_text(json.dumps([{"gloss": "go", "instances": instances}]))
+    for key, times in {"1": None, "2": None, "3": None, "4": [20 * k for k in range(60)]}.items():
+        paint(tmp_path / "videos" / f"{key}.mp4", frames=60 if key in "24" else 20, times=times)
+    found = annotations.read(tmp_path)
+
+    def applied(**settings: Any) -> dict[str, Span | None]:
+        config = TrainConfig(data=str(tmp_path), **settings)
+        result = survey.trusted(found, config, quiet_console())
+        return {sample.video.stem: sample.span and sample.span[:3] for sample in result.samples}
+
+    # 2 is raw; 3 has 20 frames, so it is cut already; 4 has 50 fps, where WLASL counts at 25: frame 10 is 0.4 s.
+    assert applied() == {"1": None, "2": (10, 30, "frame"), "3": None, "4": (0.4, 1.2, "second")}
+    assert applied(frame_ranges="ignore") == dict.fromkeys("1234")
+    assert "3" not in applied(frame_ranges="apply")
+    assert survey.trusted(found, TrainConfig(), quiet_console()).samples[0].box is None
+    boxed = survey.trusted(found, TrainConfig(crop_to_bbox=True), quiet_console()).samples[0].box
+    assert boxed is not None and boxed[:4] == (8, 8, 40, 40)
+
+
+def test_a_picture_bomb_and_limits(sound: Path, door: Door, tmp_path: Path) -> None:
+    bomb(sound / "clips" / "bomb.mp4")
+    add(sound, ("clips/bomb.mp4", "casa", "train", "train"))
+    code, report, said = checked(door, sound, "--probe_memory_gb", 0.2, cwd=tmp_path)
+    assert code == 1, said
+    assert [Path(p["path"]).name for p in report["problems"] if p["severity"] == "error"] == ["bomb.mp4"]
+    assert report["problems"][0]["kind"] in ("too_much_memory", "crash")
+    # With more memory PyAV reads it whole, so it is no error; that it is huge is said, whatever decord makes of it.
+    code, report, said = checked(door, sound, "--probe_memory_gb", 2, cwd=tmp_path)
+    assert code == 0, said
+    assert "1 of them newly looked at" in said
+    assert [p["severity"] for p in kinds(report, "huge_picture")] == ["warning"]
+    code, report, _ = checked(door, sound, "--max_file_gb", 1e-5, cwd=tmp_path)
+    assert code == 0  # what is on record isn't refused
+    shutil.rmtree(sound / ".lscht_ray")
+    code, report, _ = checked(door, sound, "--max_file_gb", 1e-5, cwd=tmp_path)
+    assert code == 1
+    assert [Path(p["path"]).name for p in kinds(report, "too_large")] == ["bomb.mp4"]
+
+
+def test_a_read_only_set_is_recorded_in_the_cache_folder(
+    sound: Path, door: Door, tmp_path: Path, cache_folder: Path
+) -> None:
+    (sound / ".lscht_ray").write_text("a file in the way: nothing can be kept here, not even by root")
+    before = set(cache_folder.glob("facts/*/facts.jsonl"))
+    _, _, said = checked(door, sound, cwd=tmp_path)
+    assert "12 of them newly looked at" in said
+    assert len(set(cache_folder.glob("facts/*/facts.jsonl")) - before) == 1
+    assert "0 of them newly looked at" in checked(door, sound, cwd=tmp_path)[2]
+
+
+def test_a_killed_check_keeps_what_it_found_and_leaves_no_process(sound: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "hang")
+    record = sound / ".lscht_ray" / "facts.jsonl"
+    command = [sys.executable, "-m", "lscht_ray.check", str(sound), "--processes", "1"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (record.exists() and record.read_text().count("\n") >= 3):
+            time.sleep(0.01)
+        process.kill()
+    torn = record.read_text()[:-20]
+    record.write_text(torn)  # killed in the middle of a line
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    newly = int(done.split(" of them newly")[0].split()[-1])
+    assert newly <= 12 - torn.count("\n")
+    assert "0 of them newly" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+
+def test_contact_sheet_facts_and_splits(sound: Path, door: Door, tmp_path: Path) -> None:
+    flags = ("--contact-sheet", tmp_path / "sheet.png", "--facts", tmp_path / "facts.csv")
+    checked(door, sound, *flags, "--write_splits", tmp_path / "s.csv", "--num_frames", 8, cwd=tmp_path)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 8 * 96  # the frames of a clip side by side
+        assert sheet.height > 2 * 2 * 96  # two glosses, each plain and augmented
+    with (tmp_path / "facts.csv").open(encoding="utf-8") as file:
+        facts = list(csv.DictReader(file))
+    assert len(facts) == 12
+    assert {row["codec"] for row in facts} == {"h264"}
+    result = door("train", "--data", sound, *FAST, "--max_epochs", 1, "--split_file", tmp_path / "s.csv", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (run,) = (tmp_path / "models" / "checkpoints").iterdir()
+    assert (run / "splits.csv").read_text() == (tmp_path / "s.csv").read_text()
+
+
+def test_bad_input_can_not_run(sound: Path, door: Door, tmp_path: Path) -> None:
+    refused(door("check", tmp_path / "nowhere", cwd=tmp_path), "no such file or folder")
+    refused(door("check", sound, "--json", tmp_path / "no" / "where.json", cwd=tmp_path), "there is no folder")
+    refused(door("check", sound, "--min_clipz", 3, cwd=tmp_path), "did you mean --min_clips?")
+    refused(door("check", sound, "--contact-sheet", tmp_path / "sheet.xyz", cwd=tmp_path), "sheet.xyz")
+    (tmp_path / "broken.json").write_text('[{"a": ]')
+    refused(door("check", tmp_path / "broken.json", cwd=tmp_path), "no valid JSON", "line 1 column 8")
+    assert door("check", "--help", cwd=tmp_path).returncode == 0
+
+
+def test_a_hang_in_a_data_worker_ends_as_an_error_that_names_the_file(tmp_path: Path) -> None:
+    class Stuck(EvaluationTransform):
+        def __call__(self, frames: torch.Tensor, seed: int = 0) -> torch.Tensor:
+            if frames.shape[0] and frames.float().mean() < 22:  # number 0: all bars are black
+                time.sleep(600)
+            return super().__call__(frames, seed)
+
+    good, stuck = paint(tmp_path / "good.mp4"), paint(tmp_path / "stuck.mp4", frames=1)
+    samples = [Sample(path, "a", 0, "train") for path in (good, good, stuck, good)]
+    dataset = ClipDataset(
+        samples, transform=Stuck(ClipFormat(32, (0, 0, 0), (1, 1, 1))), num_frames=4, decoder="auto", seed=0
+    )
+    loader = build_loader(dataset, batch_size=1, num_workers=2, shuffle=False, pin_memory=False, batch_seconds=6)
+    started, read = time.monotonic(), 0
+    with pytest.raises(TrainingError, match=r"hangs.*\n.*stuck\.mp4") as caught:
+        for _ in loader:
+            read += 1
+    assert read == 2
+    assert "good.mp4" not in str(caught.value)
+    del loader
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.slow
+def test_wlasl10_is_looked_at_in_half_a_minute(door: Door, tmp_path: Path) -> None:
+    data = shared("wlasl10")
+    code, report, said = checked(door, data, cwd=tmp_path)
+    assert code == 1  # one clip is in train and in test
+    assert (report["num_classes"], report["clips"]) == (10, 280)
+    assert report["splits"] == {"train": 200, "val": 45, "test": 35}
+    assert [p["detail"] for p in report["problems"] if p["severity"] == "error"] == [
+        "the same bytes as 24960.mp4, in two splits: ('go', train) and ('go', test)"
+    ]
+    assert len(kinds(report, "identical_files")) == 4
+    assert kinds(report, "look_alike") == []
+    assert float(said.split(" s\n")[0].split()[-1]) < 60  # 13 s on two idle cores
+    started = time.monotonic()
+    _, again, said = checked(door, data, cwd=tmp_path)
+    assert "0 of them newly looked at" in said
+    assert again == report
+    assert time.monotonic() - started < 15
