@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lscht_ray.annotations import Annotations
-from lscht_ray.probe import Facts
+from lscht_ray.facts import Facts
 from lscht_ray.problems import SEVERITIES, Problem
 from lscht_ray.rows import SPLITS
 
@@ -49,7 +49,7 @@ def as_text(found: Annotations, problems: list[Problem]) -> str:
         if len(cases) > SHOWN:
             lines.append(f"    ... and {len(cases) - SHOWN} more")
     counts = Counter(problem.severity for problem in problems)
-    total = ", ".join(f"{counts[severity]} {severity}{'s' * (severity != 'info')}" for severity in SEVERITIES)
+    total = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
     lines.append(f"problems: {total}" if problems else "no problem found")
     return "\n".join(lines)
 

@@ -35,8 +35,10 @@ def main(argv: list[str]) -> int:
     content = checkpoint.load(path)
     config = TrainConfig.model_validate(content["config"])
     settings = config.data_settings()
-    if flags.data is not None:
-        settings |= {"data": flags.data, "videos": flags.videos, "layout": "auto"}
+    if flags.data is not None and Path(flags.data).resolve() != Path(config.data).resolve():
+        settings |= {"data": flags.data, "layout": "auto", "columns": None, "plan": None, "videos": None}
+    if flags.videos is not None:
+        settings |= {"videos": flags.videos}
     found = annotations.read_named(screen=screen, **settings)
     screen.print(found.summary())
     found = survey.trusted(found, config, screen, splits=(flags.split,))

@@ -99,7 +99,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> tuple[Any, list[str]]:
-    """A JSON file's content, and the keys that an object in it has twice (of which the last counts).
+    """A JSON file's content, and the keys that it has twice (of which the last counts) where it is an object.
 
     Raises:
         InputError: It can't be read or is no JSON.
@@ -113,8 +113,11 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
             twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         return content
 
+    text = read_text(path)
     try:
-        return json.loads(read_text(path), object_pairs_hook=unique), twice
+        if text.lstrip().startswith("{"):
+            return json.loads(text, object_pairs_hook=unique), twice
+        return json.loads(text), twice
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path} is no valid JSON: {error}") from None
 

@@ -6,19 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-from lscht_ray import survey
+from lscht_ray import duplicates, survey
 from lscht_ray.annotations import Annotations, Sample
 from lscht_ray.dataconfig import CheckConfig
+from lscht_ray.facts import Facts
 from lscht_ray.files import OWN_FOLDER, VIDEO_SUFFIXES
-from lscht_ray.probe import Facts
 from lscht_ray.problems import SEVERITIES, Problem, Severity
 from lscht_ray.rows import SPLITS
 
-LOOK_ALIKE = 0.035
-"""Share of differing bits of the perceptual hash up to which two clips look alike. Clips of wlasl10 that were encoded
-again, smaller and worse, differ from themselves in up to 0.025, two performances in 0.047 or more."""
 FEW_FRAMES = 8
 """Videos with fewer frames are mentioned."""
 HUGE_PIXELS = 4096 * 2304
@@ -43,8 +38,9 @@ def find_problems(found: Annotations, facts: Known, config: CheckConfig) -> list
     problems += _missing(found)
     problems += _videos(found, facts, config)
     problems += _ranges(found, facts, config)
-    problems += _same_bytes(found, facts)
-    problems += _look_alike(found, facts)
+    problems += _boxes(found, facts)
+    problems += duplicates.same_bytes(found, facts)
+    problems += duplicates.look_alike(found, facts)
     problems += _signers(found)
     problems += _glosses(found, facts, config)
     problems += _names(found)
@@ -138,57 +134,21 @@ def _ranges(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[P
         yield Problem("range_beyond_clip", "info", str(found.root), detail, "the whole clip is used")
 
 
-# ---------------------------------------------------------------- clips among each other
+def _boxes(found: Annotations, facts: Known) -> Iterator[Problem]:
+    boxed = [sample for sample in found.samples if sample.box is not None and sample.video in facts]
+    wrong = [s for s in boxed if s.box is not None and facts[s.video].width and survey.outside(s.box, facts[s.video])]
+    if wrong:
+        detail = f"the boxes of {len(wrong)} of {len(boxed)} clips reach beyond their pictures: {_videos_of(wrong)}"
+        yield Problem(
+            "bbox_beyond_picture", "info", str(found.root), detail, "with --crop_to_bbox these are used whole"
+        )
 
 
-def _relation(first: Sample, second: Sample) -> tuple[Severity, str]:
-    """How bad it is that two clips are the same, and in which words."""
-    where = f"({first.gloss!r}, {first.split}) and ({second.gloss!r}, {second.split})"
-    if first.gloss != second.gloss:
-        return "error", f"under two labels: {where}"
-    if first.split != second.split:
-        return "error", f"in two splits: {where}"
-    return "warning", f"twice in one split: {where}"
+def _videos_of(samples: list[Sample]) -> str:
+    return _some(sample.video.name for sample in samples)
 
 
-def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
-    for index, first in enumerate(samples):
-        for second in samples[index + 1 :]:
-            if first.video != second.video:
-                yield first, second
-
-
-def _same_bytes(found: Annotations, facts: Known) -> Iterator[Problem]:
-    groups = defaultdict[str, list[Sample]](list)
-    for sample in found.samples:
-        known = facts.get(sample.video)
-        if known is not None and known.sha256:
-            groups[known.sha256].append(sample)
-    for group in groups.values():
-        for first, second in _pairs(group):
-            bad, words = _relation(first, second)
-            detail = f"the same bytes as {second.video.name}, {words}"
-            yield Problem("identical_files", bad, str(first.video), detail, "keep one of the two")
-
-
-def _look_alike(found: Annotations, facts: Known) -> Iterator[Problem]:
-    one_per_video = {sample.video: sample for sample in found.samples}
-    usable = {video: s for video, s in one_per_video.items() if video in facts and facts[video].looks}
-    videos = list(usable)
-    if len(videos) < 2:
-        return
-    hashes = np.stack([np.frombuffer(bytes.fromhex(facts[video].looks), np.uint8) for video in videos])
-    signs = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
-    for start in range(0, len(videos), 1024):
-        apart = (1 - signs[start : start + 1024] @ signs.T / signs.shape[1]) / 2
-        for row, column in zip(*np.nonzero(apart <= LOOK_ALIKE), strict=True):
-            first, second = videos[start + row], videos[column]
-            if start + row >= column or facts[first].sha256 == facts[second].sha256:
-                continue
-            words = _relation(usable[first], usable[second])[1]
-            detail = f"looks like {second.name} ({1 - apart[row, column]:.1%} of its hash), {words}"
-            action = "look at both: two performances may look alike, of one recording only one should stay"
-            yield Problem("look_alike", "warning", str(first), detail, action)
+# ---------------------------------------------------------------- the set as a whole
 
 
 def _signers(found: Annotations) -> Iterator[Problem]:

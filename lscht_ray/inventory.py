@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lscht_ray.errors import InputError
+from lscht_ray.facts import VERSION, Facts
 from lscht_ray.files import OWN_FOLDER, cache_folder
-from lscht_ray.probe import VERSION, Facts
 
 FILE = "facts.jsonl"
 
@@ -98,7 +98,8 @@ def _writable(folder: Path) -> Path:
     """
     beside = folder / OWN_FOLDER
     away = cache_folder() / "facts" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    for place in (beside, away):
+    sealed = folder.stat().st_mode & 0o222 == 0  # nobody may write there: root could, and should not
+    for place in (away,) if sealed else (beside, away):
         try:
             place.mkdir(parents=True, exist_ok=True)
             with (place / FILE).open("a"):

@@ -10,7 +10,6 @@ import os
 import signal
 import struct
 import sys
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from lscht_ray import decode
+from lscht_ray.facts import Facts
 from lscht_ray.frames import evaluation_indices
 
-VERSION = 1
-"""Raise it where facts get another meaning: what is on record is then found out anew."""
 SMALL = 32
 """Side in pixels of the grey pictures that frames are judged by."""
 LOOKS = 16
@@ -36,69 +34,6 @@ SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
 TOO_MUCH = "decoding it takes more memory than it may"
 Grey = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a video file.
-
-    Attributes:
-        size: Bytes.
-        mtime_ns: When it was last changed.
-        sha256: Of its bytes.
-        trouble: Why it can't be read whole: empty_file, unreadable, truncated, no_video_stream, damaged, refused,
-            too_large, too_much_memory, hang, crash; or nothing.
-        reason: The same in words.
-        frames: Frames that decode, without damaged ones.
-        corrupt: Frames that the decoder calls damaged.
-        hidden: Frames that an edit list hides.
-        claimed: Frames that the header claims (0: none).
-        width: Pixels of the upright picture.
-        height: Likewise.
-        fps: Frames a second, by the frames' own times.
-        variable_rate: Whether their distances differ.
-        rotation: Of the rotation flag, in degrees.
-        codec: FFmpeg's name.
-        container: FFmpeg's name.
-        streams: Video streams.
-        duration: Seconds.
-        looks: Perceptual hash of LOOKS frames, hexadecimal.
-        black: Share of frames that are black.
-        frozen: Share of frames that repeat the one before.
-        decord: "same", "differs", "error", "hang" or "crash"; nothing where it wasn't tried.
-    """
-
-    size: int
-    mtime_ns: int
-    sha256: str = ""
-    trouble: str = ""
-    reason: str = ""
-    frames: int = 0
-    corrupt: int = 0
-    hidden: int = 0
-    claimed: int = 0
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    variable_rate: bool = False
-    rotation: int = 0
-    codec: str = ""
-    container: str = ""
-    streams: int = 0
-    duration: float = 0.0
-    looks: str = ""
-    black: float = 0.0
-    frozen: float = 0.0
-    decord: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Facts":
-        """From JSON."""
-        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
 
 
 def find_facts(path: str) -> Facts:

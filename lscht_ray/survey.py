@@ -15,10 +15,10 @@ from lscht_ray.config import TrainConfig
 from lscht_ray.console import EpochProgress
 from lscht_ray.dataconfig import CheckConfig, DataConfig
 from lscht_ray.errors import InputError
+from lscht_ray.facts import Facts
 from lscht_ray.inventory import Inventory, Writer
 from lscht_ray.killable import Answer, KillablePool
-from lscht_ray.probe import Facts
-from lscht_ray.rows import Span
+from lscht_ray.rows import Box, Span
 
 GB = 2**30
 DECORD_SECONDS = 10.0
@@ -26,6 +26,8 @@ DECORD_SECONDS = 10.0
 SALVAGEABLE = ("damaged", "truncated")
 RATE_TOLERANCE = 0.01
 """Frame rates that differ by less are equal."""
+BOX_TOLERANCE = 0.02
+"""A box may reach so far beyond the picture, as a share of its sides."""
 
 
 def ready(config: TrainConfig, screen: Console) -> Annotations:
@@ -201,7 +203,7 @@ def settle(found: Annotations, facts: dict[Path, Facts], config: DataConfig) -> 
     """The annotations with what follows from the facts: clips left out, ranges and boxes as they apply."""
     kept: list[Sample] = []
     left_out: list[tuple[Path, str]] = []
-    unapplied = 0
+    unapplied = uncut = 0
     for sample in found.samples:
         known = facts.get(sample.video)
         reason = unusable(known, config)
@@ -214,12 +216,16 @@ def settle(found: Annotations, facts: dict[Path, Facts], config: DataConfig) -> 
             continue
         unapplied += span is None and sample.span is not None and sample.span.doubtful
         box = sample.box if config.crop_to_bbox else None
+        if box is not None and outside(box, known):
+            box, uncut = None, uncut + 1
         kept.append(replace(sample, span=span, box=box, decord=known.decord in ("", "same")))
     notes = list(found.notes)
     if unapplied and config.frame_ranges == "auto":
         notes.append(
             f"{unapplied} clips are annotated with a frame range and seem cut to it already: the whole clip is used"
         )
+    if uncut:
+        notes.append(f"the boxes of {uncut} clips reach beyond their pictures: these are used whole")
     return replace(found, samples=tuple(kept), left_out=(*found.left_out, *left_out), notes=tuple(notes))
 
 
@@ -245,3 +251,10 @@ def beyond(span: Span, facts: Facts) -> str:
     if span.start >= last:
         return "start"
     return "end" if span.end is not None and span.end > last * (1 + RATE_TOLERANCE) else ""
+
+
+def outside(box: Box, facts: Facts) -> bool:
+    """Whether a box reaches beyond the picture, as WLASL's do where the clips were made smaller."""
+    width, height = (1, 1) if box.unit == "share" else (facts.width, facts.height)
+    most = 1 + BOX_TOLERANCE
+    return min(box.left, box.top) < -BOX_TOLERANCE * width or box.right > most * width or box.bottom > most * height

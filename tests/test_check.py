@@ -273,6 +273,7 @@ def test_wlasl_ranges_count_only_where_the_video_is_not_cut_yet(tmp_path: Path) 
     assert applied(frame_ranges="ignore") == dict.fromkeys("1234")
     assert "3" not in applied(frame_ranges="apply")
     assert survey.trusted(found, TrainConfig(), quiet_console()).samples[0].box is None
+    assert "1 clips are annotated with a frame range" in survey.trusted(found, TrainConfig(), quiet_console()).notes[-1]
     boxed = survey.trusted(found, TrainConfig(crop_to_bbox=True), quiet_console()).samples[0].box
     assert boxed is not None and boxed[:4] == (8, 8, 40, 40)
 
@@ -300,12 +301,14 @@ def test_a_picture_bomb_and_limits(sound: Path, door: Door, tmp_path: Path) -> N
 def test_a_read_only_set_is_recorded_in_the_cache_folder(
     sound: Path, door: Door, tmp_path: Path, cache_folder: Path
 ) -> None:
-    (sound / ".lscht_ray").write_text("a file in the way: nothing can be kept here, not even by root")
+    sound.chmod(0o555)  # root could write there all the same, and must not
     before = set(cache_folder.glob("facts/*/facts.jsonl"))
     _, _, said = checked(door, sound, cwd=tmp_path)
     assert "12 of them newly looked at" in said
     assert len(set(cache_folder.glob("facts/*/facts.jsonl")) - before) == 1
     assert "0 of them newly looked at" in checked(door, sound, cwd=tmp_path)[2]
+    assert not (sound / ".lscht_ray").exists()
+    sound.chmod(0o755)
 
 
 def test_a_killed_check_keeps_what_it_found_and_leaves_no_process(sound: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Frame indices: properties that hold for every length."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lscht_ray.frames import evaluation_indices, training_indices
+from lscht_ray.frames import clip_indices, evaluation_indices, training_indices
+from lscht_ray.rows import Span
 
 LENGTHS = st.integers(1, 3000)
 FRAMES = st.integers(1, 64)
@@ -52,3 +55,42 @@ def test_training_reaches_every_frame() -> None:
 def test_nothing_to_choose_from_is_said(available: int, frames: int) -> None:
     with pytest.raises(ValueError, match="can't be made"):
         evaluation_indices(available, frames)
+
+
+EVEN = np.arange(40) / 25
+
+
+def test_a_span_of_frames_or_of_seconds_is_the_same_part() -> None:
+    frames = clip_indices(EVEN, 5, span=Span(10, 30))
+    assert frames.tolist() == [12, 16, 20, 24, 28]
+    assert clip_indices(EVEN, 5, span=Span(0.4, 1.2, "second")).tolist() == frames.tolist()
+    assert clip_indices(EVEN, 3, span=Span(30, None)).tolist() == [31, 35, 38]
+
+
+@pytest.mark.parametrize("span", [Span(39, 99), Span(1.59, 9, "second"), Span(50, 60), Span(9, 10, "second")])
+def test_a_span_beyond_the_end_takes_the_last_frame(span: Span) -> None:
+    assert set(clip_indices(EVEN, 4, span=span).tolist()) == {39}
+
+
+@given(
+    steps=st.lists(st.floats(0.001, 3), min_size=1, max_size=60),
+    num_frames=st.integers(1, 32),
+    sampling=st.sampled_from(["frame", "time"]),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_indices_are_ascending_and_there(
+    steps: list[float], num_frames: int, sampling: Literal["frame", "time"], seed: int | None
+) -> None:
+    times = np.cumsum([0.0, *steps])
+    rng = None if seed is None else np.random.default_rng(seed)
+    indices = clip_indices(times, num_frames, sampling=sampling, rng=rng)
+    assert len(indices) == num_frames
+    assert indices.min() >= 0
+    assert indices.max() < len(times)
+    assert (np.diff(indices) >= 0).all()
+
+
+def test_at_an_even_rate_time_and_frames_agree() -> None:
+    for num_frames in (1, 4, 16, 40, 64):
+        by_time = clip_indices(EVEN, num_frames, sampling="time")
+        assert np.abs(by_time - clip_indices(EVEN, num_frames)).max() <= 1

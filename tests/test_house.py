@@ -28,13 +28,13 @@ SPECIALISED = {
 }
 FLOORS = [
     # Each floor imports from the floors before it only.
-    {"errors", "problems"},
+    {"errors", "problems", "facts"},
     {"columns", "files", "rows", "batch", "loss", "optim", "metrics", "stopping", "transforms", "ledger", "killable"},
     {"dataconfig", "cells", "frames", "checkpoint", "recorder", "model", "console", "device", "storage", "synthetic"},
     {"config", "decode", "wlasl", "folders", "tables", "layouts", "splits"},
     {"commandline", "annotations", "probe", "report"},
     {"data", "loop", "inventory"},
-    {"survey", "contact_sheet"},
+    {"survey", "contact_sheet", "duplicates"},
     {"findings", "checkpage", "build", "inference"},
     {"train", "evaluate", "demo", "check"},
     {"worker", "search"},

@@ -13,9 +13,10 @@ from conftest import shared
 from media import bomb, damaged, paint, rotated
 
 from lscht_ray import synthetic
-from lscht_ray.findings import LOOK_ALIKE
+from lscht_ray.duplicates import LOOK_ALIKE
+from lscht_ray.facts import Facts
 from lscht_ray.killable import KillablePool
-from lscht_ray.probe import Facts, find_facts, perceptual_hash
+from lscht_ray.probe import find_facts, perceptual_hash
 
 GB = 2**30
 
