@@ -11,13 +11,13 @@ from lscht_ray import layouts
 from lscht_ray.columns import ColumnMap
 from lscht_ray.console import EpochProgress
 from lscht_ray.errors import InputError
-from lscht_ray.files import read_json
+from lscht_ray.files import given_path, is_file, read_json
 from lscht_ray.folders import holds_class_folders, read_folders
 from lscht_ray.problems import ANNOTATION_ERRORS, Problem
 from lscht_ray.rows import SPLITS, Box, Row, Span, Table
 from lscht_ray.splits import SplitPlan, divide
 from lscht_ray.synthetic import CLIPS, DEMO, demo_data, demo_folder
-from lscht_ray.tables import TABLE_SUFFIXES, find_tables, read_table
+from lscht_ray.tables import TABLE_SUFFIXES, find_tables, read_table, says_clips
 from lscht_ray.wlasl import find_wlasl, read_wlasl
 
 SHOWN = 5
@@ -36,6 +36,7 @@ class Sample:
         signer: Who signs, where that is known.
         span: The part of the video that is the clip; None: all of it.
         box: The part of the picture that shows the signer, as annotated.
+        annotated: The part as the annotation states it, whether it applies or not.
         decord: False where decord is known not to read this file's frames right.
     """
 
@@ -47,6 +48,7 @@ class Sample:
     span: Span | None = None
     box: Box | None = None
     decord: bool = True
+    annotated: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class Annotations:
         """The data folder."""
         return self.root if self.root.is_dir() else self.root.parent
 
+    def rows(self) -> list[Row]:
+        """The clips as annotated."""
+        return [Row(s.video, s.gloss, s.split, s.signer, s.annotated, s.box) for s in self.samples]
+
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split."""
         return tuple(sample for sample in self.samples if sample.split == name)
@@ -120,15 +126,10 @@ def read(
     Raises:
         InputError: There is no such path, no layout fits, the annotations are wrong, or too many videos are missing.
     """
-    path = Path(data).expanduser()
-    if not path.exists():
-        raise InputError(f"--data {data}: no such file or folder")
-    path = path.resolve()
-    folder = None
-    if videos is not None:
-        folder = Path(videos).expanduser().resolve()
-        if not folder.is_dir():
-            raise InputError(f"--videos {videos}: no such folder")
+    path = given_path(str(data), "--data")
+    folder = None if videos is None else given_path(videos, "--videos")
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--videos {videos}: no such folder")
     own = columns is not None and columns != ColumnMap()
     chosen = layout if layout != "auto" else "table" if own else find_layout(path)
     table = _read_layout(chosen, path, folder, columns if own else None)
@@ -138,10 +139,11 @@ def read(
         more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise InputError("\n".join(lines) + more)
     if not table.rows:
-        raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)")
+        lines = [f"\n  {problem.path}: {problem.detail} ({problem.action})" for problem in table.problems[:SHOWN]]
+        raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
     how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
-    missing = tuple(row.video for row in rows if not row.video.is_file())
+    missing = tuple(row.video for row in rows if not is_file(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
             f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is {missing[0]}\n"
@@ -165,7 +167,11 @@ def read(
 
 def _samples(rows: list[Row], glosses: list[str]) -> tuple[Sample, ...]:
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    return tuple(Sample(r.video, r.gloss, labels[r.gloss], r.split or "", r.signer, r.span, r.box) for r in rows)
+    return tuple(_sample(r, labels[r.gloss]) for r in rows)
+
+
+def _sample(row: Row, label: int) -> Sample:
+    return Sample(row.video, row.gloss, label, row.split or "", row.signer, row.span, row.box, annotated=row.span)
 
 
 def _read_layout(layout: str, path: Path, videos: Path | None, columns: ColumnMap | None) -> Table:
@@ -206,10 +212,13 @@ def find_layout(path: Path) -> str:
         known = "wlasl" if find_wlasl(path) else layouts.recognise(path)
         if known:
             return known
-        if find_tables(path):
+        tables = find_tables(path)
+        if any(map(says_clips, tables)):
             return "table"
         if holds_class_folders(path):
             return "folders"
+        if tables:
+            return "table"
     raise InputError(
         f"--data {path}: no data set is recognised there. Allowed are\n"
         "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"

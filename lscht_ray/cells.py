@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lscht_ray.errors import InputError
-from lscht_ray.files import read_json, read_text
+from lscht_ray.files import nfc, read_json, read_text
 from lscht_ray.problems import Problem
 
 Cells = dict[str, str]
@@ -46,21 +46,31 @@ def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
     chosen = max("\t;,|", key=first.count) if delimiter == "auto" else delimiter
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen)
     names: list[str] | None = None
+    end = 0
     try:
         for cells in reader:
-            where = f"line {reader.line_num}"
+            begin, end = end + 1, reader.line_num
+            where = f"line {end}" if begin == end else f"lines {begin} to {end}"
             if not any(cell.strip() for cell in cells):
                 continue
             if names is None:
-                names = [name.strip() for name in cells] if header else list(map(str, range(len(cells))))
+                names = [nfc(name) for name in cells] if header else list(map(str, range(len(cells))))
                 if header:
+                    twice = sorted({name for name in names if names.count(name) > 1})
+                    text = f"{where}: the column {', '.join(map(repr, twice))} is there twice"
+                    problems += [Problem("duplicate_key", "warning", str(file), text, "the last one counts")] * bool(
+                        twice
+                    )
                     continue
             if len(cells) != len(names):
-                problems.append(_unparsable(file, where, f"{len(cells)} cells where the header has {len(names)}"))
+                quote = "; is there a quotation mark too many?" if begin != end else ""
+                problems.append(
+                    _unparsable(file, where, f"{len(cells)} cells where the header has {len(names)}{quote}")
+                )
                 continue
             yield where, dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        problems.append(_unparsable(file, f"line {reader.line_num}", str(error)))
+        problems.append(_unparsable(file, f"line {reader.line_num}", f"{error}: nothing after line {end} is read"))
     if names is None:
         raise InputError(f"{file} is empty: it has no header and no column for a path")
 
@@ -82,7 +92,7 @@ def _jsonl_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cel
             continue
         try:
             item = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             problems.append(_unparsable(file, f"line {number}", f"no valid JSON ({error})"))
             continue
         if isinstance(item, dict):
@@ -96,6 +106,6 @@ def _flat(item: dict[str, Any]) -> Cells:
     cells: Cells = {}
     for name, value in item.items():
         if isinstance(value, list):
-            cells |= {f"{name}.{index}": str(part) for index, part in enumerate(value)}
-        cells[name] = "" if value is None else str(value)
+            cells |= {f"{nfc(name)}.{index}": str(part) for index, part in enumerate(value)}
+        cells[nfc(name)] = "" if value is None else str(value)
     return cells

@@ -22,19 +22,23 @@ if TYPE_CHECKING:
 PICTURES = 4
 """Thumbnails of each video that is complained of, for so many videos at most:"""
 MAX_PICTURED = 200
+NOT_SHOWN = frozenset(("too_large", "refused", "hang", "crash", "no_access", "too_much_memory", "empty_file"))
+"""Videos with these problems are not opened for a picture."""
 
 
 def main(argv: list[str]) -> int:
     """The door: 0 fine, 1 there are problems of severity error, 2 it could not run."""
     config, flags = commandline.parse(
         CheckConfig,
-        _positional(argv),
+        argv,
         prog="python -m lscht_ray.check",
         description=f"{__doc__} DATA may also be given as --data.",
         extra=_flags,
     )
     from lscht_ray import annotations, checkpage, findings, survey
 
+    if flags.DATA is not None:
+        config = config.model_copy(update={"data": flags.DATA})
     screen, started = console.new_console(), time.monotonic()
     _look_at_outputs(flags)
     found = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
@@ -44,10 +48,10 @@ def main(argv: list[str]) -> int:
     screen.print(checkpage.as_text(found, problems))
     screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
     _write(flags.json, "--json", screen, lambda file: _json(file, checkpage.as_json(found, problems)))
-    _write(flags.facts, "--facts", screen, lambda file: file.write_text(checkpage.facts_csv(facts), encoding="utf-8"))
+    _write(flags.facts, "--facts", screen, lambda file: _text(file, checkpage.facts_csv(facts)))
     if flags.html:
         page = checkpage.as_html(found, problems, _pictures(problems, videos, config, screen))
-        _write(flags.html, "--html", screen, lambda file: file.write_text(page, encoding="utf-8"))
+        _write(flags.html, "--html", screen, lambda file: _text(file, page))
     if flags.write_splits:
         _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
     if flags.contact_sheet:
@@ -56,18 +60,8 @@ def main(argv: list[str]) -> int:
     return 1 if any(problem.severity == "error" for problem in problems) else 0
 
 
-def _positional(argv: list[str]) -> list[str]:
-    """DATA, which may come first or last, as --data."""
-    if "--data" in argv or any(word.startswith("--data=") for word in argv):
-        return argv
-    if argv and not argv[0].startswith("-"):
-        return ["--data", *argv]
-    if len(argv) > 1 and not argv[-1].startswith("-") and not argv[-2].startswith("--"):
-        return ["--data", argv[-1], *argv[:-1]]
-    return argv
-
-
 def _flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("DATA", nargs="?", type=str, help="data set, the same as --data")
     parser.add_argument("--json", type=str, help="write everything as JSON to this file")
     parser.add_argument("--html", type=str, help="write a page with thumbnails to this file")
     parser.add_argument("--facts", type=str, help="write what is known of every video as CSV to this file")
@@ -103,10 +97,14 @@ def _json(file: Path, content: object) -> None:
     write_json(file, content)
 
 
+def _text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 def _splits(file: Path, found: Annotations) -> None:
     from lscht_ray import splits
 
-    splits.write(((s.video, s.gloss, s.split, s.signer) for s in found.samples), found.folder, file)
+    splits.write(found.rows(), found.folder, file)
 
 
 def _sheet(file: Path, found: Annotations, config: CheckConfig, screen: Console) -> None:
@@ -127,10 +125,14 @@ def _pictures(
     from lscht_ray import survey
 
     known = {str(video) for video in videos}
-    wanted = [path for path in dict.fromkeys(problem.path for problem in problems) if path in known]
+    closed = {problem.path for problem in problems if problem.kind in NOT_SHOWN}
+    wanted = [path for path in dict.fromkeys(problem.path for problem in problems) if path in known - closed]
     if len(wanted) > MAX_PICTURED:
         screen.print(f"the page shows pictures of the first {MAX_PICTURED} of {len(wanted)} videos")
-    questions = [{"ask": "pictures", "path": path, "count": PICTURES} for path in wanted[:MAX_PICTURED]]
+    seconds = config.probe_seconds
+    questions = [
+        {"ask": "pictures", "path": path, "count": PICTURES, "seconds": seconds} for path in wanted[:MAX_PICTURED]
+    ]
     with survey.children(config, len(questions)) as pool:
         return {question["path"]: answer.content.get("pictures", []) for question, answer in pool.map(questions)}
 

@@ -22,8 +22,8 @@ class ColumnMap(BaseModel):
     """Tables by split, as in {train: train.csv, val: val.csv}."""
     header: bool = True
     """Whether the first line names the columns (CSV and TSV)."""
-    delimiter: Literal["auto", ",", ";", "\t", "|"] = "auto"
-    """What separates the cells; auto: whichever of tab, semicolon, comma, bar the first line has most of."""
+    delimiter: Literal["auto", ",", ";", "\t", "|", "\\t"] = "auto"
+    """What separates the cells (\\t: a tab); auto: what the first line has most of."""
     pattern: str | None = None
     """Regular expression with named groups (Python's), searched in the video's path. With neither `file` nor `files`
     it makes a clip of every video below the data folder whose path it fits."""
@@ -62,6 +62,11 @@ class ColumnMap(BaseModel):
     recognised_by: list[str] = Field(default_factory=list)
     """Files (with * and ?) that all must be there for `layout: auto` to take this map."""
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab(cls, delimiter: Any) -> Any:
+        return "\t" if delimiter == "\\t" else delimiter
+
     @field_validator("split_names", mode="before")
     @classmethod
     def _text_keys(cls, names: Any) -> Any:
@@ -70,9 +75,9 @@ class ColumnMap(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ColumnMap":
-        wrong = sorted(set(self.split_names.values()) - {"train", "val", "test"})
-        if wrong:
-            raise ValueError(f"split_names: {wrong[0]!r} is none of train, val, test")
+        for name, given in (("split_names", set(self.split_names.values())), ("files", set(self.files))):
+            if wrong := sorted(given - {"train", "val", "test"}):
+                raise ValueError(f"{name}: {wrong[0]!r} is none of train, val, test")
         if len(self.bbox) not in (0, 4):
             raise ValueError(f"bbox names four columns (left, top, right, bottom), not {len(self.bbox)}")
         if self.file and self.files:

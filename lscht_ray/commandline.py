@@ -165,7 +165,7 @@ def check_file(model: type[BaseModel], path: Path) -> None:
         text = path.read_text(encoding="utf-8-sig")
         values = yaml.safe_load(text)
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} can't be read as YAML: {error}") from None
     if values is None:
         return

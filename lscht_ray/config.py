@@ -34,7 +34,7 @@ class TrainConfig(DataConfig):
     """Clips per step and worker."""
     num_workers: int = Field(4, ge=0)
     """Data worker processes; 0 decodes in the training process."""
-    batch_seconds: float = Field(300.0, gt=0)
+    batch_seconds: float = Field(300.0, gt=0, le=86400)
     """Time limit for loading one batch: a video that hangs a data worker ends the run and is named."""
     lr: float = Field(1e-4, gt=0)
     """Peak learning rate of AdamW."""

@@ -1,5 +1,6 @@
 """What a person sees: progress bars on a terminal, plain lines elsewhere."""
 
+import io
 import logging
 import os
 import sys
@@ -22,7 +23,9 @@ PLAIN_SECONDS = 10.0
 def new_console(file: TextIO | None = None) -> Console:
     """A console on that file (standard output by default); without a terminal it is wide, so that nothing wraps."""
     terminal = (file or sys.stdout).isatty()
-    return Console(file=file, highlight=False, markup=False, soft_wrap=True, width=None if terminal else 160)
+    return Console(
+        file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if terminal else 160
+    )
 
 
 def quiet_console() -> Console:
@@ -116,6 +119,9 @@ def chatter_to(path: Path) -> Iterator[Console]:
 def door(main: Callable[[list[str]], int]) -> int:
     """Run a door's main on the command line: what the user caused ends with one message, a bug with a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no text at all
     try:
         return main(sys.argv[1:])
     except InputError as error:

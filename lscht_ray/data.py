@@ -190,7 +190,7 @@ class ClipLoader(DataLoader[Batch]):
         try:
             yield from super().__iter__()
         except RuntimeError as error:
-            if "DataLoader" not in str(error):
+            if not any(sign in str(error) for sign in ("timed out after", "exited unexpectedly", "killed by signal")):
                 raise
             raise TrainingError(f"{self._culprits()}\n  {str(error).splitlines()[0]}") from None
 

@@ -60,9 +60,9 @@ class DataConfig(Settings):
     """Use the good frames of damaged videos instead of leaving such videos out."""
     min_frames: int = Field(1, ge=1)
     """Videos with fewer decodable frames are left out."""
-    probe_seconds: float = Field(30.0, gt=0)
-    """Time limit for looking at one video before training; one that takes longer is left out."""
-    probe_memory_gb: float = Field(2.0, gt=0)
+    probe_seconds: float = Field(30.0, gt=0, le=86400)
+    """Time limit for looking at one video before training, and a second more for each MB; what hangs is left out."""
+    probe_memory_gb: float = Field(2.0, gt=0, le=4096)
     """Memory limit for the same, in GiB (an 8192x8192 clip can take 5)."""
 
     # Clips
@@ -121,7 +121,7 @@ class CheckConfig(DataConfig):
     """Glosses with fewer training clips are named."""
     processes: int | None = Field(None, ge=1)
     """Videos looked at at a time; null: as many as there are cores."""
-    max_file_gb: float = Field(4.0, gt=0)
+    max_file_gb: float = Field(4.0, gt=0, le=1e6)
     """Larger video files are refused unopened."""
     seed: int = Field(42, ge=0)
     """Seed of the augmented clips on the contact sheet."""

@@ -104,7 +104,7 @@ def open_video(path: str | Path) -> AbstractContextManager[Any]:
     if head.startswith(SCRIPTS):
         raise UnreadableVideoError(path, "it is a playlist or script that names other files: refused, never followed")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    opened: AbstractContextManager[Any] = av.open(f"file:{path}", options=options)
+    opened: AbstractContextManager[Any] = av.open(f"file:{path}", options=options, metadata_errors="replace")
     return opened
 
 
@@ -143,8 +143,9 @@ def from_first(times: list[float]) -> Times:
 
 
 def _pictures(container: Any) -> list[Any]:
-    """The video streams, without cover pictures."""
-    return [stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic]
+    """The video streams that can be decoded, without cover pictures."""
+    cover = av.stream.Disposition.attached_pic
+    return [s for s in container.streams.video if s.codec_context is not None and not s.disposition & cover]
 
 
 def best_stream(path: str | Path, container: Any) -> Any:
@@ -155,7 +156,8 @@ def best_stream(path: str | Path, container: Any) -> Any:
     """
     streams = _pictures(container)
     if not streams:
-        raise UnreadableVideoError(path, "it has no video stream")
+        unknown = len(container.streams.video)
+        raise UnreadableVideoError(path, "there is no decoder for its video" if unknown else "it has no video stream")
     stream = max(streams, key=lambda candidate: candidate.width * candidate.height)
     stream.thread_type = "NONE"
     return stream

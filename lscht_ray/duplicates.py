@@ -25,6 +25,10 @@ def _relation(first: Sample, second: Sample) -> tuple[Severity, str]:
     return "warning", f"twice in one split: {where}"
 
 
+def _name(video: Path, found: Annotations) -> str:
+    return video.relative_to(found.folder).as_posix() if video.is_relative_to(found.folder) else str(video)
+
+
 def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
     for index, first in enumerate(samples):
         for second in samples[index + 1 :]:
@@ -35,14 +39,14 @@ def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
 def same_bytes(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
     """Clips whose files are equal byte by byte, a problem a pair."""
     groups = defaultdict[str, list[Sample]](list)
-    for sample in found.samples:
+    for sample in {sample.video: sample for sample in found.samples}.values():
         known = facts.get(sample.video)
         if known is not None and known.sha256:
             groups[known.sha256].append(sample)
     for group in groups.values():
         for first, second in _pairs(group):
             bad, words = _relation(first, second)
-            detail = f"the same bytes as {second.video.name}, {words}"
+            detail = f"the same bytes as {_name(second.video, found)}, {words}"
             yield Problem("identical_files", bad, str(first.video), detail, "keep one of the two")
 
 
@@ -62,6 +66,6 @@ def look_alike(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Prob
             if start + row >= column or facts[first].sha256 == facts[second].sha256:
                 continue
             words = _relation(usable[first], usable[second])[1]
-            detail = f"looks like {second.name} ({1 - apart[row, column]:.1%} of its hash), {words}"
+            detail = f"looks like {_name(second, found)} ({1 - apart[row, column]:.1%} of its hash), {words}"
             action = "look at both: two performances may look alike, of one recording only one should stay"
             yield Problem("look_alike", "warning", str(first), detail, action)

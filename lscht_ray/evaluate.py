@@ -17,10 +17,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="which clips (default: test)")
     parser.add_argument("--output", type=Path, help="folder (default: evaluation_SPLIT beside the checkpoint)")
     parser.add_argument("--videos", default=None, help="folder of the videos, where not beside the annotations")
+    parser.add_argument("--layout", default=None, help="layout of --data, where it is not that of the training data")
+    parser.add_argument("--split_file", default=None, help="CSV of path and split (default: the run's splits.csv)")
     parser.add_argument("--batch_size", type=int, default=16, help="clips at a time (default: 16)")
     parser.add_argument("--num_workers", type=int, default=2, help="data worker processes (default: 2)")
     parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
     return parser
+
+
+def _same(flags: argparse.Namespace, config: TrainConfig) -> bool:
+    return Path(flags.data).resolve() == Path(config.data).resolve()
 
 
 def main(argv: list[str]) -> int:
@@ -35,12 +41,22 @@ def main(argv: list[str]) -> int:
     content = checkpoint.load(path)
     config = TrainConfig.model_validate(content["config"])
     settings = config.data_settings()
-    if flags.data is not None and Path(flags.data).resolve() != Path(config.data).resolve():
-        settings |= {"data": flags.data, "layout": "auto", "columns": None, "plan": None, "videos": None}
-    if flags.videos is not None:
-        settings |= {"videos": flags.videos}
-    found = annotations.read_named(screen=screen, **settings)
-    screen.print(found.summary())
+    if flags.data is not None:
+        settings |= {"data": flags.data, "videos": flags.videos or (config.videos if _same(flags, config) else None)}
+    if flags.layout is not None:
+        settings |= {"layout": flags.layout, "columns": None}
+    # What was drawn for training is drawn again, or taken from where the run wrote it down: no clip changes its split.
+    drawn = flags.split_file or (path.parent / "splits.csv" if (path.parent / "splits.csv").is_file() else None)
+    if drawn is not None:
+        settings["plan"] = {"file": str(drawn)}
+    try:
+        found = annotations.read_named(screen=screen, **settings)
+    except InputError as error:
+        if flags.split_file is not None or "names none" not in str(error):
+            raise
+        found = annotations.read_named(screen=screen, **{**settings, "plan": None})  # another data set altogether
+    for line in (found.summary(), *found.notes):
+        screen.print(line)
     found = survey.trusted(found, config, screen, splits=(flags.split,))
 
     from lscht_ray import inference, report

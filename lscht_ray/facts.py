@@ -6,6 +6,9 @@ from typing import Any
 VERSION = 1
 """Raise it where facts get another meaning: what is on record is then found out anew."""
 
+LOOKS = 16
+"""So many frames make a clip's perceptual hash, 64 bits each."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -66,5 +69,20 @@ class Facts:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Facts":
-        """From JSON."""
-        return cls(**{field.name: content[field.name] for field in fields(cls) if field.name in content})
+        """From JSON.
+
+        Raises:
+            ValueError: A value is not of its kind.
+            KeyError: One is missing.
+        """
+        facts = cls(**{field.name: content[field.name] for field in fields(cls)})
+        for field in fields(cls):
+            value, kind = (
+                getattr(facts, field.name),
+                type(field.default if field.name not in ("size", "mtime_ns") else 0),
+            )
+            if not isinstance(value, (int, float) if kind is float else kind):
+                raise ValueError(f"{field.name} is {value!r}")
+        if facts.looks and len(bytes.fromhex(facts.looks)) != 8 * LOOKS:
+            raise ValueError(f"looks has {len(facts.looks)} digits")
+        return facts

@@ -36,6 +36,45 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file that may be looked at; False too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def given_path(text: str, flag: str) -> Path:
+    """A path that the user gave, which exists, with all links resolved.
+
+    Raises:
+        InputError: It doesn't, or is neither a file nor a folder.
+    """
+    try:
+        path = Path(text).expanduser().resolve()
+        there = path.exists()
+        usable = path.is_dir() or path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{flag} {text}: {getattr(error, 'strerror', None) or error}") from None
+    if not there:
+        raise InputError(f"{flag} {text}: no such file or folder")
+    if not usable:
+        raise InputError(f"{flag} {text}: it is neither a file nor a folder")
+    return path
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted by name.
+
+    Raises:
+        InputError: It can't be listed.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} can't be listed: {error.strerror}") from None
+
+
 def listing(folder: Path) -> dict[str, Path]:
     """The files of a folder by NFC name; empty where there is no such folder.
 
@@ -56,7 +95,7 @@ def _scan(folder: Path, mtime: int) -> dict[str, Path]:
 
 def on_disk(path: Path) -> Path:
     """The file of that name in whichever Unicode form it is stored; the path itself where there is none."""
-    if path.is_file():
+    if is_file(path):
         return path
     return listing(path.parent).get(unicodedata.normalize("NFC", path.name), path)
 
@@ -74,8 +113,10 @@ def inside(root: Path, name: str) -> Path:
     if "\0" in name:
         raise OutsideError("not_a_local_file", f"{name!r} holds a zero byte")
     path = Path(os.path.normpath(root / name.strip().replace("\\", "/")))
-    if "://" in name or (_PROTOCOL.match(name) and not path.is_file()):
+    if "://" in name or (_PROTOCOL.match(name) and not is_file(path)):
         raise OutsideError("not_a_local_file", f"{name!r} is no file: URLs and protocols are never opened")
+    if Path(name).is_absolute() and not path.is_relative_to(root):
+        path = Path(os.path.realpath(path.parent)) / path.name  # the data folder may have been named by a link
     if not path.is_relative_to(root):
         raise OutsideError("path_outside", f"{name!r} leads out of {root}")
     return on_disk(path)
@@ -118,7 +159,7 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
         if text.lstrip().startswith("{"):
             return json.loads(text, object_pairs_hook=unique), twice
         return json.loads(text), twice
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no valid JSON: {error}") from None
 
 
@@ -132,6 +173,9 @@ def cache_folder() -> Path:
 def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
     """Write a CSV file so that it is always whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            csv.writer(file).writerows(rows)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -204,7 +204,13 @@ def _names(found: Annotations) -> Iterator[Problem]:
         sample.video.parent.parent for sample in found.samples
     }
     for place in sorted(place for place in places if place.is_relative_to(found.folder)):
-        names = sorted(entry.name for entry in os.scandir(place) if entry.name != OWN_FOLDER)
+        try:
+            names = sorted(entry.name for entry in os.scandir(place) if entry.name != OWN_FOLDER)
+        except OSError:
+            continue
+        for name in names:
+            if not name.isprintable() or name.encode(errors="replace").decode() != name:
+                yield Problem("name_not_text", "warning", str(place / name), f"{name!r} is no UTF-8 text", "rename it")
         for group in _twins(names, nfc):
             action = "rename one: macOS writes decomposed letters (NFD), and they are taken for the same name"
             yield Problem("name_unicode_twins", "warning", str(place), f"{_some(map(ascii, group))}", action)
@@ -222,7 +228,7 @@ def _names(found: Annotations) -> Iterator[Problem]:
 def _not_annotated(found: Annotations) -> Iterator[Problem]:
     known = {sample.video for sample in found.samples}
     for folder in found.folders:
-        if folder.is_dir():
+        if os.access(folder, os.R_OK | os.X_OK):
             others = [
                 entry.name
                 for entry in os.scandir(folder)

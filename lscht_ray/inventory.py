@@ -29,15 +29,14 @@ class Inventory:
         self._load()
 
     def get(self, video: Path) -> Facts | None:
-        """What is known of a video as it is now.
-
-        Raises:
-            OSError: It is not there.
-        """
+        """What is known of a video as it is now; None too where it is gone."""
         facts = self.facts.get(self._key(video))
         if facts is None:
             return None
-        stat = video.stat()
+        try:
+            stat = video.stat()
+        except OSError:
+            return None
         return facts if (facts.size, facts.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
 
     @contextlib.contextmanager
@@ -66,7 +65,7 @@ class Inventory:
         except OSError:
             return
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 content = json.loads(line)
                 if content["version"] == VERSION:
                     self.facts[content["path"]] = Facts.from_dict(content)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Literal, NamedTuple
 
+from lscht_ray.errors import InputError
+
 START_SECONDS = 120.0
 """A child has this long to start."""
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -28,7 +30,8 @@ class Answer(NamedTuple):
 class KillablePool:
     """Children that read a JSON line and answer with one, several at once.
 
-    A child announces that it is ready with a first line. Its standard error is dropped.
+    A child announces that it is ready with a first line; one that answers with "retire" is replaced. Its standard error
+    is dropped.
     """
 
     def __init__(self, command: list[str], *, processes: int, seconds: float) -> None:
@@ -63,13 +66,13 @@ class KillablePool:
         """The answer of this thread's child.
 
         Raises:
-            RuntimeError: A child can't even start.
+            InputError: A child can't even start.
         """
         child: subprocess.Popen[str] | None = getattr(self._own, "child", None)
         if child is None or child.poll() is not None:
             child = self._start()
         answer = self._exchange(child, json.dumps(question), question.get("seconds", self.seconds))
-        if answer.ended:
+        if answer.ended or answer.content.pop("retire", False):
             self._end(child)
         return answer
 
@@ -91,7 +94,7 @@ class KillablePool:
         answer = self._exchange(child, None, START_SECONDS)
         if answer.ended:
             self._end(child)
-            raise RuntimeError(f"{' '.join(self.command)} can't be started: it {answer.ended} ({answer.detail})")
+            raise InputError(f"{' '.join(self.command)} can't be started: it {answer.ended} ({answer.detail})")
         return child
 
     def _exchange(self, child: subprocess.Popen[str], line: str | None, seconds: float) -> Answer:

@@ -30,9 +30,13 @@ def load(name: str) -> ColumnMap:
         allowed = ", ".join(("auto", "wlasl", "table", "folders", *shipped()))
         raise InputError(f"--layout {name}: allowed are {allowed}, or a YAML file with a column map")
     try:
-        return ColumnMap.model_validate(yaml.safe_load(read_text(file)) or {})
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{file} is no valid YAML: {error}") from None
+    try:
+        return ColumnMap.model_validate(content or {})
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         allowed = ", ".join(ColumnMap.model_fields)

@@ -4,6 +4,7 @@ As a program it answers questions, one JSON object a line: {"ask": "facts" | "de
 """
 
 import base64
+import errno
 import hashlib
 import json
 import os
@@ -19,19 +20,19 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from lscht_ray import decode
-from lscht_ray.facts import Facts
+from lscht_ray.facts import LOOKS, Facts
 from lscht_ray.frames import evaluation_indices
 
 SMALL = 32
 """Side in pixels of the grey pictures that frames are judged by."""
-LOOKS = 16
-"""So many frames make a clip's perceptual hash, 64 bits each."""
 BLACK = 40.0
 """Grey level (of 255) that no part of a black frame reaches; signers in black before black walls do."""
 STILL = 2.0
 """Difference in grey levels that no part of a frame which repeats the one before reaches."""
 SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
+PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE)
+"""Errors that say more about the moment than about the file."""
 TOO_MUCH = "decoding it takes more memory than it may"
 Grey = NDArray[np.float32]
 
@@ -42,20 +43,23 @@ def find_facts(path: str) -> Facts:
     known: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if stat.st_size == 0:
         return Facts(**known, trouble="empty_file", reason="it is empty (0 bytes)")
-    with Path(path).open("rb") as file:
-        known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     try:
+        with Path(path).open("rb") as file:
+            known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         with decode.open_video(path) as container:
             known["container"] = container.format.name
             stream = decode.best_stream(path, container)
             known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
             known |= _read_whole(container, stream)
     except decode.UnreadableVideoError as error:
-        kind = "no_video_stream" if "no video stream" in error.reason else "refused"
+        kinds = {"no video": "no_video_stream", "no decoder": "unreadable"}
+        kind = next((kind for words, kind in kinds.items() if words in error.reason), "refused")
         return Facts(**known, trouble=kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
         return Facts(**known, trouble="too_much_memory", reason=TOO_MUCH)
     except (OSError, av.FFmpegError) as error:
+        if isinstance(error, PermissionError | TimeoutError) or error.errno in PASSING:
+            return Facts(**known, trouble="no_access", reason=_plain(error))
         kind = "truncated" if ends_early(path) else "unreadable"
         return Facts(**known, trouble=kind, reason=_plain(error))
     trouble: dict[str, Any] = _trouble(path, known.pop("broken"), known)
@@ -270,18 +274,31 @@ def _memory_ran_out(picture: int) -> bool:
     return limit != resource.RLIM_INFINITY and peak + picture > limit
 
 
+def _near_the_limit() -> bool:
+    """Whether this process has ever come so near to its memory limit that the next file had better get a fresh one."""
+    try:
+        import resource
+
+        return _memory_ran_out(resource.getrlimit(resource.RLIMIT_AS)[0] // 4)
+    except ImportError:
+        return False
+
+
 def main(argv: list[str]) -> int:
-    """Answer questions until standard input ends: SECONDS per question, BYTES of memory."""
-    seconds, memory = float(argv[0]), int(argv[1])
+    """Answer questions until standard input ends: BYTES of memory; each says how many seconds it may take."""
+    memory = int(argv[0])
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
     os.dup2(2, 1)  # whatever a library prints
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     _limit_memory(memory)
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
+        question = json.loads(line)
         if hasattr(signal, "alarm"):
-            signal.alarm(int(seconds) + 5)  # the kernel's: it ends a hung decoder even where nobody else is left to
-        answer = json.dumps(_answer(json.loads(line)))
+            signal.alarm(
+                int(question.get("seconds", 60)) + 5
+            )  # the kernel's: it ends a hung decoder even where nobody else is left to
+        answer = json.dumps({**_answer(question), "retire": _near_the_limit()})
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         print(answer, file=answers, flush=True)

@@ -74,8 +74,12 @@ def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is always whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udc80 is JSON's own way to say it
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -118,7 +122,7 @@ class Recorder:
         write_json(self.folders.run / CONFIG, config)
         gone = sorted(str(path) for path in missing)
         if gone:
-            (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8")
+            (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8", errors="backslashreplace")
         self._list_unreadable()
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
         (self.folders.run / METRICS).write_text(lines, encoding="utf-8")
@@ -152,7 +156,7 @@ class Recorder:
     def _list_unreadable(self) -> None:
         if self.unreadable:
             lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
-            (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8")
+            (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8", errors="backslashreplace")
 
     def close(self) -> None:
         """Flush and close TensorBoard's writer."""

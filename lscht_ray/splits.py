@@ -12,7 +12,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.files import nfc, write_csv
 from lscht_ray.rows import SPLIT_NAMES, SPLITS, Row
 
-COLUMNS = ("path", "label", "split", "signer")
+COLUMNS = ("path", "label", "split", "signer", "range")
 TRIES = 200
 """So many random orders of the signers are tried for the best balanced split."""
 
@@ -55,10 +55,20 @@ def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], lis
     return _by_signer(rows, plan)
 
 
-def write(rows: Iterable[tuple[Path, str, str, str | None]], root: Path, file: Path) -> None:
-    """Write path, label, split and signer of every clip as a CSV that ``split_file`` takes back."""
-    lines = [(_relative(video, root), gloss, split, signer or "") for video, gloss, split, signer in rows]
-    write_csv(file, [COLUMNS, *lines])
+def write(rows: Iterable[Row], root: Path, file: Path) -> None:
+    """Write path, label, split, signer and, where there are any, ranges of clips as ``split_file`` takes them back."""
+    lines = [(*_key(row, root), row.gloss, str(row.split), row.signer or "") for row in rows]
+    ranged = any(line[1] for line in lines)
+    table = [(path, gloss, split, signer, part) for path, part, gloss, split, signer in lines]
+    write_csv(file, [row if ranged else row[:-1] for row in (COLUMNS, *table)])
+
+
+def _key(row: Row, root: Path) -> tuple[str, str]:
+    """What tells a clip from all others: its path, and the part of the video."""
+    if row.span is None:
+        return nfc(_relative(row.video, root)), ""
+    end = "" if row.span.end is None else f"{row.span.end:g}"
+    return nfc(_relative(row.video, root)), f"{row.span.unit} {row.span.start:g} to {end}".strip()
 
 
 def _relative(video: Path, root: Path) -> str:
@@ -68,15 +78,17 @@ def _relative(video: Path, root: Path) -> str:
 def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list[str]]:
     if not file.is_file():
         raise InputError(f"--split_file {file}: no such file")
-    wanted: dict[str, str] = {}
+    wanted: dict[tuple[str, str], str] = {}
     for where, cells in read_cells(file, True, "auto", []):
         if "path" not in cells or "split" not in cells:
             raise InputError(f"--split_file {file}: its header must name path and split, not {', '.join(cells)}")
         split = SPLIT_NAMES.get(cells["split"].strip().lower())
         if split is None:
             raise InputError(f"--split_file {file}, {where}: split {cells['split']!r} is none of train, val, test")
-        wanted[nfc(cells["path"])] = split
-    given = [(row, wanted.get(nfc(_relative(row.video, root)))) for row in rows]
+        key = (nfc(cells["path"]), cells.get("range", ""))
+        if wanted.setdefault(key, split) != split:
+            raise InputError(f"--split_file {file}, {where}: {cells['path']} is in {wanted[key]} and in {split}")
+    given = [(row, wanted.get(_key(row, root), wanted.get((_key(row, root)[0], "")))) for row in rows]
     kept = [row._replace(split=split) for row, split in given if split is not None]
     if not kept:
         raise InputError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")

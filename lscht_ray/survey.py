@@ -20,7 +20,7 @@ from lscht_ray.inventory import Inventory, Writer
 from lscht_ray.killable import Answer, KillablePool
 from lscht_ray.rows import Box, Span
 
-GB = 2**30
+GB, MB = 2**30, 2**20
 DECORD_SECONDS = 10.0
 """decord has at most this long for one video."""
 SALVAGEABLE = ("damaged", "truncated")
@@ -115,7 +115,7 @@ def processes(config: DataConfig) -> int:
 def children(config: DataConfig, count: int) -> KillablePool:
     """Child processes that know videos, at most one for each of ``count`` questions."""
     memory = str(int(config.probe_memory_gb * GB))
-    command = [sys.executable, "-m", "lscht_ray.probe", str(config.probe_seconds), memory]
+    command = [sys.executable, "-m", "lscht_ray.probe", memory]
     return KillablePool(command, processes=max(1, min(processes(config), count)), seconds=config.probe_seconds)
 
 
@@ -123,6 +123,8 @@ def _outdated(facts: Facts, config: DataConfig) -> bool:
     """Whether a verdict might be another with today's limits: those that limits decide are found out anew."""
     if facts.trouble == "too_large":
         return facts.size <= _max_bytes(config)
+    if facts.trouble == "no_access" or (facts.trouble in ("hang", "crash") and isinstance(config, CheckConfig)):
+        return True  # it may have been the moment's fault
     limits = f"[{config.probe_seconds:g} s, {config.probe_memory_gb:g} GiB]"
     return facts.trouble in ("hang", "crash", "too_much_memory") and limits not in facts.reason
 
@@ -141,28 +143,42 @@ def _probe(
     limits = f"[{config.probe_seconds:g} s, {config.probe_memory_gb:g} GiB]"
     questions = []
     for video in videos:
-        size = video.stat().st_size
+        try:
+            stat = video.stat()
+        except OSError:  # it vanished since it was listed
+            continue
+        size = stat.st_size
         if size > _max_bytes(config):
             text = f"{size / GB:.1f} GiB are more than the {_max_bytes(config) / GB:g} that are opened"
-            writer.add(video, Facts(size, video.stat().st_mtime_ns, trouble="too_large", reason=text))
+            writer.add(video, Facts(size, stat.st_mtime_ns, trouble="too_large", reason=text))
             progress.advance()
         else:
-            questions.append({"ask": "facts", "path": str(video)})
+            # What a large file takes is no hang: decoders read several MB of it a second.
+            questions.append({"ask": "facts", "path": str(video), "seconds": config.probe_seconds + size / MB})
     with children(config, len(questions)) as pool:
         for question, answer in pool.map(questions):
             video = Path(question["path"])
-            writer.add(video, _facts_of(video, answer, limits))
+            facts = _facts_of(video, answer, limits)
+            if facts is not None:
+                writer.add(video, facts)
             progress.advance()
 
 
-def _facts_of(video: Path, answer: Answer, limits: str) -> Facts:
+def _facts_of(video: Path, answer: Answer, limits: str) -> Facts | None:
+    """What a child found out, or why it didn't; None where the file has vanished."""
     if not answer.ended and "error" not in answer.content:
         facts = Facts.from_dict(answer.content)
         return replace(facts, reason=f"{facts.reason} {limits}") if facts.trouble == "too_much_memory" else facts
-    stat = video.stat()
+    try:
+        stat = video.stat()
+    except OSError:
+        return None
     kind = {"hung": "hang", "died": "crash"}.get(answer.ended, str(answer.content.get("error")))
     said = answer.detail or answer.content.get("reason", "")
-    text = {"hang": "decoding it hangs", "crash": "it crashes the decoder"}.get(kind, "it can't be read")
+    text = {
+        "hang": "decoding it hangs, or takes longer than probe_seconds allows",
+        "crash": "it crashes the decoder",
+    }.get(kind, "it can't be read")
     return Facts(stat.st_size, stat.st_mtime_ns, trouble=kind, reason=f"{text}: {said} {limits}")
 
 

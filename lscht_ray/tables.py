@@ -2,12 +2,13 @@
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 from lscht_ray.cells import Cells, read_cells
 from lscht_ray.columns import ColumnMap
 from lscht_ray.errors import InputError
-from lscht_ray.files import VIDEO_SUFFIXES, OutsideError, inside, nfc
+from lscht_ray.files import VIDEO_SUFFIXES, OutsideError, entries, inside, is_file, nfc
 from lscht_ray.problems import Problem
 from lscht_ray.rows import SPLIT_NAMES, Box, Row, Span, Table, renamed
 
@@ -38,13 +39,28 @@ def read_table(path: Path, videos: Path | None = None, columns: ColumnMap | None
         reader.read_names()
     else:
         for split, file in _tables(path, columns).items():
-            reader.read_file(file, split)
+            if is_file(file):
+                reader.read_file(file, split)
+            else:
+                text = f"the table of the {split} split is not there"
+                problem = Problem("missing_table", "warning", str(file), text, "its clips are not read")
+                reader.problems.append(problem)
     return reader.table()
 
 
 def find_tables(folder: Path) -> list[Path]:
     """The manifests in a folder."""
-    return [file for file in sorted(folder.iterdir()) if file.suffix.lower() in TABLE_SUFFIXES and file.is_file()]
+    return [file for file in entries(folder) if file.suffix.lower() in TABLE_SUFFIXES and is_file(file)]
+
+
+def says_clips(file: Path) -> bool:
+    """Whether a table names clips in the usual words: a column for the path, and one for the label."""
+    try:
+        _, cells = next(read_cells(file, True, "auto", []), ("", {}))
+    except InputError:
+        return False
+    names = {name.lower() for name in cells}
+    return all(names & set(ALIASES[role]) for role in ("path", "label"))
 
 
 def _tables(path: Path, columns: ColumnMap) -> dict[str | None, Path]:
@@ -52,14 +68,12 @@ def _tables(path: Path, columns: ColumnMap) -> dict[str | None, Path]:
     if path.is_file():
         return {None: path}
     if columns.files:
-        there: dict[str | None, Path] = {
-            split: path / name for split, name in columns.files.items() if (path / name).is_file()
-        }
-        if not there:
+        named: dict[str | None, Path] = {split: path / name for split, name in columns.files.items()}
+        if not any(map(is_file, named.values())):
             raise InputError(f"{path}: none of the tables {', '.join(columns.files.values())} is there")
-        return there
+        return named
     if columns.file:
-        if not (path / columns.file).is_file():
+        if not is_file(path / columns.file):
             raise InputError(f"{path}: the table {columns.file} is not there")
         return {None: path / columns.file}
     found = find_tables(path)
@@ -79,6 +93,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.raw: dict[str, str] = {}
+        self.raw_signers: dict[str, str] = {}
         self.source = folder
         """What is being read: a table, or the folder."""
         self.names = self._gloss_names()
@@ -87,6 +102,7 @@ class _Reader:
         found = {row.gloss for row in self.rows}
         glosses = [name for name in self.names.values() if name in found] if self.names else None
         labels = renamed("the gloss", self.raw, self.source)
+        labels += renamed("the signer", self.raw_signers, self.source)
         return Table(self.rows, glosses, self.notes, self.problems + labels)
 
     def read_names(self) -> None:
@@ -98,9 +114,9 @@ class _Reader:
                 file = Path(place) / name
                 if file.suffix.lower() not in VIDEO_SUFFIXES:
                     continue
-                relative = file.relative_to(self.root).as_posix()
+                relative = unicodedata.normalize("NFC", file.relative_to(self.root).as_posix())
                 if re.search(self.columns.pattern or "", relative):
-                    self._add({"path": relative}, str(file), "", None)
+                    self._add({"path": relative}, str(file), "", None, file)
                 else:
                     passed.append(relative)
         if passed:
@@ -112,15 +128,20 @@ class _Reader:
         for where, cells in read_cells(file, self.columns.header, self.columns.delimiter, self.problems):
             self._add(cells, str(file), where, split)
 
-    def _add(self, cells: Cells, file: str, where: str, split: str | None) -> None:
-        """One row, or a problem that names the line."""
+    def _add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
+        """One row, or a problem that names the line; ``video`` where it is known."""
         try:
-            row = self._row({**cells, **({"split": split} if split else {})}, split)
+            row = self._row({**cells, **({"split": split} if split else {})}, split, video)
         except OutsideError as error:
             self._complain(error.kind, file, where, str(error), "name a file inside the data folder, or give --videos")
             return
         except _LineError as error:
             self._complain(error.kind, file, where, str(error), "mend the line")
+            return
+        except InputError as error:
+            if not self.rows:  # the whole table is like that
+                raise
+            self._complain("unparsable", file, where, str(error), "mend the line")
             return
         key = (row.video, row.span)
         if key not in self.seen:
@@ -138,7 +159,7 @@ class _Reader:
         text = f"{where}: {detail}" if where else detail
         self.problems.append(Problem(kind, "error" if error else "warning", file, text, action))
 
-    def _row(self, cells: Cells, split: str | None) -> Row:
+    def _row(self, cells: Cells, split: str | None, video: Path | None) -> Row:
         columns = self.columns
         groups = self._groups(cells) if columns.pattern_on else {}
         cells = {**cells, **groups}
@@ -150,8 +171,15 @@ class _Reader:
             raise _LineError("unparsable", "the path or the label is empty")
         gloss = self._gloss(label)
         where = self._split(cells, split)
-        video = inside(self.root, name)
-        return Row(video, gloss, where, self._value("signer", cells) or None, self._span(cells), self._box(cells))
+        video = video or inside(self.root, name)
+        return Row(video, gloss, where, self._signer(cells), self._span(cells), self._box(cells))
+
+    def _signer(self, cells: Cells) -> str | None:
+        written = self._value("signer", cells) or ""
+        clean = nfc(written)
+        if clean != written:
+            self.raw_signers[written] = clean
+        return clean or None
 
     def _groups(self, cells: Cells) -> Cells:
         return _fit(self.columns.pattern or "", _filled(self.columns.pattern_on or "", cells))
@@ -177,6 +205,8 @@ class _Reader:
                 raise _LineError("unparsable", f"the label {label!r} is not in {self.columns.gloss_file}")
             return self.names[key]
         clean = nfc(label)
+        if not clean:
+            raise _LineError("unparsable", "the path or the label is empty")
         if clean != label:
             self.raw[label] = clean
         return clean
@@ -261,6 +291,7 @@ def _filled(source: str, cells: Cells) -> str:
     """A column's value, or a template filled in."""
 
     def column(name: str) -> str:
+        name = nfc(name)
         if name not in cells and name.isdecimal() and int(name) < len(cells):
             return list(cells.values())[int(name)]
         if name not in cells:

@@ -90,8 +90,7 @@ def run(
         screen.print(f"resumed after epoch {len(parts.history)}")
     notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
     if notes.enabled and found.drawn:
-        used = ((s.video, s.gloss, s.split, s.signer) for s in found.samples)
-        splits.write(used, found.folder, folders.run / recorder.SPLITS)
+        splits.write(found.rows(), found.folder, folders.run / recorder.SPLITS)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every)
     try:
         early = loop.fit(

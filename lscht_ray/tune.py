@@ -58,8 +58,10 @@ def _absolute(config: TrainConfig) -> TrainConfig:
     for name in ("videos", "checkpoint_dir", "log_dir"):
         value = getattr(config, name)
         update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
-    for name in ("data", "model_name"):
-        path = Path(getattr(config, name)).expanduser()
+    for name in ("data", "model_name", "layout", "split_file"):
+        path = Path(getattr(config, name) or "").expanduser()
+        if not getattr(config, name) or (name == "layout" and not path.is_file()):
+            continue
         if path.exists():
             update[name] = str(path.resolve())
     return config.model_copy(update=update)

@@ -4,9 +4,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from lscht_ray.errors import InputError
-from lscht_ray.files import VIDEO_SUFFIXES, listing, nfc, read_json, read_text
+from lscht_ray.files import VIDEO_SUFFIXES, OutsideError, inside, listing, nfc, read_json, read_text
 from lscht_ray.problems import Problem
-from lscht_ray.rows import SPLIT_NAMES, SPLITS, Box, Row, Span, Table
+from lscht_ray.rows import SPLIT_NAMES, SPLITS, Box, Row, Span, Table, renamed
 
 FPS = 25.0
 """WLASL numbers frames at this rate."""
@@ -41,11 +41,27 @@ def read_wlasl(path: Path, videos: Path | None = None) -> Table:
     folders = [videos] if videos else [root / "videos", root / "WLASL2000", root]
     folders += [] if videos else [root / "dataset" / split for split in SPLITS]
     where = _locate(folders)
-    named = {video_id: where.get(video_id, (videos or root / "videos") / f"{video_id}.mp4") for video_id in entries}
-    rows = [Row(named[key], *entry) for key, entry in entries.items()]
+    found = {key: _video(key, where, videos or root / "videos", problems) for key in entries}
+    named = {key: video for key, video in found.items() if video is not None}
+    rows = [Row(named[key], *entry) for key, entry in entries.items() if key in named]
     gone = _listed_as_missing(root, problems, notes, entries.keys())
     used = tuple(folder for folder in folders if folder.is_dir())
-    return Table(rows, glosses, notes, problems, frozenset(named[key] for key in gone), used)
+    return Table(rows, glosses, notes, problems, frozenset(named[key] for key in gone & named.keys()), used)
+
+
+def _video(video_id: str, where: dict[str, Path], folder: Path, problems: list[Problem]) -> Path | None:
+    """The file of an id, or where it should be; None for an id that is no name of a file."""
+    if video_id in where:
+        return where[video_id]
+    if video_id.isalnum():
+        return folder / f"{video_id}.mp4"
+    try:
+        if "/" in video_id or "\\" in video_id:
+            raise OutsideError("path_outside", f"the video_id {video_id!r} leads out of {folder}")
+        return inside(folder, f"{video_id}.mp4")
+    except OutsideError as error:
+        problems.append(Problem(error.kind, "error", str(folder), str(error), "an id is the name of a file in videos/"))
+        return None
 
 
 class _Entry(NamedTuple):
@@ -89,14 +105,20 @@ def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple
         try:
             gloss = nfc(item["gloss"])
             clips = list(item["instances"])
+            if gloss != item["gloss"]:
+                problems += renamed("the gloss", {item["gloss"]: gloss}, path)
         except (TypeError, KeyError, AttributeError) as error:
             problems.append(_unparsable(path, f"entry {number}", error, "{gloss, instances: [...]}"))
             gloss, clips = f"(entry {number})", []
+        if gloss in glosses:
+            detail = f"the gloss {gloss!r} is there twice, as class {glosses.index(gloss)} and {number}"
+            gloss = f"{gloss} ({number})"
+            problems.append(Problem("duplicate_key", "warning", str(path), detail, f"the second is called {gloss!r}"))
         glosses.append(gloss)
         for clip in clips:
             try:
                 video_id, entry = str(clip["video_id"]), _entry(gloss, clip)
-            except (TypeError, KeyError, AttributeError, ValueError) as error:
+            except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
                 problems.append(_unparsable(path, f"gloss {gloss!r}", error, "{video_id, split, ...}"))
                 continue
             if video_id in entries:
@@ -151,7 +173,10 @@ def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> t
     listed: dict[str, _Entry] = {}
     if beside:
         other = list[Problem]()  # what is wrong in clips of the list that this map doesn't use is no matter
-        names, listed = _read_list(_load(beside[0], problems), beside[0], other)
+        content_beside = _load(beside[0], problems)
+        if not isinstance(content_beside, list):
+            raise InputError(f"{beside[0]} is not WLASL's list of glosses: it holds a JSON {content_beside!r:.40}")
+        names, listed = _read_list(content_beside, beside[0], other)
     else:
         names = _class_names(root)
     entries, classes = {}, {}
@@ -159,14 +184,16 @@ def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> t
         try:
             label, span = int(value["action"][0]), (*value["action"][1:3], None, None)[:2]
             split = _split(value["subset"])
-        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raw = _span(*span) if span[0] not in (None, 1) else None
+            if label >= len(names) > 0 or label < 0:
+                raise ValueError(f"class {label} has no name, there are {len(names)}")
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError) as error:
             problems.append(_unparsable(path, f"video {key!r}", error, "{subset, action: [class, start, end]}"))
             continue
-        if not 0 <= label < len(names):
+        if not names:
             raise InputError(f"{path}: no gloss is known for class {label}: put WLASL_v0.3.json beside it")
         known = listed.get(key)
         classes[key] = label
-        raw = _span(*span) if span[0] not in (None, 1) else None
         entries[key] = _Entry(names[label], split, *(known[2:] if known else (None, raw, None)))
     unlisted = [key for key in entries if listed and key not in listed]
     if unlisted:
@@ -192,7 +219,7 @@ def _class_names(root: Path) -> list[str]:
         else:
             return []
         return [by_id[label] for label in range(len(by_id))]
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{root}: the class ids of the gloss list must be 0, 1, 2, ...: {error!r}") from None
 
 

@@ -22,7 +22,7 @@ GB = 2**30
 
 
 def pool(seconds: float = 20.0, memory: float = 2.0, processes: int = 1) -> KillablePool:
-    command = [sys.executable, "-m", "lscht_ray.probe", str(seconds), str(int(memory * GB))]
+    command = [sys.executable, "-m", "lscht_ray.probe", str(int(memory * GB))]
     return KillablePool(command, processes=processes, seconds=seconds)
 
 
@@ -147,11 +147,11 @@ def test_a_child_that_hangs_is_killed_in_time_and_replaced(tmp_path: Path) -> No
 def test_a_hung_child_dies_even_when_nobody_is_left_to_kill_it(tmp_path: Path) -> None:
     pytest.importorskip("decord", reason="decord is not installed (x86-64 only)")
     os.mkfifo(tmp_path / "hang.mp4")
-    command = [sys.executable, "-m", "lscht_ray.probe", "0.1", str(2 * GB)]
+    command = [sys.executable, "-m", "lscht_ray.probe", str(2 * GB)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None and child.stdout is not None
         assert child.stdout.readline() == "{}\n"
-        child.stdin.write(f'{{"ask": "decord", "path": "{tmp_path / "hang.mp4"}"}}\n')
+        child.stdin.write(f'{{"ask": "decord", "seconds": 0.1, "path": "{tmp_path / "hang.mp4"}"}}\n')
         child.stdin.flush()
         assert child.wait(timeout=30) == -14  # SIGALRM
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lscht_ray.errors import InputError
-from lscht_ray.rows import Row
+from lscht_ray.rows import Row, Span
 from lscht_ray.splits import SplitPlan, divide, write
 
 ROOT = Path("/data")
@@ -82,7 +82,7 @@ def test_given_splits_stay_unless_another_policy_is_asked_for() -> None:
 
 def test_a_written_split_can_be_given_back(tmp_path: Path) -> None:
     made, _ = divide(rows(), SplitPlan("by_signer", seed=7), ROOT)
-    write(((row.video, row.gloss, str(row.split), row.signer) for row in made), ROOT, tmp_path / "splits.csv")
+    write(made, ROOT, tmp_path / "splits.csv")
     again, notes = divide(rows(), SplitPlan(file=str(tmp_path / "splits.csv")), ROOT)
     assert {row.video: row.split for row in again} == {row.video: row.split for row in made}
     assert "80 clips" in notes[0]
@@ -120,3 +120,15 @@ def test_nothing_is_lost_or_doubled(sizes: list[int], seed: int, policy: str) ->
     assert {row.split for row in made} <= {"train", "val", "test"}
     if policy == "by_signer":
         assert {row.split for row in made} == {"train", "val", "test"}
+
+
+def test_parts_of_one_video_are_given_back_each_to_its_split(tmp_path: Path) -> None:
+    parts = [Row(ROOT / "v.mp4", f"g{n % 2}", None, None, Span(10 * n, 10 * n + 10)) for n in range(20)]
+    made, _ = divide(parts, SplitPlan("stratified", fractions=(0.2, 0.2)), ROOT)
+    write(made, ROOT, tmp_path / "s.csv")
+    again, _ = divide(parts, SplitPlan(file=str(tmp_path / "s.csv")), ROOT)
+    assert {row.span: row.split for row in again} == {row.span: row.split for row in made}
+    assert Counter(row.split for row in again) == {"train": 12, "val": 4, "test": 4}
+    (tmp_path / "s.csv").write_text("path,split\nv.mp4,train\nv.mp4,val\n")
+    with pytest.raises(InputError, match=r"v\.mp4 is in train and in val"):
+        divide(parts, SplitPlan(file=str(tmp_path / "s.csv")), ROOT)

@@ -1,6 +1,7 @@
 """Column maps: own tables of every kind, file names, and the maps that come with the package."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_flat_folder_by_a_pattern_of_its_names(tmp_path: Path) -> None:
         ("b.mp4,x,tset", "unknown_split", "line 3: split 'tset' is none of train, val, test"),
         ("b.mp4,,train", "unparsable", "line 3: the path or the label is empty"),
         ("a.mp4,y,train", "two_labels", "a.mp4 is there twice (also line 2): as 'x' and as 'y'"),
-        ('"b.mp4,x', "unparsable", "line 4"),
+        ('"b.mp4,x', "unparsable", "lines 3 to 4: 1 cells where the header has 3; is there a quotation mark too many?"),
     ],
 )
 def test_bad_lines_are_named_and_nothing_outside_is_opened(tmp_path: Path, line: str, kind: str, detail: str) -> None:
@@ -296,3 +297,50 @@ def test_an_own_map_file_and_mistakes_in_it(tmp_path: Path) -> None:
         read(tmp_path, layout="autls")
     with pytest.raises(InputError, match=r"no column 'w' is there: allowed are 'v', 'g'"):
         read(tmp_path, columns=ColumnMap(path="v", label="w"))
+
+
+def test_signers_are_one_person_in_every_spelling(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    decomposed = unicodedata.normalize("NFD", "José")
+    lines = ["path,label,split,signer", "a.mp4,x,train,José", "b.mp4,x,val,José ", f"c.mp4,x,test,{decomposed}"]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = read(tmp_path)
+    assert {sample.signer for sample in found.samples} == {"José"}
+    assert sorted(problem.kind for problem in found.problems) == ["name_blanks", "name_unicode"]
+
+
+def test_columns_and_patterns_in_either_unicode_form(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "seña")
+    touch(tmp_path, "a.mp4", f"set/{decomposed}_1.mp4", "set/ blank_2.mp4")
+    (tmp_path / "t.csv").write_text(f"path,{decomposed}\na.mp4,x\n", encoding="utf-8")
+    assert read(tmp_path / "t.csv", columns=ColumnMap(label="seña")).glosses == ("x",)
+    found = read(tmp_path / "set", columns=ColumnMap(pattern=r"(?P<label>seña|.*)_\d"))
+    assert found.glosses == ("blank", "seña")
+    assert found.missing == ()
+
+
+def test_a_table_that_is_missing_and_a_row_that_is_ragged(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "train.jsonl").write_text('{"path": "a.mp4", "label": "x"}\n{"path": "b.mp4"}\n')
+    columns = ColumnMap(files={"train": "train.jsonl", "val": "val.jsonl"})
+    found = read(tmp_path, columns=columns, strict=False)
+    assert [(problem.kind, problem.detail.split(":")[0]) for problem in found.problems] == [
+        ("unparsable", "line 2"),
+        ("missing_table", "the table of the val split is not there"),
+    ]
+    with pytest.raises(ValueError, match="files: 'dev' is none of"):
+        ColumnMap(files={"dev": "a.csv"})
+
+
+def test_data_named_by_a_link_and_tables_by_real_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.mp4")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "t.csv").write_text(f"path,label\n{tmp_path}/link/a.mp4,x\n")
+    assert len(read(tmp_path / "link").samples) == 1
+    assert len(read(tmp_path / "real").samples) == 1
+
+
+def test_class_folders_with_other_tables_beside_them_stay_class_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "casa/001_011_001.mp4", "perro/002_001_001.mp4")
+    (tmp_path / "facts.csv").write_text("path,frames\nx,1\n")
+    assert find_layout(tmp_path) == "folders"
