@@ -11,6 +11,7 @@ from lscht_ray import layouts
 from lscht_ray.columns import ColumnMap
 from lscht_ray.console import EpochProgress
 from lscht_ray.errors import InputError
+from lscht_ray.facts import Facts
 from lscht_ray.files import given_path, is_file, read_json
 from lscht_ray.folders import holds_class_folders, read_folders
 from lscht_ray.problems import ANNOTATION_ERRORS, Problem
@@ -38,6 +39,8 @@ class Sample:
         box: The part of the picture that shows the signer, as annotated.
         annotated: The part as the annotation states it, whether it applies or not.
         decord: False where decord is known not to read this file's frames right.
+        facts: What is known of the video (`survey`).
+        key: The clip's name in the cache (`fill`).
     """
 
     video: Path
@@ -49,6 +52,8 @@ class Sample:
     box: Box | None = None
     decord: bool = True
     annotated: Span | None = None
+    facts: Facts | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)

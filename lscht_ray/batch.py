@@ -5,31 +5,52 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+TENSORS = ("frames", "sizes", "draws", "labels", "mask")
+
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips. Where ``mask`` is False the clip is padding or could not be read, and counts for nothing.
+    """B clips as decoded. Where ``mask`` is False the clip is padding or could not be read, and counts for nothing.
 
     Attributes:
-        pixel_values: float32 (B, T, C, H, W), normalised.
+        frames: uint8 (B, T, N), each frame packed (`transforms.ClipFormat.pixel_format`); smaller ones leave bytes over.
+        sizes: int64 (B, 2): height and width of each clip's pictures.
+        draws: float32 (B, D): the random choices of each clip (`transforms.Draw`).
         labels: int64 (B,) class ids.
         mask: bool (B,).
         videos: The B files, for messages.
         failures: (file, reason) of each clip that could not be read.
     """
 
-    pixel_values: Tensor
+    frames: Tensor
+    sizes: Tensor
+    draws: Tensor
     labels: Tensor
     mask: Tensor
     videos: tuple[str, ...]
     failures: tuple[tuple[str, str], ...] = field(default=())
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("pixel_values", "labels", "mask")}
-        return replace(self, **moved)
+        """The same batch with its pictures, labels and mask on a device."""
+        names = ("frames", "labels", "mask")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
 
     def pin_memory(self) -> "Batch":
         """The same batch in pinned memory (called by torch's DataLoader)."""
-        pinned = {name: getattr(self, name).pin_memory() for name in ("pixel_values", "labels", "mask")}
-        return replace(self, **pinned)
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in TENSORS})
+
+
+def joined(clips: list[Batch]) -> Batch:
+    """One batch of several."""
+    most = max(clip.frames.shape[2] for clip in clips)
+    frames = torch.zeros(sum(len(clip.frames) for clip in clips), clips[0].frames.shape[1], most, dtype=torch.uint8)
+    row = 0
+    for clip in clips:
+        frames[row : row + len(clip.frames), :, : clip.frames.shape[2]] = clip.frames
+        row += len(clip.frames)
+    return Batch(
+        frames,
+        *(torch.cat([getattr(clip, name) for clip in clips]) for name in TENSORS[1:]),
+        tuple(video for clip in clips for video in clip.videos),
+        tuple(failure for clip in clips for failure in clip.failures),
+    )

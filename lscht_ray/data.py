@@ -1,53 +1,112 @@
-"""Dataset, samplers and loaders: from annotations to batches."""
+"""Dataset and samplers: from annotations to clips, cached or decoded."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lscht_ray.annotations import Sample
 from lscht_ray.batch import Batch
-from lscht_ray.decode import UnreadableVideoError, decode
-from lscht_ray.errors import TrainingError
+from lscht_ray.cache import BrokenClipError, ClipCache, Entry
+from lscht_ray.decode import Choose, Frames, PixelFormat, UnreadableVideoError, decode, picture_size
 from lscht_ray.frames import Indices, Times, clip_indices
-from lscht_ray.transforms import EvaluationTransform, TrainingTransform
+from lscht_ray.transforms import Augmentation, draw, packed_draw
 
 Position = tuple[int, int]
 """Epoch and index of a sample; an index of -1 is padding."""
 
 PADDING = -1
+TIME_STREAM, SPACE_STREAM = 0, 1
+"""A clip's random choices of frames, and those of the pictures, don't depend on each other."""
+
+
+@dataclass(frozen=True)
+class ClipReader:
+    """How the frames of a clip are had: from the cache where it holds them, else by decoding; the same bytes both ways.
+
+    The attributes are the arguments of `decode.decode`.
+    """
+
+    short_side: int | None
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
+    salvage: bool = False
+    pixel_format: PixelFormat = "rgb"
+    cache: ClipCache | None = None
+
+    def entry(self, sample: Sample) -> Entry | None:
+        """The cached clip."""
+        return self.cache.entry(sample.key) if self.cache is not None and sample.key else None
+
+    def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
+        """The chosen frames, packed as uint8 (T, N), and the height and width of the pictures.
+
+        Raises:
+            UnreadableVideoError: The video can't be decoded.
+        """
+        entry = self.entry(sample)
+        if entry is not None:
+            indices = choose(entry.times)
+            out = np.empty((len(indices), entry.frames.shape[1]), np.uint8)
+            if self.take(sample, entry, indices, out):
+                return out, entry.size
+        frames = decode(
+            sample.video,
+            choose,
+            short_side=self.short_side,
+            decoder=self.decoder if sample.decord else "pyav",
+            box=sample.box,
+            salvage=self.salvage,
+            pixel_format=self.pixel_format,
+        )
+        return frames.reshape(len(frames), -1), picture_size(frames, self.pixel_format)
+
+    def take(self, sample: Sample, entry: Entry, indices: Indices, out: Frames) -> bool:
+        """Copy frames out of the cache; False where it doesn't hold them. A broken clip is removed from it."""
+        try:
+            return entry.take(indices, out)
+        except BrokenClipError:
+            if self.cache is not None:
+                self.cache.drop(sample.key)
+            return False
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video make a clip; the attributes are the settings of the same names (`dataconfig`)."""
+
+    num_frames: int
+    sampling: Literal["frame", "time"] = "frame"
+    boundary_shift: float = 0.0
+    speed_jitter: float = 0.0
 
 
 class ClipDataset(Dataset[Batch]):
     """Clips by (epoch, index).
 
-    What is random about a clip comes from (seed, epoch, index) alone, so that neither the number of data workers nor
-    the order of reading changes it. A video that can't be read becomes a masked clip of zeros that names it: it is
-    never replaced by another.
+    What is random about a clip comes from (seed, epoch, the sample itself) alone, so that neither the number of data
+    workers nor the order of reading nor other samples change it. A video that can't be read becomes a masked clip that
+    names it: it is never replaced by another.
     """
 
     def __init__(
         self,
         samples: Sequence[Sample],
         *,
-        transform: TrainingTransform | EvaluationTransform,
-        num_frames: int,
-        decoder: Literal["auto", "pyav", "decord"],
+        reader: ClipReader,
+        sampling: Sampling,
         seed: int,
-        sampling: Literal["frame", "time"] = "frame",
-        salvage: bool = False,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.samples = tuple(samples)
-        self.transform = transform
-        self.num_frames = num_frames
-        self.decoder = decoder
-        self.seed = seed
-        self.sampling, self.salvage = sampling, salvage
+        self.reader, self.sampling, self.seed, self.augmentation = reader, sampling, seed, augmentation
         self.under_way: Tensor | None = None
         """Shared float64 (data workers, 2): which sample each one reads (1 + index; 0: none), and since when."""
 
@@ -60,60 +119,76 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitem__(self, position: Position) -> Batch:
         """One clip as a batch of one."""
-        epoch, index = position
+        index = position[1]
         if index == PADDING:
-            return self._masked("", 0)
+            return self.masked(None)
         sample = self.samples[index]
         self._say(index + 1)
         try:
-            clip = self._clip(sample, epoch, index)
+            frames, size = self.reader.read(sample, self.chooser(position))
         except UnreadableVideoError as error:
-            return self._masked(str(sample.video), sample.label, ((error.path, error.reason),))
+            return self.masked(sample, ((error.path, error.reason),))
         finally:
             self._say(0)
-        return _single(clip, sample.label, True, str(sample.video))
+        return _single(torch.from_numpy(frames), size, self.drawn(position, size), sample.label, True, str(sample.video))
+
+    def chooser(self, position: Position) -> Choose:
+        """What picks the frames of a clip."""
+        sample, drawing = self.samples[position[1]], self.augmentation is not None
+        rng = self._rng(position, TIME_STREAM) if drawing else None
+
+        def choose(times: Times) -> Indices:
+            how = self.sampling
+            return clip_indices(
+                times,
+                how.num_frames,
+                span=sample.span,
+                sampling=how.sampling,
+                rng=rng,
+                boundary_shift=how.boundary_shift,
+                speed_jitter=how.speed_jitter,
+            )
+
+        return choose
+
+    def drawn(self, position: Position, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The random choices for the pictures of a clip of that height and width, (D,)."""
+        if self.augmentation is None:
+            return packed_draw(None, *size)
+        return packed_draw(draw(self.augmentation, self._rng(position, SPACE_STREAM), *size), *size)
+
+    def _rng(self, position: Position, stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, position[0], sample_id(self.samples[position[1]]), stream))
+
+    def masked(self, sample: Sample | None, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
+        """A clip that counts for nothing: padding, or one that can't be read."""
+        frames = torch.zeros(self.sampling.num_frames, 12, dtype=torch.uint8)  # 2 x 2 pixels
+        video, label = ("", 0) if sample is None else (str(sample.video), sample.label)
+        return _single(frames, (2, 2), packed_draw(None, 2, 2), label, False, video, failures)
 
     def _say(self, number: int) -> None:
         worker = get_worker_info()
         if self.under_way is not None and worker is not None:
             self.under_way[worker.id] = torch.tensor([number, time.time()], dtype=torch.float64)
 
-    def _clip(self, sample: Sample, epoch: int, index: int) -> Tensor:
-        training = isinstance(self.transform, TrainingTransform)
-        rng = np.random.default_rng((self.seed, epoch, index))
 
-        def choose(times: Times) -> Indices:
-            drawn = rng if training else None
-            return clip_indices(times, self.num_frames, span=sample.span, sampling=self.sampling, rng=drawn)
-
-        frames = decode(
-            sample.video,
-            choose,
-            short_side=self.transform.form.decoded_short_side,
-            decoder=self.decoder if sample.decord else "pyav",
-            box=sample.box,
-            salvage=self.salvage,
-        )
-        return self.transform(torch.from_numpy(frames), int(rng.integers(2**62)))
-
-    def _masked(self, video: str, label: int, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
-        size = self.transform.form.image_size
-        return _single(torch.zeros(self.num_frames, 3, size, size), label, False, video, failures)
+def sample_id(sample: Sample) -> int:
+    """64 bits that stand for a sample on every machine, whatever other samples there are."""
+    text = "/".join((*sample.video.parts[-2:], sample.gloss, str(sample.span)))
+    return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "little")
 
 
-def _single(clip: Tensor, label: int, valid: bool, video: str, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
-    return Batch(clip[None], torch.tensor([label]), torch.tensor([valid]), (video,), failures)
-
-
-def collate(clips: list[Batch]) -> Batch:
-    """One batch of the batches of one."""
-    return Batch(
-        torch.cat([clip.pixel_values for clip in clips]),
-        torch.cat([clip.labels for clip in clips]),
-        torch.cat([clip.mask for clip in clips]),
-        tuple(video for clip in clips for video in clip.videos),
-        tuple(failure for clip in clips for failure in clip.failures),
-    )
+def _single(
+    frames: Tensor,
+    size: tuple[int, int],
+    drawn: NDArray[np.float32],
+    label: int,
+    valid: bool,
+    video: str,
+    failures: tuple[tuple[str, str], ...] = (),
+) -> Batch:
+    tensors = (frames, torch.tensor(size), torch.from_numpy(drawn), torch.tensor(label), torch.tensor(valid))
+    return Batch(*(tensor[None] for tensor in tensors), (video,), failures)
 
 
 class EpochSampler(Sampler[Position]):
@@ -146,67 +221,9 @@ class EpochSampler(Sampler[Position]):
         return len(self._indices())
 
 
-def build_loader(
-    dataset: ClipDataset,
-    *,
-    batch_size: int,
-    num_workers: int,
-    shuffle: bool,
-    pin_memory: bool,
-    rank: int = 0,
-    world: int = 1,
-    batch_seconds: float = 300.0,
-) -> DataLoader[Batch]:
-    """Batches of clips; the sampler's ``set_epoch`` must be called before each training epoch.
-
-    A batch that data workers don't deliver within ``batch_seconds`` ends the iteration with a TrainingError that names
-    the videos they were reading.
-    """
-    sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=dataset.seed, rank=rank, world=world)
-    if num_workers:
-        dataset.under_way = torch.zeros(num_workers, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
-    return ClipLoader(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread if num_workers else None,
-        timeout=batch_seconds if num_workers else 0,
-    )
-
-
-class ClipLoader(DataLoader[Batch]):
-    """A DataLoader that, where a data worker hangs or dies, says which video it was reading."""
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        """The batches of an epoch.
-
-        Raises:
-            TrainingError: A data worker hangs or died.
-        """
-        try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            if not any(sign in str(error) for sign in ("timed out after", "exited unexpectedly", "killed by signal")):
-                raise
-            raise TrainingError(f"{self._culprits()}\n  {str(error).splitlines()[0]}") from None
-
-    def _culprits(self) -> str:
-        dataset = self.dataset
-        assert isinstance(dataset, ClipDataset) and dataset.under_way is not None
-        reading = [(since, int(number) - 1) for number, since in dataset.under_way.tolist() if number]
-        if not reading:
-            return "the data workers deliver nothing, and read no video"
-        lines = [f"{dataset.samples[index].video}  ({time.time() - since:.0f} s)" for since, index in sorted(reading)]
-        return "a data worker hangs or died; they were reading, the longest first:\n  " + "\n  ".join(lines)
-
-
-def _one_thread(worker: int) -> None:
-    del worker
-    torch.set_num_threads(1)
+def with_cache(reader: ClipReader, cache: ClipCache | None) -> ClipReader:
+    """The same reader with a cache."""
+    return replace(reader, cache=cache)
 
 
 def describe_support(samples: Sequence[Sample], glosses: Sequence[str]) -> str:

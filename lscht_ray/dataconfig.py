@@ -72,6 +72,10 @@ class DataConfig(Settings):
     """Frames are taken evenly by their number, or by their time (variable frame rates)."""
     image_size: int | None = Field(None, ge=16)
     """Height and width of a clip in pixels; null: the model's own."""
+    short_side: int | None = Field(None, ge=16)
+    """Short side in pixels at which videos are decoded and cached; null: 8/7 of image_size (256 for 224)."""
+    pixel_format: Literal["rgb", "yuv420"] = "rgb"
+    """How decoded pictures are kept: rgb, or yuv420 at half the memory (colours at half the resolution)."""
     crop_scale_min: float = Field(0.8, gt=0, le=1)
     """Smallest area of the random crop, as a share of the picture (training)."""
     flip_probability: Probability = 0.5
@@ -80,6 +84,33 @@ class DataConfig(Settings):
     """Brightness jitter: factor drawn from 1 - b .. 1 + b (training)."""
     contrast: float = Field(0.2, ge=0, le=1)
     """Contrast jitter: factor drawn from 1 - c .. 1 + c (training)."""
+    saturation: float = Field(0.0, ge=0, le=1)
+    """Saturation jitter: factor drawn from 1 - s .. 1 + s (training)."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """Hue jitter: up to this share of the colour circle (training)."""
+    rotation: float = Field(0.0, ge=0, le=45)
+    """Random rotation by up to so many degrees (training)."""
+    randaugment_ops: int = Field(0, ge=0)
+    """Operations of RandAugment per clip (training); 0: none."""
+    randaugment_magnitude: int = Field(9, ge=0, le=30)
+    """Strength of RandAugment."""
+    erasing_probability: Probability = 0.0
+    """Probability that a rectangle of the clip is erased (training)."""
+    boundary_shift: float = Field(0.0, ge=0, le=0.5)
+    """A clip's start and end are moved by up to this share of its length (training)."""
+    speed_jitter: float = Field(0.0, ge=0, lt=1)
+    """A clip is played up to this share faster or slower (training)."""
+
+    # Cache
+    cache: Literal["auto", "off", "disk", "ram", "device"] = "auto"
+    """Decoded clips are kept on this node: on disk, in ram (a tmpfs), or all in the device's memory; auto: on disk where
+    there is room, else off."""
+    cache_dir: str | None = None
+    """Folder of the cache, on a disk of this node; null: in the cache folder (LSCHT_RAY_CACHE or ~/.cache/lscht_ray)."""
+    cache_gb: float | None = Field(None, gt=0)
+    """Most that the cache may take, in GiB: the longest unused data sets make way; null: what the disk has."""
+    cache_max_frames: int = Field(512, ge=1)
+    """Clips with more frames are not cached."""
 
     @model_validator(mode="after")
     def _data_fits_together(self) -> "DataConfig":

@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from lscht_ray.frames import Indices, Times
 from lscht_ray.rows import Box
 
 Frames = NDArray[np.uint8]
+PixelFormat = Literal["rgb", "yuv420"]
+"""Pictures as uint8 (H, W, 3), or planes Y, U, V one below the other as (3 H / 2, W): BT.601, limited range."""
 Choose = Callable[[Times], Indices]
 """Given when each decodable frame is shown (seconds, ascending), the indices to take (may repeat)."""
 
@@ -54,6 +56,7 @@ def decode(
     decoder: Literal["auto", "pyav", "decord"] = "auto",
     box: Box | None = None,
     salvage: bool = False,
+    pixel_format: PixelFormat = "rgb",
 ) -> Frames:
     """The chosen frames of a video, upright.
 
@@ -68,18 +71,51 @@ def decode(
             frames, the header's and PyAV's agree, and falls back to PyAV with a warning where they don't.
         box: The part of the upright pictures to take, before scaling.
         salvage: Of a damaged file take the good frames, which alone are counted, instead of refusing it.
+        pixel_format: ``rgb``, or ``yuv420``: half the bytes, with even height and width.
 
     Returns:
-        uint8 (T, H, W, C), RGB.
+        uint8 (T, H, W, C), or (T, 3 H / 2, W) for yuv420.
 
     Raises:
         UnreadableVideoError: The file is missing, damaged, empty or no video.
     """
     if decoder == "decord":
-        frames = _decode_with_decord(str(path), choose, short_side, box)
+        frames = _decode_with_decord(str(path), choose, short_side, box, pixel_format)
         if frames is not None:
             return frames
-    return _decode_with_pyav(str(path), choose, short_side, box, salvage)
+    return _decode_with_pyav(str(path), choose, short_side, box, salvage, pixel_format)
+
+
+def decode_window(
+    path: str | Path,
+    window: Callable[[Times], tuple[int, int]],
+    *,
+    short_side: int | None,
+    box: Box | None,
+    salvage: bool,
+    pixel_format: PixelFormat,
+    decoder: Literal["auto", "pyav", "decord"] = "auto",
+) -> tuple[Frames, Times, int]:
+    """All frames between two indices, exactly as `decode` makes them; the times of all frames; the first index.
+
+    Args:
+        path: The video file.
+        window: Chooses the half-open range of frames.
+        short_side: As for `decode`, as are the others.
+
+    Raises:
+        UnreadableVideoError: As for `decode`.
+    """
+    known: list[Any] = []
+
+    def choose(times: Times) -> Indices:
+        start, stop = window(times)
+        known.extend((times, start))
+        return np.arange(start, stop)
+
+    settings: dict[str, Any] = {"short_side": short_side, "box": box, "salvage": salvage, "pixel_format": pixel_format}
+    frames = decode(path, choose, decoder=decoder, **settings)
+    return frames, known[-2], known[-1]
 
 
 def count_frames(path: str | Path) -> tuple[int, int]:
@@ -181,18 +217,23 @@ def good_frames(container: Any, stream: Any, salvage: bool) -> Iterator[Any]:
         yield from (frame for frame in frames if not frame.is_corrupt)
 
 
-def _decode_with_pyav(path: str, choose: Choose, short_side: int | None, box: Box | None, salvage: bool) -> Frames:
+def _decode_with_pyav(
+    path: str, choose: Choose, short_side: int | None, box: Box | None, salvage: bool, pixel_format: PixelFormat
+) -> Frames:
     _fingerprint(path)
+    converter = _Converter(short_side, pixel_format) if box is None else _Converter(None, "rgb")
     try:
         held, times = _hold_frames(path, salvage)
         if len(times) == 0:
             raise UnreadableVideoError(path, "it has no decodable frame")
         indices = choose(times)
-        if held is None:
-            held = _pick_frames(path, set(indices.tolist()), salvage)
-        if box is None:
-            return _to_rgb(held, indices, short_side)
-        return shrink(_cut(_to_rgb(held, indices, None), box), short_side)
+        wanted = set(indices.tolist())
+        if held is not None:
+            pictures = {index: converter(held[index]) for index in sorted(wanted)}
+        else:
+            pictures = _pick_pictures(path, wanted, salvage, converter)
+        frames = np.stack([pictures[index] for index in indices.tolist()])
+        return frames if box is None else shrink(_cut(frames, box), short_side, pixel_format)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
 
@@ -214,12 +255,12 @@ def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times
     return held, from_first(times)
 
 
-def _pick_frames(path: str, wanted: set[int], salvage: bool) -> dict[int, Any]:
+def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "_Converter") -> dict[int, Frames]:
     picked = {}
     with open_video(path) as container:
         for index, frame in enumerate(good_frames(container, best_stream(path, container), salvage)):
             if index in wanted:
-                picked[index] = frame
+                picked[index] = converter(frame)
             if len(picked) == len(wanted):
                 break
     return picked
@@ -239,33 +280,56 @@ def _side(low: float, high: float, length: int) -> tuple[int, int]:
     return first, max(first + 1, min(round(high), length))
 
 
-def _to_rgb(held: dict[int, Any], indices: NDArray[np.int64], short_side: int | None) -> Frames:
-    reformatter = VideoReformatter()  # one for all frames: making its tables costs more than using them
-    first = held[int(indices[0])]
-    width, height = _scaled(first.width, first.height, short_side)
-    pictures: dict[int, Frames] = {}
-    for index in sorted(set(indices.tolist())):
-        frame = held[index]
-        rgb = reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
-        )
-        pictures[index] = _upright(np.asarray(rgb.to_ndarray(), np.uint8), frame.rotation)
-    return np.stack([pictures[index] for index in indices.tolist()])
+class _Converter:
+    """Scales and packs the frames of a video, all to the size of the first; one reformatter for all, since making its
+    tables costs more than using them."""
+
+    def __init__(self, short_side: int | None, pixel_format: PixelFormat) -> None:
+        self.short_side, self.pixel_format = short_side, pixel_format
+        self.reformatter = VideoReformatter()
+        self.target: dict[str, Any] = {"format": "rgb24"}
+        if pixel_format == "yuv420":
+            colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
+            self.target = {"format": "yuv420p", **colours}
+
+    def __call__(self, frame: Any) -> Frames:
+        if "width" not in self.target:
+            width, height = scaled(frame.width, frame.height, self.short_side, self.pixel_format)
+            self.target |= {"width": width, "height": height}
+        made = self.reformatter.reformat(frame, interpolation=Interpolation.AREA, threads=1, **self.target)
+        return _upright(np.asarray(made.to_ndarray(), np.uint8), frame.rotation, self.pixel_format)
 
 
-def _scaled(width: int, height: int, short_side: int | None) -> tuple[int, int]:
+def scaled(width: int, height: int, short_side: int | None, pixel_format: PixelFormat = "rgb") -> tuple[int, int]:
+    """Width and height of the pictures that `decode` makes of pictures of that size."""
     short = min(width, height)
-    if short_side is None or short <= short_side:
-        return width, height
-    return round(width * short_side / short), round(height * short_side / short)
+    if short_side is not None and short > short_side:
+        width, height = round(width * short_side / short), round(height * short_side / short)
+    return (width, height) if pixel_format == "rgb" else (max(2, width // 2 * 2), max(2, height // 2 * 2))
 
 
-def _upright(picture: Frames, rotation: int) -> Frames:
+def picture_size(frames: Frames, pixel_format: PixelFormat) -> tuple[int, int]:
+    """Height and width of decoded pictures."""
+    height, width = frames.shape[1:3]
+    return (height, width) if pixel_format == "rgb" else (height * 2 // 3, width)
+
+
+def _upright(picture: Frames, rotation: int, pixel_format: PixelFormat) -> Frames:
     """Undo a rotation flag (degrees counter-clockwise, as FFmpeg's display matrix states it)."""
-    return np.ascontiguousarray(np.rot90(picture, k=round(rotation / 90) % 4)) if rotation else picture
+    turns = round(rotation / 90) % 4
+    if not turns:
+        return picture
+    if pixel_format == "rgb":
+        return np.ascontiguousarray(np.rot90(picture, turns))
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    luma = np.rot90(picture[:height], turns)
+    chroma = [np.rot90(plane, turns).ravel() for plane in picture[height:].reshape(2, height // 2, width // 2)]
+    return np.concatenate([luma.ravel(), *chroma]).reshape(-1, luma.shape[1])
 
 
-def _decode_with_decord(path: str, choose: Choose, short_side: int | None, box: Box | None) -> Frames | None:
+def _decode_with_decord(
+    path: str, choose: Choose, short_side: int | None, box: Box | None, pixel_format: PixelFormat
+) -> Frames | None:
     """As decord reads them, or None (with a warning) where PyAV must do it.
 
     decord 0.6.0 hangs for ever on edit lists and silently returns wrong frames of MPEG program streams; both are
@@ -292,13 +356,13 @@ def _decode_with_decord(path: str, choose: Choose, short_side: int | None, box: 
     except Exception as error:
         log.warning("%s: read with PyAV instead of decord (%s)", path, " ".join(str(error).split())[:200])
         return None
-    return shrink(frames if box is None else _cut(frames, box), short_side)
+    return shrink(frames if box is None else _cut(frames, box), short_side, pixel_format)
 
 
-def shrink(frames: Frames, short_side: int | None) -> Frames:
-    """Pictures (T, H, W, C) scaled down to a short side, as `decode` does; never up."""
+def shrink(frames: Frames, short_side: int | None, pixel_format: PixelFormat = "rgb") -> Frames:
+    """RGB pictures (T, H, W, C) scaled down to a short side and packed, as `decode` does; never up."""
     height, width = frames.shape[1:3]
-    if _scaled(width, height, short_side) == (width, height):
+    if pixel_format == "rgb" and scaled(width, height, short_side) == (width, height):
         return frames
-    as_video = {index: av.VideoFrame.from_ndarray(frame, format="rgb24") for index, frame in enumerate(frames)}
-    return _to_rgb(as_video, np.arange(len(frames)), short_side)
+    converter = _Converter(short_side, pixel_format)
+    return np.stack([converter(av.VideoFrame.from_ndarray(frame, format="rgb24")) for frame in frames])

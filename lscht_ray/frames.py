@@ -19,6 +19,8 @@ def clip_indices(
     span: Span | None = None,
     sampling: Literal["frame", "time"] = "frame",
     rng: np.random.Generator | None = None,
+    boundary_shift: float = 0.0,
+    speed_jitter: float = 0.0,
 ) -> Indices:
     """The frames of a clip.
 
@@ -28,6 +30,9 @@ def clip_indices(
         span: The part of the video that is the clip; None: all of it.
         sampling: Evenly by the frames' numbers, or by their times, which differ where the frame rate varies.
         rng: Draws one frame from each of T segments (training); None: the middle of each (evaluation).
+        boundary_shift: In training start and end are moved by up to this share of the clip's length.
+        speed_jitter: In training the clip is played up to this share faster or slower: a longer or shorter part of the
+            video is taken.
 
     Returns:
         (T,) indices in [0, N).
@@ -36,6 +41,8 @@ def clip_indices(
         ValueError: There is no frame to choose from, or none is asked for.
     """
     start, stop = span_indices(times, span)
+    if rng is not None and (boundary_shift or speed_jitter):
+        start, stop = _jittered(start, stop, len(times), rng, boundary_shift, speed_jitter)
     if sampling == "time" and stop - start > 1:
         return _by_time(times, start, stop, num_frames, rng)
     if rng is None:
@@ -55,6 +62,17 @@ def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
         start, stop = int(span.start), count if span.end is None else int(span.end)
     start = min(start, count - 1)
     return start, max(start + 1, min(stop, count))
+
+
+def _jittered(
+    start: int, stop: int, count: int, rng: np.random.Generator, shift: float, speed: float
+) -> tuple[int, int]:
+    """Another half-open range near the given one, with at least one frame that is there."""
+    moved = rng.uniform(-shift, shift, 2) * (stop - start)
+    middle = (start + moved[0] + stop + moved[1]) / 2
+    half = (stop + moved[1] - start - moved[0]) / 2 * rng.uniform(1 - speed, 1 + speed)
+    first = min(max(round(middle - half), 0), count - 1)
+    return first, min(max(round(middle + half), first + 1), count)
 
 
 def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.random.Generator | None) -> Indices:

@@ -1,12 +1,16 @@
 """Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from transformers import VideoMAEConfig
-from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
 from transformers.utils import logging as transformers_logging
 
 from lscht_ray.errors import InputError
@@ -58,7 +62,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "tiny":
-            model = VideoMAEForVideoClassification(config)
+            with _quick_table():
+                model = VideoMAEForVideoClassification(config)
             origin = "tiny VideoMAE with random weights"
         else:
             model = _pretrained(name, config)
@@ -67,13 +72,66 @@ def build(
             loaded = len(model.state_dict()) - len(HEAD)
             origin = f"{loaded} weights loaded from {name}, new head for {len(glosses)} glosses"
     mean, std = _normalisation(name)
-    return BuiltModel(model, mean, std, origin)
+    return BuiltModel(_quickened(model), mean, std, origin)
 
 
 def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
     """The model of a checkpoint of ours, with its weights."""
-    model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
+    with _quick_table():
+        model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
     model.load_state_dict(state)
+    return _quickened(model)
+
+
+# ---------------------------------------------------------------- the same model, quicker
+
+
+def position_table(positions: int, width: int) -> Tensor:
+    """VideoMAE's sine and cosine table, float32 (1, positions, width), without the library's loop over its cells."""
+    column = np.arange(width)
+    angles = np.arange(positions)[:, None] / np.power(10000, 2 * (column // 2) / width)
+    angles[:, 0::2], angles[:, 1::2] = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
+    return torch.from_numpy(angles).float()[None]
+
+
+@contextmanager
+def _quick_table() -> Iterator[None]:
+    """Within, the library makes its position table with `position_table`."""
+    original = modeling_videomae.get_sinusoid_encoding_table
+    modeling_videomae.get_sinusoid_encoding_table = position_table
+    try:
+        yield
+    finally:
+        modeling_videomae.get_sinusoid_encoding_table = original
+
+
+class Tubelets(torch.nn.Conv3d):
+    """The convolution that makes tokens of tubelets; in bf16 as the matrix product that it is.
+
+    Its kernel never overlaps, so both are the same sum; the kernels of bf16 convolutions are slow.
+    """
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, D, T / tubelet, H / patch, W / patch)."""
+        kind = clips.device.type
+        autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+        if not autocast and clips.dtype != torch.bfloat16:
+            return super().forward(clips)
+        grid = [size // kernel for size, kernel in zip(clips.shape[2:], self.kernel_size, strict=True)]
+        (t, h, w), (a, b, c) = grid, self.kernel_size
+        parts = clips.unflatten(4, (w, c)).unflatten(3, (h, b)).unflatten(2, (t, a))  # (B, C, t, a, h, b, w, c)
+        tubelets = parts.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # (B, t, h, w, C * a * b * c)
+        tokens = torch.nn.functional.linear(tubelets, self.weight.flatten(1), self.bias)
+        return tokens.permute(0, 4, 1, 2, 3)
+
+
+def _quickened(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassification:
+    """The position table as a buffer, which moves to the device once and not at every step; tubelets as `Tubelets`."""
+    embeddings = model.videomae.embeddings
+    table = embeddings.position_embeddings
+    del embeddings.position_embeddings
+    embeddings.register_buffer("position_embeddings", table, persistent=False)
+    embeddings.patch_embeddings.projection.__class__ = Tubelets  # the same weights under the same names
     return model
 
 
@@ -119,12 +177,13 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
     transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
     transformers_logging.disable_progress_bar()
     try:
-        model, info = _fetched(
-            name,
-            lambda: VideoMAEForVideoClassification.from_pretrained(
-                _location(name), config=config, ignore_mismatched_sizes=True, output_loading_info=True
-            ),
-        )
+        with _quick_table():
+            model, info = _fetched(
+                name,
+                lambda: VideoMAEForVideoClassification.from_pretrained(
+                    _location(name), config=config, ignore_mismatched_sizes=True, output_loading_info=True
+                ),
+            )
     finally:
         transformers_logging.set_verbosity(verbosity)
         transformers_logging.enable_progress_bar()

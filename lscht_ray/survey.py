@@ -234,7 +234,7 @@ def settle(found: Annotations, facts: dict[Path, Facts], config: DataConfig) -> 
         box = sample.box if config.crop_to_bbox else None
         if box is not None and outside(box, known):
             box, uncut = None, uncut + 1
-        kept.append(replace(sample, span=span, box=box, decord=known.decord in ("", "same")))
+        kept.append(replace(sample, span=span, box=box, decord=known.decord in ("", "same"), facts=known))
     notes = list(found.notes)
     if unapplied and config.frame_ranges == "auto":
         notes.append(

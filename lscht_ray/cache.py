@@ -1,0 +1,365 @@
+"""Decoded clips of a node, shared by every worker and trial on it through the page cache.
+
+A set of clips (data set, how they are decoded, decoder version) is a folder; a clip is a file in it, named after the
+content of its video. A file appears whole or not at all: it is written under another name, synced, and renamed.
+
+File: 8 bytes MAGIC, 4 bytes length of the header, 4 bytes its CRC-32, the header (JSON), and from the next multiple of
+PAGE on the frames, one after the other.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lscht_ray.errors import InputError
+from lscht_ray.files import cache_folder
+
+Frames = NDArray[np.uint8]
+MAGIC, PAGE, SUFFIX = b"LSCHTCL1", 4096, ".clip"
+OPEN_FILES = 2048
+"""Memory maps that a process keeps open."""
+NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs ceph glusterfs beegfs afs 9p ncpfs pvfs2 orangefs panfs".split()
+    + ["fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone"]
+)
+"""File systems on another machine: reading clips over a network is what the cache is to avoid."""
+SHM = Path("/dev/shm")
+
+
+class BrokenClipError(ValueError):
+    """A file that isn't a whole clip, or not the bytes that were written."""
+
+
+class Entry:
+    """A cached clip: frames of one video, mapped into memory.
+
+    Attributes:
+        times: When each frame of the whole video is shown, in seconds.
+        start: Index in the video of the first frame that is here.
+        size: Height and width of the pictures.
+        frames: uint8 (frames, N), packed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        header, offset = _read_header(path)
+        self.times = np.asarray(header["times"], np.float64)
+        self.start: int = header["start"]
+        self.size: tuple[int, int] = (header["size"][0], header["size"][1])
+        shape = (header["frames"], header["bytes"])
+        self.frames: Frames = np.memmap(path, np.uint8, "r", offset, shape)
+        self._sums: list[int] = header["sums"]
+        self._verified = np.zeros(shape[0], bool)
+
+    def take(self, indices: NDArray[np.int64], out: Frames) -> bool:
+        """Copy frames of the video into ``out`` (T, at least N); False where one of them is not here.
+
+        Raises:
+            BrokenClipError: A frame's checksum is wrong (each is looked at once a process).
+        """
+        rows = (indices - self.start).tolist()
+        if min(rows) < 0 or max(rows) >= len(self.frames):
+            return False
+        length = self.frames.shape[1]
+        for target, row in zip(out, rows, strict=True):
+            target[:length] = self.frames[row]
+            if not self._verified[row]:
+                if zlib.crc32(target[:length]) != self._sums[row]:
+                    raise BrokenClipError(f"{self.path}: frame {row} is not what was written")
+                self._verified[row] = True
+        return True
+
+
+def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArray[np.float64], start: int) -> None:
+    """Write a clip so that it is whole or absent.
+
+    Args:
+        path: The file.
+        frames: uint8 (frames, ...), packed or not.
+        size: Height and width of the pictures.
+        times: Of all frames of the video.
+        start: Index of the first frame.
+
+    Raises:
+        OSError: There is no room, or the folder can't be written.
+    """
+    flat = np.ascontiguousarray(frames).reshape(len(frames), -1)
+    header = json.dumps(
+        {
+            "frames": flat.shape[0],
+            "bytes": flat.shape[1],
+            "size": [int(side) for side in size],
+            "start": int(start),
+            "times": [round(float(moment), 6) for moment in times],
+            "sums": [zlib.crc32(frame) for frame in flat],
+        }
+    ).encode()
+    head = MAGIC + len(header).to_bytes(4, "little") + zlib.crc32(header).to_bytes(4, "little") + header
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(head + bytes(-len(head) % PAGE))
+            file.write(memoryview(flat).cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header and where the frames start.
+
+    Raises:
+        BrokenClipError: The file is no whole clip.
+        OSError: It isn't there.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+        length, checksum = int.from_bytes(start[8:12], "little"), int.from_bytes(start[12:16], "little")
+        header = file.read(length)
+        size = os.fstat(file.fileno()).st_size
+    if start[:8] != MAGIC or len(header) != length or zlib.crc32(header) != checksum:
+        raise BrokenClipError(f"{path}: its header is not what was written")
+    content: dict[str, Any] = json.loads(header)
+    offset = (16 + length + PAGE - 1) // PAGE * PAGE
+    if size != offset + content["frames"] * content["bytes"]:
+        raise BrokenClipError(f"{path}: it has {size} bytes, which is not what was written")
+    return content, offset
+
+
+class ClipCache:
+    """A set of cached clips. While it is open nobody evicts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._held = -1
+        self.hold()
+
+    def hold(self) -> None:
+        """Mark the set as in use by this process, and as used now."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.folder / "in_use"
+            try:
+                self._held = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+                os.utime(self._held)
+                _flock(self._held, exclusive=False)
+                if file.stat().st_ino == os.fstat(self._held).st_ino:
+                    return
+            except FileNotFoundError:  # somebody evicted the set in this very moment
+                pass
+            self.release()
+
+    def release(self) -> None:
+        """Let others evict the set."""
+        self._entries.clear()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Data workers get the folder, and open files of their own."""
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    def path(self, key: str) -> Path:
+        """The file of a clip."""
+        return self.folder / f"{key}{SUFFIX}"
+
+    def entry(self, key: str) -> Entry | None:
+        """A clip, or None where it isn't there; a broken file is removed."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+            return entry
+        try:
+            entry = Entry(self.path(key))
+        except BrokenClipError:
+            self.drop(key)
+            return None
+        except OSError:
+            return None
+        self._entries[key] = entry
+        if len(self._entries) > OPEN_FILES:
+            self._entries.popitem(last=False)
+        return entry
+
+    def drop(self, key: str) -> None:
+        """Remove a clip: it will be decoded again."""
+        self._entries.pop(key, None)
+        with contextlib.suppress(OSError):
+            self.path(key).unlink(missing_ok=True)
+
+    def missing(self, keys: list[str]) -> list[str]:
+        """The keys without a file."""
+        try:
+            there = {entry.name for entry in os.scandir(self.folder)}
+        except OSError:
+            return keys
+        return [key for key in keys if f"{key}{SUFFIX}" not in there]
+
+    @contextlib.contextmanager
+    def building(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Only one process at a time builds; the others say so and wait here. Whoever is killed makes way."""
+        descriptor = os.open(self.folder / "building", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not _flock(descriptor, exclusive=True, wait=False):
+                on_wait()
+                _flock(descriptor, exclusive=True)
+            for left in self.folder.glob(f".*{SUFFIX}.*"):  # of builders that were killed
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def clip_key(*parts: object) -> str:
+    """The name of a clip or a set: equal for equal parts."""
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
+
+
+def _flock(descriptor: int, *, exclusive: bool, wait: bool = True) -> bool:
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- where it is, and how large
+
+
+def find_root(mode: str, given: str | None) -> Path:
+    """The folder of all cached clips on this node.
+
+    Args:
+        mode: ``ram`` (a tmpfs) or anything else.
+        given: The user's choice.
+
+    Raises:
+        InputError: It is on a network file system, can't be written, or there is no tmpfs.
+    """
+    if given is not None:
+        root = Path(given).expanduser().resolve()
+    elif mode == "ram":
+        if not SHM.is_dir():
+            raise InputError(f"cache ram: there is no {SHM} here; use cache disk, or cache_dir with a RAM disk")
+        root = SHM / f"lscht_ray-{os.getuid()}"
+    else:
+        root = cache_folder() / "clips"
+    kind = file_system(root)
+    if kind in NETWORK:
+        raise InputError(f"cache_dir {root} is on another machine ({kind}): give --cache_dir a folder on a local disk")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cache_dir {root} can't be written: {error.strerror}") from None
+    return root
+
+
+def file_system(path: Path, mounts: str | None = None) -> str:
+    """The kind of file system that a path is on, as Linux names it; nothing where that isn't known.
+
+    Args:
+        path: It needn't exist.
+        mounts: The text of /proc/self/mountinfo.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+    best, kind = -1, ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].replace("\\040", " "))
+        if path.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), after.split()[0]
+    return kind
+
+
+def make_room(root: Path, needed: int, limit: int | None, keep: Path) -> int:
+    """Evict sets that nobody uses, the longest unused first, until so many bytes fit; how many bytes fit then.
+
+    Args:
+        root: The folder of all sets.
+        needed: Bytes.
+        limit: Bytes that all sets together may take; None: what the disk has, but for RESERVE of it.
+        keep: The set that room is made for.
+    """
+    room = _room(root, limit)
+    unused = sorted((path for path in root.iterdir() if path.is_dir() and path != keep), key=_last_used)
+    for folder in unused:
+        if room >= needed:
+            break
+        if _evict(folder):
+            room = _room(root, limit)
+    return room
+
+
+RESERVE = 0.05
+"""Share of a disk that is left free."""
+
+
+def _room(root: Path, limit: int | None) -> int:
+    usage = shutil.disk_usage(root)
+    free = int(usage.free - RESERVE * usage.total)
+    return free if limit is None else min(free, limit - size_of(root))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes in the files below a folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118, PTH116 - many files
+    return total
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return (folder / "in_use").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _evict(folder: Path) -> bool:
+    """Remove a set unless somebody uses it."""
+    try:
+        descriptor = os.open(folder / "in_use", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:
+        return False
+    try:
+        if not _flock(descriptor, exclusive=True, wait=False):
+            return False
+        gone = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
+        folder.rename(gone)  # at once for everybody
+        shutil.rmtree(gone, ignore_errors=True)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
