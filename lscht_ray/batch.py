@@ -1,6 +1,8 @@
 """What the loader hands to the loop."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ class Batch:
     """B clips as decoded. Where ``mask`` is False the clip is padding or could not be read, and counts for nothing.
 
     Attributes:
-        frames: uint8 (B, T, N), each frame packed (`transforms.ClipFormat.pixel_format`); smaller ones leave bytes over.
+        frames: uint8 (B, T, N), each frame packed (`transforms.ClipFormat`); smaller ones leave bytes over.
         sizes: int64 (B, 2): height and width of each clip's pictures.
         draws: float32 (B, D): the random choices of each clip (`transforms.Draw`).
         labels: int64 (B,) class ids.
@@ -40,6 +42,19 @@ class Batch:
         return replace(self, **{name: getattr(self, name).pin_memory() for name in TENSORS})
 
 
+def gathered(frames: Tensor, clips: Sequence[Batch]) -> Batch:
+    """One batch of these frames, with all else from the single clips."""
+    return Batch(
+        frames,
+        torch.cat([clip.sizes for clip in clips]),
+        torch.cat([clip.draws for clip in clips]),
+        torch.cat([clip.labels for clip in clips]),
+        torch.cat([clip.mask for clip in clips]),
+        tuple(video for clip in clips for video in clip.videos),
+        tuple(failure for clip in clips for failure in clip.failures),
+    )
+
+
 def joined(clips: list[Batch]) -> Batch:
     """One batch of several."""
     most = max(clip.frames.shape[2] for clip in clips)
@@ -48,9 +63,18 @@ def joined(clips: list[Batch]) -> Batch:
     for clip in clips:
         frames[row : row + len(clip.frames), :, : clip.frames.shape[2]] = clip.frames
         row += len(clip.frames)
-    return Batch(
-        frames,
-        *(torch.cat([getattr(clip, name) for clip in clips]) for name in TENSORS[1:]),
-        tuple(video for clip in clips for video in clip.videos),
-        tuple(failure for clip in clips for failure in clip.failures),
-    )
+    return gathered(frames, clips)
+
+
+class Loader(Protocol):
+    """What the loop iterates over; ``sampler.set_epoch`` must be called before each training epoch."""
+
+    sampler: Any
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of an epoch. One is valid until the next is asked for."""
+        ...
+
+    def __len__(self) -> int:
+        """How many."""
+        ...

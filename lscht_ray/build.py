@@ -1,14 +1,15 @@
 """Builds the parts of a run from a TrainConfig: model, loaders, optimizer, schedule, criterion, stopping."""
 
+import dataclasses
 import random
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from rich.console import Console
 
-from lscht_ray import annotations, checkpoint, data, loop, model
+from lscht_ray import annotations, checkpoint, clips, data, fill, loader, loop, model
+from lscht_ray.batch import Loader
 from lscht_ray.config import METRIC_MODES, TrainConfig
 from lscht_ray.device import choose_device, use_bf16
 from lscht_ray.loss import Criterion, class_weights
@@ -17,7 +18,7 @@ from lscht_ray.stopping import BestEpoch, EarlyStopping
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 
 PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
-PrepareLoader = Callable[[DataLoader[Any]], DataLoader[Any]]
+PrepareLoader = Callable[[Loader], Loader]
 
 
 def build(
@@ -27,6 +28,7 @@ def build(
     prepare_loader: PrepareLoader,
     rank: int,
     world: int,
+    screen: Console,
 ) -> tuple[loop.Training, str]:
     """The parts of a run, and one line about where the model's weights come from.
 
@@ -37,6 +39,7 @@ def build(
         prepare_loader: Wraps the loaders likewise.
         rank: This worker.
         world: How many there are.
+        screen: Where the clip cache says what it does.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
@@ -49,9 +52,10 @@ def build(
         image_size=config.image_size,
         seed=config.seed,
     )
-    form = ClipFormat(built.model.config.image_size, built.mean, built.std)
+    form = ClipFormat(built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format)
     network = built.model.to(device)
-    train_loader, val_loader = _loaders(config, found, form, device, rank, world)
+    filled = fill.fill(found, config, form.decoded_short_side, screen)
+    train_loader, val_loader = _loaders(config, filled, form, device, rank, world)
     optimizer = build_optimizer(network, lr=config.lr, weight_decay=config.weight_decay)
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     labels = [sample.label for sample in found.split("train")]
@@ -70,6 +74,8 @@ def build(
         criterion=Criterion(weights, config.label_smoothing).to(device),
         train_loader=prepare_loader(train_loader),
         val_loader=prepare_loader(val_loader),
+        augment=TrainingTransform(form, clips.augmentation(config)),
+        present=EvaluationTransform(form),
         best=BestEpoch(METRIC_MODES[config.best_metric]),
         best_metric=config.best_metric,
         stopper=stopper,
@@ -84,48 +90,36 @@ def build(
             "config": config.model_dump(mode="json"),
             "glosses": list(found.glosses),
             "model_config": network.config.to_dict(),
-            "clip_format": {"image_size": form.image_size, "mean": list(form.mean), "std": list(form.std)},
+            "clip_format": dataclasses.asdict(form),
         },
     )
     return parts, built.origin
 
 
 def _loaders(
-    config: TrainConfig,
-    found: annotations.Annotations,
-    form: ClipFormat,
-    device: torch.device,
-    rank: int,
-    world: int,
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    augmented = TrainingTransform(
-        form,
-        crop_scale_min=config.crop_scale_min,
-        flip_probability=config.flip_probability,
-        brightness=config.brightness,
-        contrast=config.contrast,
-    )
+    config: TrainConfig, filled: fill.Filled, form: ClipFormat, device: torch.device, rank: int, world: int
+) -> tuple[Loader, Loader]:
     loaders = []
-    for split, transform in (("train", augmented), ("val", EvaluationTransform(form))):
+    for split in ("train", "val"):
         dataset = data.ClipDataset(
-            found.split(split),
-            transform=transform,
-            num_frames=config.num_frames,
-            decoder=config.decoder,
+            filled.found.split(split),
+            reader=clips.reader(config, form, filled.clips),
+            sampling=clips.sampling(config, training=split == "train"),
             seed=config.seed,
-            sampling=config.sampling,
-            salvage=config.salvage,
+            augmentation=clips.augmentation(config) if split == "train" else None,
         )
         loaders.append(
-            data.build_loader(
+            loader.build_loader(
                 dataset,
                 batch_size=config.batch_size,
                 num_workers=config.num_workers,
                 shuffle=split == "train",
-                pin_memory=device.type == "cuda",
+                device=device,
                 rank=rank,
                 world=world,
                 batch_seconds=config.batch_seconds,
+                cached=filled.complete,
+                on_device=config.cache == "device",
             )
         )
     return loaders[0], loaders[1]

@@ -30,9 +30,9 @@ MAGIC, PAGE, SUFFIX = b"LSCHTCL1", 4096, ".clip"
 OPEN_FILES = 2048
 """Memory maps that a process keeps open."""
 NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs ceph glusterfs beegfs afs 9p ncpfs pvfs2 orangefs panfs".split()
-    + ["fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone"]
-)
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs", "9p", "orangefs",
+     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone")
+)  # fmt: skip
 """File systems on another machine: reading clips over a network is what the cache is to avoid."""
 SHM = Path("/dev/shm")
 
@@ -75,7 +75,7 @@ class Entry:
         for target, row in zip(out, rows, strict=True):
             target[:length] = self.frames[row]
             if not self._verified[row]:
-                if zlib.crc32(target[:length]) != self._sums[row]:
+                if zlib.crc32(target[:length].data) != self._sums[row]:
                     raise BrokenClipError(f"{self.path}: frame {row} is not what was written")
                 self._verified[row] = True
         return True
@@ -102,7 +102,7 @@ def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArra
             "size": [int(side) for side in size],
             "start": int(start),
             "times": [round(float(moment), 6) for moment in times],
-            "sums": [zlib.crc32(frame) for frame in flat],
+            "sums": [zlib.crc32(frame.data) for frame in flat],
         }
     ).encode()
     head = MAGIC + len(header).to_bytes(4, "little") + zlib.crc32(header).to_bytes(4, "little") + header
@@ -110,7 +110,7 @@ def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArra
     try:
         with temporary.open("wb") as file:
             file.write(head + bytes(-len(head) % PAGE))
-            file.write(memoryview(flat).cast("B"))
+            file.write(flat.data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -54,6 +54,11 @@ def main(argv: list[str]) -> int:
         _write(flags.html, "--html", screen, lambda file: _text(file, page))
     if flags.write_splits:
         _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
+    if flags.build_cache:
+        from lscht_ray import fill
+
+        short_side = config.short_side or (config.image_size or 224) * 8 // 7
+        fill.fill(survey.settle(found, facts, config), config, short_side, screen)
     if flags.contact_sheet:
         usable = survey.settle(found, facts, config)
         _write(flags.contact_sheet, "--contact-sheet", screen, lambda file: _sheet(file, usable, config, screen))
@@ -66,6 +71,8 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=str, help="write a page with thumbnails to this file")
     parser.add_argument("--facts", type=str, help="write what is known of every video as CSV to this file")
     parser.add_argument("--write_splits", type=str, help="write path, label, split and signer of every clip as CSV")
+    text = "decode every clip into this node's cache now (for a model of --image_size, 224 by default)"
+    parser.add_argument("--build-cache", "--build_cache", dest="build_cache", action="store_true", help=text)
     text = "write a picture of what the model sees of each gloss, plain and augmented"
     parser.add_argument("--contact-sheet", "--contact_sheet", dest="contact_sheet", type=str, help=text)
 

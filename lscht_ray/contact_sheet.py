@@ -1,13 +1,16 @@
 """One picture of what the model sees: per gloss, the sampled frames of a clip, and of the same clip augmented."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
+from lscht_ray import clips
 from lscht_ray.annotations import Annotations, Sample
+from lscht_ray.batch import Batch
 from lscht_ray.data import ClipDataset
 from lscht_ray.dataconfig import DataConfig
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
@@ -27,30 +30,26 @@ def draw(found: Annotations, config: DataConfig, seed: int) -> tuple[Image.Image
         config: How clips are read and augmented.
         seed: Of the augmentation.
     """
-    form = ClipFormat(config.image_size or 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    augmented = TrainingTransform(
-        form,
-        crop_scale_min=config.crop_scale_min,
-        flip_probability=config.flip_probability,
-        brightness=config.brightness,
-        contrast=config.contrast,
+    form = ClipFormat(
+        config.image_size or 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), config.short_side, config.pixel_format
     )
+    varied = clips.augmentation(config)
     chosen = [sample for gloss in found.glosses if (sample := _one(found, gloss)) is not None][:MAX_GLOSSES]
+    datasets = [
+        ClipDataset(
+            chosen,
+            reader=clips.reader(config, form),
+            sampling=clips.sampling(config, training=augmented is not None),
+            seed=seed,
+            augmentation=augmented,
+        )
+        for augmented in (None, varied)
+    ]
+    transforms: tuple[Callable[[Batch], Tensor], ...] = (EvaluationTransform(form), TrainingTransform(form, varied))
     strips: list[tuple[str, list[NDArray[np.uint8]]]] = []
     for index, sample in enumerate(chosen):
-        pictures = []
-        for transform in (EvaluationTransform(form), augmented):
-            dataset = ClipDataset(
-                chosen,
-                transform=transform,
-                num_frames=config.num_frames,
-                decoder=config.decoder,
-                seed=seed,
-                sampling=config.sampling,
-                salvage=config.salvage,
-            )
-            clip = dataset[1, index].pixel_values[0]  # (T, C, H, W)
-            pictures.append(_strip(clip))
+        pairs = zip(datasets, transforms, strict=True)
+        pictures = [_strip(transform(dataset[1, index])[0]) for dataset, transform in pairs]
         strips.append((f"{sample.gloss}   {sample.split}   {sample.video.name}", pictures))
     return _sheet(strips), len(chosen)
 
@@ -61,7 +60,7 @@ def _one(found: Annotations, gloss: str) -> Sample | None:
     return next((sample for sample in own if sample.split == "train"), own[0] if own else None)
 
 
-def _strip(clip: torch.Tensor) -> NDArray[np.uint8]:
+def _strip(clip: Tensor) -> NDArray[np.uint8]:
     """float32 (T, C, H, W) in 0..1 -> uint8 (CELL, T * CELL, C), its frames side by side."""
     frames = (clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()[:MAX_FRAMES]
     small = [np.asarray(Image.fromarray(frame).resize((CELL, CELL))) for frame in frames]

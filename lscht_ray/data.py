@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
@@ -130,7 +130,9 @@ class ClipDataset(Dataset[Batch]):
             return self.masked(sample, ((error.path, error.reason),))
         finally:
             self._say(0)
-        return _single(torch.from_numpy(frames), size, self.drawn(position, size), sample.label, True, str(sample.video))
+        return _single(
+            torch.from_numpy(frames), size, self.drawn(position, size), sample.label, True, str(sample.video)
+        )
 
     def chooser(self, position: Position) -> Choose:
         """What picks the frames of a clip."""
@@ -187,8 +189,8 @@ def _single(
     video: str,
     failures: tuple[tuple[str, str], ...] = (),
 ) -> Batch:
-    tensors = (frames, torch.tensor(size), torch.from_numpy(drawn), torch.tensor(label), torch.tensor(valid))
-    return Batch(*(tensor[None] for tensor in tensors), (video,), failures)
+    size_, label_, mask = torch.tensor([size]), torch.tensor([label]), torch.tensor([valid])
+    return Batch(frames[None], size_, torch.from_numpy(drawn)[None], label_, mask, (video,), failures)
 
 
 class EpochSampler(Sampler[Position]):
@@ -219,11 +221,6 @@ class EpochSampler(Sampler[Position]):
 
     def __len__(self) -> int:
         return len(self._indices())
-
-
-def with_cache(reader: ClipReader, cache: ClipCache | None) -> ClipReader:
-    """The same reader with a cache."""
-    return replace(reader, cache=cache)
 
 
 def describe_support(samples: Sequence[Sample], glosses: Sequence[str]) -> str:

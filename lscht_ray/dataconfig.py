@@ -103,10 +103,10 @@ class DataConfig(Settings):
 
     # Cache
     cache: Literal["auto", "off", "disk", "ram", "device"] = "auto"
-    """Decoded clips are kept on this node: on disk, in ram (a tmpfs), or all in the device's memory; auto: on disk where
-    there is room, else off."""
+    """Decoded clips are kept on this node: on disk, in ram (a tmpfs), or all in the device's memory; auto: on disk
+    where there is room, else off."""
     cache_dir: str | None = None
-    """Folder of the cache, on a disk of this node; null: in the cache folder (LSCHT_RAY_CACHE or ~/.cache/lscht_ray)."""
+    """Folder of the cache, on a disk of this node; null: clips in LSCHT_RAY_CACHE or ~/.cache/lscht_ray."""
     cache_gb: float | None = Field(None, gt=0)
     """Most that the cache may take, in GiB: the longest unused data sets make way; null: what the disk has."""
     cache_max_frames: int = Field(512, ge=1)

@@ -59,18 +59,24 @@ def main(argv: list[str]) -> int:
         screen.print(line)
     found = survey.trusted(found, config, screen, splits=(flags.split,))
 
-    from lscht_ray import inference, report
+    from lscht_ray import fill, inference, report
     from lscht_ray.device import choose_device, use_bf16
 
     device = choose_device(flags.device)
+    samples = inference.fitting_samples(found, flags.split, tuple(content["glosses"]))
+    # One pass decodes each clip once: what is cached is used, nothing is added.
+    short_side = inference.clip_format(content).decoded_short_side
+    filled = fill.fill(dataclasses.replace(found, samples=samples), config, short_side, screen, build=False)
     result = inference.evaluate(
         content,
-        inference.fitting_samples(found, flags.split, tuple(content["glosses"])),
+        filled.found.samples,
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
         device=device,
         bf16=use_bf16(config.precision, device),
         screen=screen,
+        cache=filled.clips,
+        cached=filled.complete,
     )
     left_out = {str(video): reason for video, reason in found.left_out}
     result = dataclasses.replace(result, unreadable={**left_out, **result.unreadable})

@@ -35,9 +35,7 @@ class Filled:
     decoded: int = 0
 
 
-def fill(
-    found: Annotations, config: DataConfig, short_side: int, screen: Console, *, build: bool = True
-) -> Filled:
+def fill(found: Annotations, config: DataConfig, short_side: int, screen: Console, *, build: bool = True) -> Filled:
     """Open the cache of a data set, and decode what isn't in it yet.
 
     Args:
@@ -72,6 +70,15 @@ def fill(
     return Filled(clips, found, not missing, decoded)
 
 
+def decodes(config: DataConfig) -> int:
+    """How many videos have been decoded into this node's cache so far."""
+    try:
+        root = cache.find_root(config.cache, config.cache_dir)
+        return sum(log.read_bytes().count(b"\n") for log in root.glob(f"*/{DECODED}"))
+    except (InputError, OSError):
+        return 0
+
+
 def _key(sample: Sample, config: DataConfig) -> str:
     """By content: the video's bytes, and what of it is kept."""
     digest = sample.facts.sha256 if sample.facts is not None else ""
@@ -102,7 +109,7 @@ def _build(
         if room < needed:
             allowed = "" if limit is None else f" (cache_gb {config.cache_gb:g})"
             screen.print(
-                f"no clip cache: it takes {needed / GB:.2f} GiB and {root} has room for {max(room, 0) / GB:.2f}{allowed};"
+                f"no clip cache: it takes {needed / GB:.2f} GiB, {root} has room for {max(room, 0) / GB:.2f}{allowed};"
                 " every clip is decoded each time it is used"
             )
             return None
@@ -131,7 +138,10 @@ def _bytes(sample: Sample, config: DataConfig, short_side: int) -> int:
     assert sample.facts is not None
     width, height = sample.facts.width, sample.facts.height
     if sample.box is not None and sample.box.unit == "share":
-        width, height = _side(sample.box.right - sample.box.left, width), _side(sample.box.bottom - sample.box.top, height)
+        width, height = (
+            _side(sample.box.right - sample.box.left, width),
+            _side(sample.box.bottom - sample.box.top, height),
+        )
     elif sample.box is not None:
         width, height = int(sample.box.right - sample.box.left), int(sample.box.bottom - sample.box.top)
     width, height = decode.scaled(width, height, short_side, config.pixel_format)
@@ -185,6 +195,7 @@ def _decode_all(
         return None
     size = cache.size_of(clips.folder) / GB
     screen.print(
-        f"clip cache {clips.folder}: {len(decoded)} videos decoded in {time.monotonic() - started:.1f} s, {size:.2f} GiB"
+        f"clip cache {clips.folder}: {len(decoded)} videos decoded in {time.monotonic() - started:.1f} s, "
+        f"{size:.2f} GiB"
     )
     return len(decoded)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lscht_ray import annotations, console, data, model, report
+from lscht_ray import annotations, clips, console, data, loader, model, report
 from lscht_ray.batch import Batch
+from lscht_ray.cache import ClipCache
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.loss import Criterion
@@ -24,6 +25,8 @@ def evaluate(
     device: torch.device,
     bf16: bool,
     screen: Console,
+    cache: ClipCache | None = None,
+    cached: bool = False,
 ) -> report.Evaluation:
     """Run the model of a checkpoint over clips, each once.
 
@@ -35,41 +38,42 @@ def evaluate(
         device: Where the model runs.
         bf16: Whether it computes in bf16.
         screen: Where progress is shown.
+        cache: Where decoded clips may be.
+        cached: Whether all of these are there.
 
     Raises:
         TrainingError: Not one clip could be read.
     """
     config = TrainConfig.model_validate(content["config"])
-    form = ClipFormat(**{**content["clip_format"], **{k: tuple(content["clip_format"][k]) for k in ("mean", "std")}})
+    form = clip_format(content)
     glosses = tuple(content["glosses"])
     network = model.rebuild(content["model_config"], content["model"]).to(device).eval()
     dataset = data.ClipDataset(
         samples,
-        transform=EvaluationTransform(form),
-        num_frames=config.num_frames,
-        decoder=config.decoder,
+        reader=clips.reader(config, form, cache),
+        sampling=clips.sampling(config, training=False),
         seed=config.seed,
-        sampling=config.sampling,
-        salvage=config.salvage,
     )
-    loader = data.build_loader(
+    batches = loader.build_loader(
         dataset,
         batch_size=batch_size,
         num_workers=num_workers,
         shuffle=False,
-        pin_memory=device.type == "cuda",
+        device=device,
         batch_seconds=config.batch_seconds,
+        cached=cached,
     )
+    present = EvaluationTransform(form)
     tally = Tally(len(glosses), device)
     criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)
     predictions: list[report.Prediction] = []
     unreadable: dict[str, str] = {}
-    with torch.inference_mode(), console.EpochProgress(screen, "evaluating", len(loader)) as progress:
-        for batch in loader:
+    with torch.inference_mode(), console.EpochProgress(screen, "evaluating", len(batches)) as progress:
+        for batch in batches:
             unreadable.update(batch.failures)
             moved = batch.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = network(pixel_values=moved.pixel_values).logits.float()
+                logits = network(pixel_values=present(moved)).logits.float()
             tally.add(logits, moved.labels, moved.mask, *criterion(logits, moved.labels, moved.mask))
             predictions += _predictions(logits.cpu(), batch)
             progress.advance()
@@ -78,6 +82,12 @@ def evaluate(
     metrics = {key: value for key, value in tally.result().items() if key != "criterion"}
     confusion = tally.confusion.cpu().numpy().round().astype("int64")
     return report.Evaluation(glosses, metrics, confusion, tuple(predictions), unreadable)
+
+
+def clip_format(content: dict[str, Any]) -> ClipFormat:
+    """The clip format of a checkpoint."""
+    given = content["clip_format"]
+    return ClipFormat(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
 
 
 def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:

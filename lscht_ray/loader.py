@@ -4,14 +4,14 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lscht_ray.batch import Batch, joined
+from lscht_ray.batch import Batch, Loader, gathered, joined
 from lscht_ray.data import PADDING, ClipDataset, EpochSampler, Position
 from lscht_ray.decode import UnreadableVideoError
 from lscht_ray.errors import TrainingError
@@ -20,20 +20,6 @@ BUFFERS = 3
 """Batches in memory at once: one is used, one is ready, one is filled."""
 DEVICE_SHARE = 0.5
 """Largest share of a GPU's free memory that clips may take."""
-
-
-class Loader(Protocol):
-    """What the loop iterates over; ``sampler.set_epoch`` must be called before each training epoch."""
-
-    sampler: Any
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches of an epoch. One is valid until the next is asked for."""
-        ...
-
-    def __len__(self) -> int:
-        """How many."""
-        ...
 
 
 def build_loader(
@@ -171,20 +157,12 @@ class PrefetchLoader:
         clips = [self._look_up(position) for position in positions]
         frames = self._buffer(number, max(length for length, _ in clips))[: len(positions)]
         rows = frames.numpy()
-        sizes, draws, labels, valid, videos = [], [], [], [], []
-        failures: list[tuple[str, str]] = []
-        for position, row, (_, other) in zip(positions, rows, clips, strict=True):
-            single = other if other is not None else self._copy(position, row)
-            if single.frames.shape[1]:
-                row[:, : single.frames.shape[2]] = single.frames[0].numpy()
-            sizes.append(single.sizes)
-            draws.append(single.draws)
-            labels.append(single.labels)
-            valid.append(single.mask)
-            videos += single.videos
-            failures += single.failures
-        tensors = (torch.cat(parts) for parts in (sizes, draws, labels, valid))
-        return Batch(frames, *tensors, tuple(videos), tuple(failures))
+        singles = []
+        for position, row, (_, decoded) in zip(positions, rows, clips, strict=True):
+            single = decoded if decoded is not None else self._copy(position, row)
+            row[:, : single.frames.shape[2]] = single.frames[0].numpy()  # nothing where it is there already
+            singles.append(single)
+        return gathered(frames, singles)
 
     def _look_up(self, position: Position) -> tuple[int, Batch | None]:
         """Bytes per frame of a clip; and the clip itself where it isn't cached."""
@@ -204,7 +182,7 @@ class PrefetchLoader:
         ):
             return self.dataset[position]
         drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
-        nothing = torch.empty(1, 0, 0, dtype=torch.uint8)
+        nothing = torch.empty(1, row.shape[0], 0, dtype=torch.uint8)
         size, label = torch.tensor([entry.size]), torch.tensor([sample.label])
         return Batch(nothing, size, drawn, label, torch.tensor([True]), (str(sample.video),))
 
@@ -212,9 +190,15 @@ class PrefetchLoader:
         """Buffer ``number`` with room for frames of so many bytes."""
         if not self._buffers or self._buffers[number].shape[2] < length:
             shape = (self.batch_size, self.dataset.sampling.num_frames, length)
-            fresh = [torch.empty(shape, dtype=torch.uint8, pin_memory=self.pin) for _ in range(BUFFERS)]
-            self._buffers = fresh
+            self._buffers = [_memory(shape, self.pin) for _ in range(BUFFERS)]
         return self._buffers[number][:, :, :length]
+
+
+def _memory(shape: tuple[int, int, int], pin: bool) -> Tensor:
+    """Room for a batch; numpy's, since that asks for huge pages."""
+    return (
+        torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pin else torch.from_numpy(np.empty(shape, np.uint8))
+    )
 
 
 def _put(ready: "queue.Queue[Any]", item: object, stop: threading.Event) -> None:
@@ -232,7 +216,13 @@ class DeviceLoader:
     def __init__(
         self, dataset: ClipDataset, sampler: EpochSampler, batch_size: int, store: list[Tensor], device: torch.device
     ) -> None:
-        self.dataset, self.sampler, self.batch_size, self.store, self.device = dataset, sampler, batch_size, store, device
+        self.dataset, self.sampler, self.batch_size, self.store, self.device = (
+            dataset,
+            sampler,
+            batch_size,
+            store,
+            device,
+        )
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)
@@ -258,14 +248,14 @@ class DeviceLoader:
             pictures.append(self.store[position[1]][rows])
             drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
             label, valid = torch.tensor([sample.label]), torch.tensor([True])
-            singles.append(Batch(pictures[-1][None], torch.tensor([entry.size]), drawn, label, valid, (str(sample.video),)))
+            singles.append(
+                Batch(pictures[-1][None], torch.tensor([entry.size]), drawn, label, valid, (str(sample.video),))
+            )
         length = max(picture.shape[1] for picture in pictures)
         frames = torch.zeros(len(pictures), len(pictures[0]), length, dtype=torch.uint8, device=self.device)
         for target, picture in zip(frames, pictures, strict=True):
             target[:, : picture.shape[1]] = picture
-        names = ("sizes", "draws", "labels", "mask")
-        tensors = (torch.cat([getattr(single, name) for single in singles]) for name in names)
-        return Batch(frames, *tensors, tuple(video for single in singles for video in single.videos))
+        return gathered(frames, singles)
 
 
 def _on_device(dataset: ClipDataset, device: torch.device) -> list[Tensor] | None:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from lscht_ray import checkpoint
-from lscht_ray.batch import Batch
+from lscht_ray.batch import Batch, Loader
 from lscht_ray.console import EpochProgress, epoch_block
 from lscht_ray.errors import TrainingError
 from lscht_ray.loss import Criterion
@@ -37,6 +37,8 @@ class Training:
     Attributes:
         model: What is trained; under several workers wrapped in DistributedDataParallel.
         network: The bare model inside it.
+        augment: Makes pixel_values (B, T, C, H, W) of a training batch.
+        present: The same for a validation batch, without anything random.
         constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
         history: The metrics of each finished epoch.
     """
@@ -46,8 +48,10 @@ class Training:
     optimizer: torch.optim.Optimizer
     schedule: WarmupCosine
     criterion: Criterion
-    train_loader: DataLoader[Batch]
-    val_loader: DataLoader[Batch]
+    train_loader: Loader
+    val_loader: Loader
+    augment: Callable[[Batch], Tensor]
+    present: Callable[[Batch], Tensor]
     best: BestEpoch
     best_metric: str
     stopper: EarlyStopping | None
@@ -60,7 +64,7 @@ class Training:
     constants: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def batches(self, loader: DataLoader[Batch]) -> int:
+    def batches(self, loader: Loader) -> int:
         """Batches per epoch of a loader."""
         return min(len(loader), self.limit_batches or len(loader))
 
@@ -112,22 +116,23 @@ def train_one_epoch(
 ) -> dict[str, float]:
     """One pass over the training clips; the epoch's figures over all workers."""
     parts.model.train()
-    parts.train_loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    parts.train_loader.sampler.set_epoch(epoch)
     tally = Tally(parts.num_classes, parts.device)
     total = parts.batches(parts.train_loader)
     with EpochProgress(console, f"Epoch {epoch}/{max_epochs}  train", total) as progress:
         for batch in itertools.islice(parts.train_loader, total):
             _report_failures(batch, recorder, console)
-            loss, accuracy, lr = _train_step(parts, batch.to(parts.device), tally)
+            moved = batch.to(parts.device)
+            loss, accuracy, lr = _train_step(parts, moved, parts.augment(moved), tally)
             recorder.batch(parts.schedule.steps_done, loss, accuracy, lr)
             progress.advance(loss=loss, acc=accuracy, lr=lr)
     return _read_something(tally.result(), "training", recorder)
 
 
-def _train_step(parts: Training, batch: Batch, tally: Tally) -> tuple[float, float, float]:
+def _train_step(parts: Training, batch: Batch, pixel_values: Tensor, tally: Tally) -> tuple[float, float, float]:
     """One optimizer step; the loss and accuracy of the batch over all workers, and the learning rate used."""
     with parts.autocast():
-        logits = parts.model(pixel_values=batch.pixel_values).logits  # (B, T, C, H, W) -> (B, K)
+        logits = parts.model(pixel_values=pixel_values).logits  # (B, T, C, H, W) -> (B, K)
     loss_sum, weight = parts.criterion(logits.float(), batch.labels, batch.mask)
     right = ((logits.argmax(dim=1) == batch.labels) & batch.mask).sum()
     sums = all_reduced(torch.stack([loss_sum.detach(), weight, right, batch.mask.sum()]).float())
@@ -160,7 +165,7 @@ def validate(parts: Training, label: str, recorder: Recorder, console: Console) 
             _report_failures(batch, recorder, console)
             moved = batch.to(parts.device)
             with parts.autocast():
-                logits = parts.network(pixel_values=moved.pixel_values).logits.float()
+                logits = parts.network(pixel_values=parts.present(moved)).logits.float()
             tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
             progress.advance()
     return _read_something(tally.result(), "validation", recorder)

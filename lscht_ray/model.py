@@ -119,7 +119,7 @@ class Tubelets(torch.nn.Conv3d):
             return super().forward(clips)
         grid = [size // kernel for size, kernel in zip(clips.shape[2:], self.kernel_size, strict=True)]
         (t, h, w), (a, b, c) = grid, self.kernel_size
-        parts = clips.unflatten(4, (w, c)).unflatten(3, (h, b)).unflatten(2, (t, a))  # (B, C, t, a, h, b, w, c)
+        parts = clips.reshape(*clips.shape[:2], t, a, h, b, w, c)
         tubelets = parts.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # (B, t, h, w, C * a * b * c)
         tokens = torch.nn.functional.linear(tubelets, self.weight.flatten(1), self.bias)
         return tokens.permute(0, 4, 1, 2, 3)

@@ -83,7 +83,7 @@ def run(
         raise InputError(
             f"{resume_from}: its glosses are not those of {found.root}: resume with the data it began with"
         )
-    parts, origin = build(config, found, prepare_model, prepare_loader, rank, world)
+    parts, origin = build(config, found, prepare_model, prepare_loader, rank, world, screen)
     screen.print(f"{origin}; {parts.device}, {'bf16' if parts.bf16 else 'fp32'}")
     if saved is not None:
         loop.restore(parts, saved, rank)

@@ -24,6 +24,9 @@ RATIO = (3 / 4, 4 / 3)
 """Aspect ratios of the random crop (torchvision's)."""
 
 
+GEOMETRY = ("top", "left", "height", "width", "flip", "angle")
+
+
 @dataclass(frozen=True)
 class ClipFormat:
     """What the model wants, and how clips come.
@@ -118,7 +121,9 @@ def draw(augmentation: Augmentation, rng: np.random.Generator, height: int, widt
     hue = rng.uniform(-augmentation.hue, augmentation.hue)
     angle = rng.uniform(-augmentation.rotation, augmentation.rotation)
     erase = _rectangle(rng) if rng.random() < augmentation.erasing_probability else (0.0, 0.0, 0.0, 0.0)
-    return Draw(*crop, flip, *factors, saturation, hue, angle, *erase, float(rng.integers(2**24)))
+    brightness, contrast = factors
+    seed = float(rng.integers(2**24))
+    return Draw(*crop, flip, brightness, contrast, saturation, hue, angle, *erase, seed)
 
 
 def _crop(rng: np.random.Generator, height: int, width: int, scale_min: float) -> tuple[int, int, int, int]:
@@ -148,6 +153,7 @@ class TrainingTransform:
         self.form, self.augmentation = form, augmentation
         ops, magnitude = augmentation.randaugment_ops, augmentation.randaugment_magnitude
         self.randaugment = v2.RandAugment(ops, magnitude) if ops else None
+        self._room: Tensor | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Augment clips.
@@ -156,19 +162,30 @@ class TrainingTransform:
             batch: With the draws of each clip, on any device.
 
         Returns:
-            float32 (B, T, 3, S, S), normalised.
+            float32 (B, T, 3, S, S), normalised; on a CPU the memory is used again by the next call.
         """
         draws = [Draw(*row) for row in batch.draws.tolist()]
         clips = unpacked(batch, self.form.pixel_format)
         size = self.form.image_size
         if batch.frames.device.type == "cpu" and not any(draw.angle for draw in draws):
-            sampled = cropped(clips, draws, size)
+            sampled = cropped(clips, draws, size, self._memory(len(clips), len(clips[0])))
         else:
             sampled = affine_sampled(clips, draws, size)
         if self.randaugment is not None:
             sampled = torch.stack([self._randaugmented(c, d) for c, d in zip(sampled, draws, strict=True)])
-        matrix, keep = colour_matrices(draws)
-        return erased(_normalised(coloured(sampled, matrix, keep), self.form), draws)
+        matrices, keep = colour_matrices(draws)
+        at_once = 1 if sampled.device.type == "cpu" else len(draws)  # what a CPU's cache holds
+        for part in torch.arange(len(draws)).split(at_once):
+            rows = slice(int(part[0]), int(part[-1]) + 1)
+            _normalised(coloured(sampled[rows], matrices[rows], keep[rows]), self.form)
+        return erased(sampled, draws)
+
+    def _memory(self, clips: int, frames: int) -> Tensor:
+        """Room for a batch: fresh memory for each would cost more than the arithmetic. numpy's is in huge pages."""
+        shape = (clips, frames, 3, self.form.image_size, self.form.image_size)
+        if self._room is None or len(self._room) < clips or self._room.shape[1:] != shape[1:]:
+            self._room = torch.from_numpy(np.empty(shape, np.float32))
+        return self._room
 
     def _randaugmented(self, clip: Tensor, draw: Draw) -> Tensor:
         """float (T, 3, S, S) in 0..255, the same operations on all frames."""
@@ -201,17 +218,15 @@ def unpacked(batch: Batch, pixel_format: str) -> list[Tensor]:
     """Each clip as uint8 (T, H, W, 3)."""
     sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
     if pixel_format == "rgb":
-        return [
-            packed[:, : h * w * 3].unflatten(1, (h, w, 3)) for packed, (h, w) in zip(batch.frames, sizes, strict=True)
-        ]
+        return [packed[:, : h * w * 3].reshape(-1, h, w, 3) for packed, (h, w) in zip(batch.frames, sizes, strict=True)]
     return [yuv_to_rgb(packed, h, w) for packed, (h, w) in zip(batch.frames, sizes, strict=True)]
 
 
 def yuv_to_rgb(packed: Tensor, height: int, width: int) -> Tensor:
     """Planes Y, U, V (T, N) of 4:2:0 pictures, ITU-R BT.601 with limited range -> uint8 (T, H, W, 3)."""
     luma, quarter = height * width, height * width // 4
-    y = (packed[:, :luma].unflatten(1, (height, width)).float() - 16) * (255 / 219)
-    chroma = packed[:, luma : luma + 2 * quarter].unflatten(1, (2, height // 2, width // 2)).float() - 128
+    y = (packed[:, :luma].reshape(-1, height, width).float() - 16) * (255 / 219)
+    chroma = packed[:, luma : luma + 2 * quarter].reshape(-1, 2, height // 2, width // 2).float() - 128
     u, v = chroma.repeat_interleave(2, 2).repeat_interleave(2, 3).unbind(1)
     red = y + 1.596027 * v
     green = y - 0.391762 * u - 0.812968 * v
@@ -219,14 +234,18 @@ def yuv_to_rgb(packed: Tensor, height: int, width: int) -> Tensor:
     return torch.stack((red, green, blue), dim=3).round().clamp(0, 255).to(torch.uint8)
 
 
-def cropped(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
-    """Crops scaled and flipped by torchvision's uint8 kernels, the fastest way on a CPU; float (B, T, 3, S, S)."""
-    made = []
-    for clip, draw in zip(clips, draws, strict=True):
+def cropped(clips: list[Tensor], draws: list[Draw], size: int, room: Tensor | None = None) -> Tensor:
+    """Crops scaled and flipped by torchvision's uint8 kernels, the fastest way on a CPU; float (B, T, 3, S, S).
+
+    ``room``, of at least that shape, is where they are put.
+    """
+    shape = (len(clips), len(clips[0]), 3, size, size)
+    made = torch.empty(shape) if room is None else room[: len(clips)]
+    for target, clip, draw in zip(made, clips, draws, strict=True):
         box = (int(draw.top), int(draw.left), int(draw.height), int(draw.width))
         crop = F.resized_crop(clip.permute(0, 3, 1, 2), *box, [size, size], antialias=True)
-        made.append(F.horizontal_flip(crop) if draw.flip else crop)
-    return torch.stack(made).float()
+        target.copy_(F.horizontal_flip(crop) if draw.flip else crop)
+    return made
 
 
 def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
@@ -241,21 +260,21 @@ def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
     for target, clip in zip(source, clips, strict=True):
         pictures = clip.permute(0, 3, 1, 2).flatten(0, 1)  # (T * 3, H, W)
         target[:, : pictures.shape[1], : pictures.shape[2]] = pictures
-    d = torch.tensor(draws, device=source.device)[:, :, None, None].unbind(1)
-    drawn = Draw(*d)  # each (B, 1, 1)
+    drawn = torch.tensor(draws, device=source.device)[:, :, None, None]  # (B, D, 1, 1)
+    top, left, high, wide, flip, angle = (drawn[:, Draw._fields.index(name)] for name in GEOMETRY)
     steps = (torch.arange(size, device=source.device) + 0.5) / size - 0.5  # -0.5 .. 0.5
-    across = torch.where(drawn.flip > 0, -steps, steps).expand(-1, size, -1) * drawn.width
-    down = steps[None, :, None] * drawn.height
-    turn = torch.deg2rad(drawn.angle)
-    x = drawn.left + drawn.width / 2 - 0.5 + across * turn.cos() - down * turn.sin()
-    y = drawn.top + drawn.height / 2 - 0.5 + across * turn.sin() + down * turn.cos()
-    ends = torch.tensor([clip.shape[1:3] for clip in clips], device=source.device)[:, :, None, None] - 1
-    turned = drawn.angle != 0
-    x = x.clamp(torch.where(turned, 0, drawn.left), torch.where(turned, ends[:, 1], drawn.left + drawn.width - 1))
-    y = y.clamp(torch.where(turned, 0, drawn.top), torch.where(turned, ends[:, 0], drawn.top + drawn.height - 1))
+    across = torch.where(flip > 0, -steps, steps).expand(-1, size, -1) * wide
+    down = steps[None, :, None] * high
+    turn = torch.deg2rad(angle)
+    x = left + wide / 2 - 0.5 + across * turn.cos() - down * turn.sin()
+    y = top + high / 2 - 0.5 + across * turn.sin() + down * turn.cos()
+    ends = torch.tensor([clip.shape[1:3] for clip in clips], device=source.device).float()[:, :, None, None] - 1
+    turned = (angle != 0).float()  # 1: positions stay inside the picture; 0: inside the crop
+    x = x.clamp((1 - turned) * left, turned * ends[:, 1] + (1 - turned) * (left + wide - 1))
+    y = y.clamp((1 - turned) * top, turned * ends[:, 0] + (1 - turned) * (top + high - 1))
     grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=3)
     sampled = torch.nn.functional.grid_sample(source, grid, "bilinear", "border", align_corners=True)
-    return sampled.unflatten(1, (frames, 3))
+    return sampled.reshape(len(clips), frames, 3, size, size)
 
 
 def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
@@ -272,21 +291,26 @@ def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
     matrices, keeps = [], []
     for draw in draws:
         mix = draw.saturation * torch.eye(3, dtype=torch.float64) + (1 - draw.saturation) * grey.expand(3, 3)
-        c, s = math.cos(2 * math.pi * draw.hue), math.sin(2 * math.pi * draw.hue)
-        turn = from_yiq @ torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64) @ to_yiq
+        turn = torch.eye(3, dtype=torch.float64)
+        if draw.hue:
+            c, s = math.cos(2 * math.pi * draw.hue), math.sin(2 * math.pi * draw.hue)
+            circle = torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]], dtype=torch.float64)
+            turn = from_yiq @ circle @ to_yiq
         matrices.append(turn @ mix * draw.brightness * draw.contrast)
         keeps.append((1 - draw.contrast) * draw.brightness)
     return torch.stack(matrices).float(), torch.tensor(keeps, dtype=torch.float32)
 
 
 def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
-    """float (B, T, 3, S, S) in 0..255, with `colour_matrices` applied and cut to 0..255."""
+    """float (B, T, 3, S, S) in 0..255, changed in place: `colour_matrices` applied, and cut to 0..255."""
     matrices, keep = matrices.to(clips.device), keep.to(clips.device)
-    mean = torch.einsum("btchw,c->bt", clips, clips.new_tensor(GREY)) / (clips.shape[-1] * clips.shape[-2])
+    mean = clips.mean((3, 4)) @ clips.new_tensor(GREY)  # (B, T)
     grey = (keep[:, None] * mean)[:, :, None, None, None]
-    if torch.equal(matrices, matrices[:, :1, :1] * torch.eye(3, device=matrices.device)):
-        return (clips * matrices[:, None, :1, :1, None]).add_(grey).clamp_(0, 255)
-    return torch.einsum("bdc,btchw->btdhw", matrices, clips).add_(grey).clamp_(0, 255)
+    factors = matrices[:, 0, 0]
+    if torch.equal(matrices, factors[:, None, None] * torch.eye(3, device=matrices.device)):
+        return clips.mul_(factors[:, None, None, None, None]).add_(grey).clamp_(0, 255)
+    turned = torch.einsum("bdc,btchw->btdhw", matrices, clips)
+    return clips.copy_(turned).add_(grey).clamp_(0, 255)
 
 
 def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
@@ -301,10 +325,10 @@ def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
 
 
 def _normalised(clips: Tensor, form: ClipFormat) -> Tensor:
-    """float (B, T, 3, S, S) in 0..255 -> (x / 255 - mean) / std."""
+    """float (B, T, 3, S, S) in 0..255 -> (x / 255 - mean) / std, in place."""
     std = clips.new_tensor(form.std)[:, None, None] * 255
     mean = clips.new_tensor(form.mean)[:, None, None] * 255
-    return (clips - mean).div_(std).contiguous()
+    return clips.sub_(mean).div_(std)
 
 
 def packed_draw(drawn: Draw | None, height: int, width: int) -> NDArray[np.float32]:

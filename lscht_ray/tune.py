@@ -55,7 +55,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 def _absolute(config: TrainConfig) -> TrainConfig:
     """The same settings with absolute paths: workers run in other folders."""
     update: dict[str, Any] = {}
-    for name in ("videos", "checkpoint_dir", "log_dir"):
+    for name in ("videos", "checkpoint_dir", "log_dir", "cache_dir"):
         value = getattr(config, name)
         update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
     for name in ("data", "model_name", "layout", "split_file"):
@@ -84,6 +84,7 @@ def _sweep_folder(storage_path: str) -> tuple[Path, str]:
 
 
 def _run(sweep: SweepConfig, screen: Console) -> int:
+    from lscht_ray import fill
     from lscht_ray.storage import Storage
 
     folder, place = _sweep_folder(sweep.storage_path)
@@ -91,6 +92,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
     recorder.write_json(folder / CONFIG, sweep.model_dump(mode="json"))
     ledger = Ledger(sweep.metric, sweep.mode, sweep.train.max_epochs)
     screen.print(f"sweep folder {folder}\nRay's own messages go to {folder / LOG}\nstarting Ray ...")
+    decoded = fill.decodes(sweep.train)
     with console.chatter_to(folder / LOG) as screen:
         try:
             interrupted = _search(sweep, folder, storage, ledger, screen)
@@ -101,7 +103,11 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
         recorder.write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
         if place != str(folder):
             storage.put(folder, "")
-    _conclude(sweep, ledger, folder, place, best, screen=console.new_console())
+    screen = console.new_console()
+    if sweep.train.cache != "off":
+        decoded = fill.decodes(sweep.train) - decoded
+        screen.print(f"clip cache of this node: {decoded} videos decoded for {len(ledger.trials)} trials")
+    _conclude(sweep, ledger, folder, place, best, screen=screen)
     if interrupted:
         return 130
     return 0 if best else 1

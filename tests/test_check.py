@@ -20,9 +20,10 @@ from media import bomb, damaged, paint
 from PIL import Image
 
 from lscht_ray.annotations import Sample
-from lscht_ray.data import ClipDataset, build_loader
+from lscht_ray.data import ClipDataset, ClipReader, Sampling
+from lscht_ray.decode import Choose, Frames
 from lscht_ray.errors import TrainingError
-from lscht_ray.transforms import ClipFormat, EvaluationTransform
+from lscht_ray.loader import build_loader
 
 NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
 
@@ -392,18 +393,18 @@ def test_bad_input_can_not_run(sound: Path, door: Door, tmp_path: Path) -> None:
 
 
 def test_a_hang_in_a_data_worker_ends_as_an_error_that_names_the_file(tmp_path: Path) -> None:
-    class Stuck(EvaluationTransform):
-        def __call__(self, frames: torch.Tensor, seed: int = 0) -> torch.Tensor:
-            if frames.shape[0] and frames.float().mean() < 22:  # number 0: all bars are black
-                time.sleep(600)
-            return super().__call__(frames, seed)
+    good, stuck = paint(tmp_path / "good.mp4"), paint(tmp_path / "stuck.mp4")
 
-    good, stuck = paint(tmp_path / "good.mp4"), paint(tmp_path / "stuck.mp4", frames=1)
+    class Stuck(ClipReader):
+        def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
+            if sample.video == stuck:
+                time.sleep(600)
+            return super().read(sample, choose)
+
     samples = [Sample(path, "a", 0, "train") for path in (good, good, stuck, good)]
-    dataset = ClipDataset(
-        samples, transform=Stuck(ClipFormat(32, (0, 0, 0), (1, 1, 1))), num_frames=4, decoder="auto", seed=0
-    )
-    loader = build_loader(dataset, batch_size=1, num_workers=2, shuffle=False, pin_memory=False, batch_seconds=6)
+    dataset = ClipDataset(samples, reader=Stuck(32), sampling=Sampling(4), seed=0)
+    cpu = torch.device("cpu")
+    loader = build_loader(dataset, batch_size=1, num_workers=2, shuffle=False, device=cpu, batch_seconds=6)
     started, read = time.monotonic(), 0
     with pytest.raises(TrainingError, match=r"hangs.*\n.*stuck\.mp4") as caught:
         for _ in loader:
@@ -539,15 +540,13 @@ def test_data_that_can_not_be(data: str) -> None:
 
 
 def test_a_broken_data_worker_says_why(tmp_path: Path) -> None:
-    class Broken(EvaluationTransform):
-        def __call__(self, frames: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    class Broken(ClipReader):
+        def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
             raise RuntimeError("a bug of ours")
 
     samples = [Sample(paint(tmp_path / "good.mp4"), "a", 0, "train")]
-    dataset = ClipDataset(
-        samples, transform=Broken(ClipFormat(32, (0, 0, 0), (1, 1, 1))), num_frames=4, decoder="auto", seed=0
-    )
-    loader = build_loader(dataset, batch_size=1, num_workers=1, shuffle=False, pin_memory=False)
+    dataset = ClipDataset(samples, reader=Broken(32), sampling=Sampling(4), seed=0)
+    loader = build_loader(dataset, batch_size=1, num_workers=1, shuffle=False, device=torch.device("cpu"))
     with pytest.raises(RuntimeError, match="a bug of ours"):
         list(loader)
 

@@ -1,32 +1,48 @@
-"""The loader: the same clips whatever the workers, each clip once, nothing swapped."""
+"""The loaders: the same clips whatever the workers, cached or decoded, each clip once, nothing swapped."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import shared
 
-from lscht_ray import data
+from lscht_ray import data, fill, survey
 from lscht_ray.annotations import read
-from lscht_ray.batch import Batch
-from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
+from lscht_ray.batch import Batch, joined
+from lscht_ray.config import TrainConfig
+from lscht_ray.console import quiet_console
+from lscht_ray.loader import DeviceLoader, PrefetchLoader, build_loader
+from lscht_ray.transforms import Augmentation, ClipFormat, EvaluationTransform, TrainingTransform
 
 FORM = ClipFormat(24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-AUGMENT = {"crop_scale_min": 0.8, "flip_probability": 0.5, "brightness": 0.2, "contrast": 0.2}
+CPU = torch.device("cpu")
 
 
-def dataset(folder: Path, split: str = "train", seed: int = 3) -> data.ClipDataset:
-    transform = TrainingTransform(FORM, **AUGMENT) if split == "train" else EvaluationTransform(FORM)
-    return data.ClipDataset(read(folder).split(split), transform=transform, num_frames=4, decoder="auto", seed=seed)
+def dataset(folder: Path, filled: fill.Filled | None = None, pixel_format: str = "rgb") -> data.ClipDataset:
+    samples = read(folder).split("train") if filled is None else filled.found.split("train")
+    reader = data.ClipReader(27, pixel_format=pixel_format, cache=filled.clips if filled else None)  # type: ignore[arg-type]
+    sampling = data.Sampling(4, boundary_shift=0.1, speed_jitter=0.2)
+    return data.ClipDataset(samples, reader=reader, sampling=sampling, seed=3, augmentation=Augmentation(rotation=5))
 
 
-def epoch(folder: Path, number: int, *, workers: int = 0, batch_size: int = 4, **share: int) -> list[Batch]:
-    loader = data.build_loader(
-        dataset(folder), batch_size=batch_size, num_workers=workers, shuffle=True, pin_memory=False, **share
-    )
-    loader.sampler.set_epoch(number)  # type: ignore[attr-defined]
-    return list(loader)
+def epoch(clips: data.ClipDataset, number: int, **settings: Any) -> list[Batch]:
+    loader = build_loader(clips, **{"batch_size": 5, "num_workers": 0, "shuffle": True, "device": CPU, **settings})
+    loader.sampler.set_epoch(number)
+    return [replace(batch, frames=batch.frames.clone()) for batch in loader]
+
+
+def filled(folder: Path, cache: Path, **settings: Any) -> fill.Filled:
+    config = TrainConfig(data=str(folder), cache="disk", cache_dir=str(cache), **settings)
+    return fill.fill(survey.trusted(read(folder), config, quiet_console()), config, 27, quiet_console())
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    assert [batch.videos for batch in one] == [batch.videos for batch in other]
+    names = ("frames", "sizes", "draws", "labels", "mask")
+    return all(torch.equal(getattr(a, n), getattr(b, n)) for a, b in zip(one, other, strict=True) for n in names)
 
 
 def test_labels_are_known_without_opening_a_video(small: Path, tmp_path: Path) -> None:
@@ -36,24 +52,53 @@ def test_labels_are_known_without_opening_a_video(small: Path, tmp_path: Path) -
     assert dataset(copy).get_labels() == dataset(small).get_labels() == [0] * 6 + [1] * 4 + [2] * 2
 
 
-def test_workers_do_not_change_the_clips(small: Path) -> None:
-    alone, helped = epoch(small, 2), epoch(small, 2, workers=2)
-    assert [batch.videos for batch in alone] == [batch.videos for batch in helped]
-    for one, other in zip(alone, helped, strict=True):
-        assert torch.equal(one.pixel_values, other.pixel_values)
+@pytest.mark.parametrize("pixel_format", ["rgb", "yuv420"])
+def test_every_way_to_load_gives_the_same_bytes(small: Path, tmp_path: Path, pixel_format: str) -> None:
+    cache = filled(small, tmp_path, pixel_format=pixel_format)
+    assert cache.complete
+    assert cache.decoded == 21
+    alone = epoch(dataset(small, pixel_format=pixel_format), 2)
+    assert same(alone, epoch(dataset(small, pixel_format=pixel_format), 2, num_workers=2))
+    assert same(alone, epoch(dataset(small, cache, pixel_format), 2, num_workers=2))  # workers that read the cache
+    assert same(alone, epoch(dataset(small, cache, pixel_format), 2, cached=True))
+    assert same(alone, epoch(dataset(small, cache, pixel_format), 2, cached=True, on_device=True))
+    transform = TrainingTransform(replace(FORM, pixel_format=pixel_format), Augmentation())
+    assert transform(alone[0]).shape == (5, 4, 3, 24, 24)
+
+
+def test_the_right_loader_is_chosen(small: Path, tmp_path: Path) -> None:
+    clips = dataset(small, filled(small, tmp_path))
+    settings: dict[str, Any] = {"batch_size": 5, "num_workers": 2, "shuffle": True, "device": CPU}
+    assert isinstance(build_loader(clips, cached=True, **settings), PrefetchLoader)
+    assert isinstance(build_loader(clips, cached=True, on_device=True, **settings), DeviceLoader)
 
 
 def test_every_epoch_has_its_own_order_and_draws(small: Path) -> None:
-    first, second = epoch(small, 1), epoch(small, 2)
+    first, second = epoch(dataset(small), 1), epoch(dataset(small), 2)
     assert sorted(v for b in first for v in b.videos) == sorted(v for b in second for v in b.videos)
     assert [b.videos for b in first] != [b.videos for b in second]
-    by_video = [{v: clip for b in e for v, clip in zip(b.videos, b.pixel_values, strict=True)} for e in (first, second)]
-    assert any(not torch.equal(by_video[0][video], by_video[1][video]) for video in by_video[0])
+    by_video = [{v: d for b in e for v, d in zip(b.videos, b.draws, strict=True)} for e in (first, second)]
+    assert all(not torch.equal(by_video[0][video], by_video[1][video]) for video in by_video[0])
 
 
+def test_a_clips_draws_do_not_depend_on_the_other_clips(small: Path) -> None:
+    whole = dataset(small)
+    fewer = data.ClipDataset(
+        whole.samples[3:], reader=whole.reader, sampling=whole.sampling, seed=3, augmentation=whole.augmentation
+    )
+    one, other = whole[4, 5], fewer[4, 2]
+    assert one.videos == other.videos
+    assert torch.equal(one.frames, other.frames)
+    assert torch.equal(one.draws, other.draws)
+
+
+@pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("world", [1, 2, 5])
-def test_each_clip_comes_once_over_all_workers_and_padding_is_masked(small: Path, world: int) -> None:
-    shares = [epoch(small, 1, rank=rank, world=world) for rank in range(world)]
+def test_each_clip_comes_once_over_all_workers_and_padding_is_masked(
+    small: Path, tmp_path: Path, world: int, cached: bool
+) -> None:
+    clips = dataset(small, filled(small, tmp_path)) if cached else dataset(small)
+    shares = [epoch(clips, 1, rank=rank, world=world, cached=cached) for rank in range(world)]
     assert len({sum(len(batch.videos) for batch in share) for share in shares}) == 1  # equally many steps
     seen = [
         video for share in shares for batch in share for video, ok in zip(batch.videos, batch.mask, strict=True) if ok
@@ -74,21 +119,38 @@ def test_an_unreadable_video_is_masked_and_named_never_swapped(small: Path, tmp_
     broken = sorted(copy.rglob("train/casa/*.mp4"))[:2]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:700])
-    batches = epoch(copy, 1)
+    batches = epoch(dataset(copy), 1)
     failures = dict(failure for batch in batches for failure in batch.failures)
     assert failures.keys() == {str(path) for path in broken}
     assert "empty (0 bytes)" in failures[str(broken[0])]
     masked = [v for b in batches for v, ok in zip(b.videos, b.mask, strict=True) if not ok]
     assert sorted(masked) == sorted(failures)
-    assert all(b.pixel_values[i].abs().sum() == 0 for b in batches for i in range(len(b.mask)) if not b.mask[i])
+
+
+def test_a_loader_that_is_left_early_leaves_no_thread_and_starts_anew(small: Path, tmp_path: Path) -> None:
+    import threading
+
+    clips = dataset(small, filled(small, tmp_path))
+    loader = build_loader(clips, batch_size=2, num_workers=0, shuffle=True, device=CPU, cached=True)
+    for _ in range(3):
+        for _batch in loader:
+            break
+    assert [thread for thread in threading.enumerate() if thread.name == "clip prefetch"] == []
+    assert sum(len(batch.videos) for batch in loader) == 12
+
+
+def test_an_error_in_the_prefetch_thread_is_raised_where_it_is_seen(small: Path, tmp_path: Path) -> None:
+    clips = dataset(small, filled(small, tmp_path))
+    loader = build_loader(clips, batch_size=2, num_workers=0, shuffle=True, device=CPU, cached=True)
+    clips.sampling = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        list(loader)
 
 
 def test_real_clips() -> None:
     found = read(shared("wlasl10"))
     assert [len(found.split(split)) for split in ("train", "val", "test")] == [200, 45, 35]
-    clips = data.ClipDataset(
-        found.split("val")[:3], transform=EvaluationTransform(FORM), num_frames=16, decoder="auto", seed=0
-    )
-    batch = data.collate([clips[(0, index)] for index in range(3)])
-    assert batch.pixel_values.shape == (3, 16, 3, 24, 24)
+    clips = data.ClipDataset(found.split("val")[:3], reader=data.ClipReader(27), sampling=data.Sampling(16), seed=0)
+    batch = joined([clips[0, index] for index in range(3)])
+    assert EvaluationTransform(FORM)(batch).shape == (3, 16, 3, 24, 24)
     assert bool(batch.mask.all())

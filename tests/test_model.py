@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import VideoMAEConfig, VideoMAEImageProcessor
-from transformers.models.videomae import VideoMAEForVideoClassification
+from transformers.models.videomae import VideoMAEForVideoClassification, modeling_videomae
 
 from lscht_ray.errors import InputError
-from lscht_ray.model import IMAGENET_MEAN, TINY, build, rebuild
+from lscht_ray.model import IMAGENET_MEAN, TINY, build, position_table, rebuild
 
 GLOSSES = ("casa", "mañana", "tú")
 
@@ -105,3 +105,35 @@ def test_a_model_comes_back_from_its_config_and_weights() -> None:
     built.model.eval()
     again.eval()
     assert torch.equal(built.model(pixel_values=clip).logits, again(pixel_values=clip).logits)
+
+
+@pytest.mark.parametrize(("positions", "width"), [(1568, 768), (10, 96), (7, 5)])
+def test_the_position_table_is_the_librarys_to_the_bit(positions: int, width: int) -> None:
+    expected = modeling_videomae.get_sinusoid_encoding_table(positions, width)
+    assert torch.equal(position_table(positions, width), expected)
+
+
+def test_the_position_table_is_a_buffer_and_no_weight(tmp_path: Path) -> None:
+    built = build("tiny", ("a", "b"), num_frames=4).model
+    plain = VideoMAEForVideoClassification(built.config)
+    assert built.state_dict().keys() == plain.state_dict().keys()
+    assert "videomae.embeddings.position_embeddings" in dict(built.named_buffers())
+    plain.load_state_dict(built.state_dict())
+    clip = torch.randn(2, 4, 3, 48, 48)
+    assert torch.equal(built.eval()(pixel_values=clip).logits, plain.eval()(pixel_values=clip).logits)
+
+
+def test_tubelets_in_bf16_are_the_convolution_as_a_product() -> None:
+    built = build("tiny", ("a", "b"), num_frames=4).model
+    projection = built.videomae.embeddings.patch_embeddings.projection
+    clip = torch.randn(2, 3, 4, 48, 48)
+    exact = torch.nn.functional.conv3d(clip, projection.weight, projection.bias, stride=projection.stride)
+    assert torch.equal(projection(clip), exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = projection(clip)
+    assert quick.dtype == torch.bfloat16
+    assert quick.shape == exact.shape
+    # bf16 keeps 8 bits: the product of 864 of them is right to about 1 %.
+    torch.testing.assert_close(quick.float(), exact, atol=0.05 * float(exact.abs().max()), rtol=0)
+    quick.float().sum().backward()
+    assert projection.weight.grad is not None
