@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -22,19 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lscht_ray.errors import InputError
-from lscht_ray.files import cache_folder
+from lscht_ray.disk import IN_USE, flock
 
 Frames = NDArray[np.uint8]
 MAGIC, PAGE, SUFFIX = b"LSCHTCL1", 4096, ".clip"
 OPEN_FILES = 2048
 """Memory maps that a process keeps open."""
-NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs", "9p", "orangefs",
-     "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone")
-)  # fmt: skip
-"""File systems on another machine: reading clips over a network is what the cache is to avoid."""
-SHM = Path("/dev/shm")
 
 
 class BrokenClipError(ValueError):
@@ -152,11 +143,11 @@ class ClipCache:
         """Mark the set as in use by this process, and as used now."""
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.folder / "in_use"
+            file = self.folder / IN_USE
             try:
                 self._held = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
                 os.utime(self._held)
-                _flock(self._held, exclusive=False)
+                flock(self._held, exclusive=False)
                 if file.stat().st_ino == os.fstat(self._held).st_ino:
                     return
             except FileNotFoundError:  # somebody evicted the set in this very moment
@@ -218,9 +209,9 @@ class ClipCache:
         """Only one process at a time builds; the others say so and wait here. Whoever is killed makes way."""
         descriptor = os.open(self.folder / "building", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not _flock(descriptor, exclusive=True, wait=False):
+            if not flock(descriptor, exclusive=True, wait=False):
                 on_wait()
-                _flock(descriptor, exclusive=True)
+                flock(descriptor, exclusive=True)
             for left in self.folder.glob(f".*{SUFFIX}.*"):  # of builders that were killed
                 left.unlink(missing_ok=True)
             yield
@@ -231,135 +222,3 @@ class ClipCache:
 def clip_key(*parts: object) -> str:
     """The name of a clip or a set: equal for equal parts."""
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
-
-
-def _flock(descriptor: int, *, exclusive: bool, wait: bool = True) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        return False
-    return True
-
-
-# ---------------------------------------------------------------- where it is, and how large
-
-
-def find_root(mode: str, given: str | None) -> Path:
-    """The folder of all cached clips on this node.
-
-    Args:
-        mode: ``ram`` (a tmpfs) or anything else.
-        given: The user's choice.
-
-    Raises:
-        InputError: It is on a network file system, can't be written, or there is no tmpfs.
-    """
-    if given is not None:
-        root = Path(given).expanduser().resolve()
-    elif mode == "ram":
-        if not SHM.is_dir():
-            raise InputError(f"cache ram: there is no {SHM} here; use cache disk, or cache_dir with a RAM disk")
-        root = SHM / f"lscht_ray-{os.getuid()}"
-    else:
-        root = cache_folder() / "clips"
-    kind = file_system(root)
-    if kind in NETWORK:
-        raise InputError(f"cache_dir {root} is on another machine ({kind}): give --cache_dir a folder on a local disk")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"cache_dir {root} can't be written: {error.strerror}") from None
-    return root
-
-
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """The kind of file system that a path is on, as Linux names it; nothing where that isn't known.
-
-    Args:
-        path: It needn't exist.
-        mounts: The text of /proc/self/mountinfo.
-    """
-    if mounts is None:
-        try:
-            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-        except OSError:
-            return ""
-    best, kind = -1, ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), after.split()[0]
-    return kind
-
-
-def make_room(root: Path, needed: int, limit: int | None, keep: Path) -> int:
-    """Evict sets that nobody uses, the longest unused first, until so many bytes fit; how many bytes fit then.
-
-    Args:
-        root: The folder of all sets.
-        needed: Bytes.
-        limit: Bytes that all sets together may take; None: what the disk has, but for RESERVE of it.
-        keep: The set that room is made for.
-    """
-    room = _room(root, limit)
-    unused = sorted((path for path in root.iterdir() if path.is_dir() and path != keep), key=_last_used)
-    for folder in unused:
-        if room >= needed:
-            break
-        if _evict(folder):
-            room = _room(root, limit)
-    return room
-
-
-RESERVE = 0.05
-"""Share of a disk that is left free."""
-
-
-def _room(root: Path, limit: int | None) -> int:
-    usage = shutil.disk_usage(root)
-    free = int(usage.free - RESERVE * usage.total)
-    return free if limit is None else min(free, limit - size_of(root))
-
-
-def size_of(folder: Path) -> int:
-    """Bytes in the files below a folder."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.stat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118, PTH116 - many files
-    return total
-
-
-def _last_used(folder: Path) -> float:
-    try:
-        return (folder / "in_use").stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _evict(folder: Path) -> bool:
-    """Remove a set unless somebody uses it."""
-    try:
-        descriptor = os.open(folder / "in_use", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:
-        return False
-    try:
-        if not _flock(descriptor, exclusive=True, wait=False):
-            return False
-        gone = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
-        folder.rename(gone)  # at once for everybody
-        shutil.rmtree(gone, ignore_errors=True)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)

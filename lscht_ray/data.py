@@ -16,8 +16,9 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from lscht_ray.annotations import Sample
 from lscht_ray.batch import Batch
 from lscht_ray.cache import BrokenClipError, ClipCache, Entry
-from lscht_ray.decode import Choose, Frames, PixelFormat, UnreadableVideoError, decode, picture_size
+from lscht_ray.decode import Choose, UnreadableVideoError, decode
 from lscht_ray.frames import Indices, Times, clip_indices
+from lscht_ray.pictures import Frames, PixelFormat, picture_size
 from lscht_ray.transforms import Augmentation, draw, packed_draw
 
 Position = tuple[int, int]

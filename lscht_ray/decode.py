@@ -9,15 +9,11 @@ from typing import Any, Literal
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-from numpy.typing import NDArray
 
 from lscht_ray.frames import Indices, Times
+from lscht_ray.pictures import Converter, Frames, PixelFormat, cut, shrink
 from lscht_ray.rows import Box
 
-Frames = NDArray[np.uint8]
-PixelFormat = Literal["rgb", "yuv420"]
-"""Pictures as uint8 (H, W, 3), or planes Y, U, V one below the other as (3 H / 2, W): BT.601, limited range."""
 Choose = Callable[[Times], Indices]
 """Given when each decodable frame is shown (seconds, ascending), the indices to take (may repeat)."""
 
@@ -221,7 +217,7 @@ def _decode_with_pyav(
     path: str, choose: Choose, short_side: int | None, box: Box | None, salvage: bool, pixel_format: PixelFormat
 ) -> Frames:
     _fingerprint(path)
-    converter = _Converter(short_side, pixel_format) if box is None else _Converter(None, "rgb")
+    converter = Converter(short_side, pixel_format) if box is None else Converter(None, "rgb")
     try:
         held, times = _hold_frames(path, salvage)
         if len(times) == 0:
@@ -233,7 +229,7 @@ def _decode_with_pyav(
         else:
             pictures = _pick_pictures(path, wanted, salvage, converter)
         frames = np.stack([pictures[index] for index in indices.tolist()])
-        return frames if box is None else shrink(_cut(frames, box), short_side, pixel_format)
+        return frames if box is None else shrink(cut(frames, box), short_side, pixel_format)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
 
@@ -255,7 +251,7 @@ def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times
     return held, from_first(times)
 
 
-def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "_Converter") -> dict[int, Frames]:
+def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "Converter") -> dict[int, Frames]:
     picked = {}
     with open_video(path) as container:
         for index, frame in enumerate(good_frames(container, best_stream(path, container), salvage)):
@@ -264,67 +260,6 @@ def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "_Conv
             if len(picked) == len(wanted):
                 break
     return picked
-
-
-def _cut(frames: Frames, box: Box) -> Frames:
-    """The part of the pictures (T, H, W, C) that the box shows; at least one pixel of it."""
-    height, width = frames.shape[1:3]
-    scale = (width, height) if box.unit == "share" else (1, 1)
-    left, right = _side(box.left * scale[0], box.right * scale[0], width)
-    top, bottom = _side(box.top * scale[1], box.bottom * scale[1], height)
-    return np.ascontiguousarray(frames[:, top:bottom, left:right])
-
-
-def _side(low: float, high: float, length: int) -> tuple[int, int]:
-    first = min(max(round(low), 0), length - 1)
-    return first, max(first + 1, min(round(high), length))
-
-
-class _Converter:
-    """Scales and packs the frames of a video, all to the size of the first; one reformatter for all, since making its
-    tables costs more than using them."""
-
-    def __init__(self, short_side: int | None, pixel_format: PixelFormat) -> None:
-        self.short_side, self.pixel_format = short_side, pixel_format
-        self.reformatter = VideoReformatter()
-        self.target: dict[str, Any] = {"format": "rgb24"}
-        if pixel_format == "yuv420":
-            colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
-            self.target = {"format": "yuv420p", **colours}
-
-    def __call__(self, frame: Any) -> Frames:
-        if "width" not in self.target:
-            width, height = scaled(frame.width, frame.height, self.short_side, self.pixel_format)
-            self.target |= {"width": width, "height": height}
-        made = self.reformatter.reformat(frame, interpolation=Interpolation.AREA, threads=1, **self.target)
-        return _upright(np.asarray(made.to_ndarray(), np.uint8), frame.rotation, self.pixel_format)
-
-
-def scaled(width: int, height: int, short_side: int | None, pixel_format: PixelFormat = "rgb") -> tuple[int, int]:
-    """Width and height of the pictures that `decode` makes of pictures of that size."""
-    short = min(width, height)
-    if short_side is not None and short > short_side:
-        width, height = round(width * short_side / short), round(height * short_side / short)
-    return (width, height) if pixel_format == "rgb" else (max(2, width // 2 * 2), max(2, height // 2 * 2))
-
-
-def picture_size(frames: Frames, pixel_format: PixelFormat) -> tuple[int, int]:
-    """Height and width of decoded pictures."""
-    height, width = frames.shape[1:3]
-    return (height, width) if pixel_format == "rgb" else (height * 2 // 3, width)
-
-
-def _upright(picture: Frames, rotation: int, pixel_format: PixelFormat) -> Frames:
-    """Undo a rotation flag (degrees counter-clockwise, as FFmpeg's display matrix states it)."""
-    turns = round(rotation / 90) % 4
-    if not turns:
-        return picture
-    if pixel_format == "rgb":
-        return np.ascontiguousarray(np.rot90(picture, turns))
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    luma = np.rot90(picture[:height], turns)
-    chroma = [np.rot90(plane, turns).ravel() for plane in picture[height:].reshape(2, height // 2, width // 2)]
-    return np.concatenate([luma.ravel(), *chroma]).reshape(-1, luma.shape[1])
 
 
 def _decode_with_decord(
@@ -356,13 +291,4 @@ def _decode_with_decord(
     except Exception as error:
         log.warning("%s: read with PyAV instead of decord (%s)", path, " ".join(str(error).split())[:200])
         return None
-    return shrink(frames if box is None else _cut(frames, box), short_side, pixel_format)
-
-
-def shrink(frames: Frames, short_side: int | None, pixel_format: PixelFormat = "rgb") -> Frames:
-    """RGB pictures (T, H, W, C) scaled down to a short side and packed, as `decode` does; never up."""
-    height, width = frames.shape[1:3]
-    if pixel_format == "rgb" and scaled(width, height, short_side) == (width, height):
-        return frames
-    converter = _Converter(short_side, pixel_format)
-    return np.stack([converter(av.VideoFrame.from_ndarray(frame, format="rgb24")) for frame in frames])
+    return shrink(frames if box is None else cut(frames, box), short_side, pixel_format)

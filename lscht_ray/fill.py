@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 from rich.console import Console
 
-from lscht_ray import cache, decode, survey
+from lscht_ray import cache, disk, pictures, survey
 from lscht_ray.annotations import Annotations, Sample
 from lscht_ray.cache import ClipCache, clip_key
 from lscht_ray.console import EpochProgress
@@ -51,7 +51,7 @@ def fill(found: Annotations, config: DataConfig, short_side: int, screen: Consol
     if config.cache == "off":
         return Filled(None, found)
     try:
-        root = cache.find_root(config.cache, config.cache_dir)
+        root = disk.find_root(config.cache, config.cache_dir)
     except InputError as error:
         if config.cache != "auto" or config.cache_dir is not None:
             raise
@@ -73,7 +73,7 @@ def fill(found: Annotations, config: DataConfig, short_side: int, screen: Consol
 def decodes(config: DataConfig) -> int:
     """How many videos have been decoded into this node's cache so far."""
     try:
-        root = cache.find_root(config.cache, config.cache_dir)
+        root = disk.find_root(config.cache, config.cache_dir)
         return sum(log.read_bytes().count(b"\n") for log in root.glob(f"*/{DECODED}"))
     except (InputError, OSError):
         return 0
@@ -105,7 +105,7 @@ def _build(
         needed = sum(_bytes(sample, config, short_side) for sample in wanted)
         limit = None if config.cache_gb is None else int(config.cache_gb * GB)
         root = clips.folder.parent
-        room = cache.make_room(root, needed, limit, clips.folder)
+        room = disk.make_room(root, needed, limit, clips.folder)
         if room < needed:
             allowed = "" if limit is None else f" (cache_gb {config.cache_gb:g})"
             screen.print(
@@ -144,7 +144,7 @@ def _bytes(sample: Sample, config: DataConfig, short_side: int) -> int:
         )
     elif sample.box is not None:
         width, height = int(sample.box.right - sample.box.left), int(sample.box.bottom - sample.box.top)
-    width, height = decode.scaled(width, height, short_side, config.pixel_format)
+    width, height = pictures.scaled(width, height, short_side, config.pixel_format)
     per_frame = width * height * 3 // (1 if config.pixel_format == "rgb" else 2)
     return per_frame * _frames(sample, config) + 2 * cache.PAGE + 24 * sample.facts.frames
 
@@ -193,7 +193,7 @@ def _decode_all(
             path.unlink(missing_ok=True)
         screen.print(f"no clip cache: {clips.folder} is full; every clip is decoded each time it is used")
         return None
-    size = cache.size_of(clips.folder) / GB
+    size = disk.size_of(clips.folder) / GB
     screen.print(
         f"clip cache {clips.folder}: {len(decoded)} videos decoded in {time.monotonic() - started:.1f} s, "
         f"{size:.2f} GiB"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lscht_ray import decode
 from lscht_ray.facts import LOOKS, Facts
 from lscht_ray.frames import evaluation_indices
+from lscht_ray.pictures import shrink
 
 SMALL = 32
 """Side in pixels of the grey pictures that frames are judged by."""
@@ -204,7 +205,7 @@ def compare_decord(path: str) -> str:
         reader = decord.VideoReader(path, num_threads=1)
         claimed = len(reader)
         wanted = np.unique(np.r_[0, evaluation_indices(claimed, LOOKS), claimed - 1])
-        theirs = decode.shrink(reader.get_batch(wanted.tolist()).asnumpy(), 2 * SMALL)
+        theirs = shrink(reader.get_batch(wanted.tolist()).asnumpy(), 2 * SMALL)
     except MemoryError:
         raise
     except Exception:  # decord raises its own class, and RuntimeError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lscht_ray import cache, decode
+from lscht_ray import cache, decode, pictures
 from lscht_ray.frames import span_indices
 from lscht_ray.rows import Box, Span
 
@@ -37,7 +37,7 @@ def _store(question: dict[str, Any]) -> dict[str, Any]:
             pixel_format=question["pixel_format"],
             decoder=question["decoder"],
         )
-        size = decode.picture_size(frames, question["pixel_format"])
+        size = pictures.picture_size(frames, question["pixel_format"])
         cache.write_entry(Path(question["target"]), frames, size, times, start)
     except decode.UnreadableVideoError as error:
         return {"error": error.reason}

@@ -175,8 +175,8 @@ class TrainingTransform:
             sampled = torch.stack([self._randaugmented(c, d) for c, d in zip(sampled, draws, strict=True)])
         matrices, keep = colour_matrices(draws)
         at_once = 1 if sampled.device.type == "cpu" else len(draws)  # what a CPU's cache holds
-        for part in torch.arange(len(draws)).split(at_once):
-            rows = slice(int(part[0]), int(part[-1]) + 1)
+        for first in range(0, len(draws), at_once):
+            rows = slice(first, first + at_once)
             _normalised(coloured(sampled[rows], matrices[rows], keep[rows]), self.form)
         return erased(sampled, draws)
 

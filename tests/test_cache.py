@@ -16,11 +16,12 @@ import torch
 from conftest import FAST, Door, draw, refused
 from media import paint
 
-from lscht_ray import annotations, cache, fill, survey, train
-from lscht_ray.cache import BrokenClipError, ClipCache, Entry, file_system, find_root, make_room, write_entry
+from lscht_ray import annotations, cache, disk, fill, survey, train
+from lscht_ray.cache import BrokenClipError, ClipCache, Entry, write_entry
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
 from lscht_ray.data import ClipReader
+from lscht_ray.disk import file_system, find_root, make_room
 from lscht_ray.errors import InputError
 from lscht_ray.recorder import RunFolders
 from lscht_ray.rows import Span
@@ -209,13 +210,13 @@ def test_a_network_file_system_is_refused_with_the_reason(monkeypatch: pytest.Mo
     assert file_system(Path("/home/ana/.cache"), mounts) == "nfs4"
     assert file_system(Path("/home/local disk/x"), mounts) == "xfs"
     assert file_system(Path("/homework"), mounts) == "ext4"
-    monkeypatch.setattr(cache, "file_system", lambda path: "nfs4")
+    monkeypatch.setattr(disk, "file_system", lambda path: "nfs4")
     with pytest.raises(InputError, match=r"on another machine \(nfs4\): give --cache_dir"):
         find_root("disk", str(tmp_path))
 
 
 def test_ram_is_a_tmpfs() -> None:
-    if not cache.SHM.is_dir():
+    if not disk.SHM.is_dir():
         pytest.skip("there is no /dev/shm here")
     assert file_system(find_root("ram", None)) == "tmpfs"
 
@@ -226,13 +227,13 @@ def test_without_room_the_longest_unused_sets_make_way(clips: Path, tmp_path: Pa
     assert old.clips is not None
     assert used.clips is not None
     os.utime(old.clips.folder / "in_use", (1, 1))
-    size = cache.size_of(root)
+    size = disk.size_of(root)
     assert make_room(root, size, size, tmp_path) < size  # both are in use: nothing is removed
     old.clips.release()
-    assert make_room(root, cache.size_of(old.clips.folder), size, used.clips.folder) > 0
+    assert make_room(root, disk.size_of(old.clips.folder), size, used.clips.folder) > 0
     assert not old.clips.folder.exists()
     assert used.clips.folder.exists()
-    limit = (cache.size_of(root) + 4096) / GB  # no room, and what is there is in use: no cache, and nothing lost
+    limit = (disk.size_of(root) + 4096) / GB  # no room, and what is there is in use: no cache, and nothing lost
     third = filled(clips, root, cache_gb=limit)
     assert (third.clips, third.complete) == (None, False)
     assert everything(third) == everything(filled(clips, root, cache="off"))

@@ -21,9 +21,10 @@ from PIL import Image
 
 from lscht_ray.annotations import Sample
 from lscht_ray.data import ClipDataset, ClipReader, Sampling
-from lscht_ray.decode import Choose, Frames
+from lscht_ray.decode import Choose
 from lscht_ray.errors import TrainingError
 from lscht_ray.loader import build_loader
+from lscht_ray.pictures import Frames
 
 NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
 

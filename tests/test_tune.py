@@ -29,6 +29,7 @@ train:
   lr: 2.0e-3
   min_lr: 0.0
   early_stopping: false
+  cache_dir: {storage}/clips
 asha: {{grace_period: 1}}
 resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local}}
 storage_path: {storage}
@@ -93,6 +94,11 @@ def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any])
     assert [trial["status"] for trial in trials] == ["completed", "pruned", "failed", "completed"]
     assert [trial["epochs"] for trial in trials] == [2, 1, 0, 2]
     assert "TrainingError: the loss at step" in trials[2]["error"]
+
+
+@pytest.mark.slow
+def test_each_video_is_decoded_once_for_all_trials(sweep: tuple[Path, Any]) -> None:
+    assert "clip cache of this node: 18 videos decoded for 4 trials" in sweep[1].stdout
 
 
 @pytest.mark.slow
