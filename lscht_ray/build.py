@@ -54,7 +54,8 @@ def build(
     )
     form = ClipFormat(built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format)
     network = built.model.to(device)
-    filled = fill.fill(found, config, form.decoded_short_side, screen)
+    used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
+    filled = fill.fill(used, config, form.decoded_short_side, screen)
     train_loader, val_loader = _loaders(config, filled, form, device, rank, world)
     optimizer = build_optimizer(network, lr=config.lr, weight_decay=config.weight_decay)
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
