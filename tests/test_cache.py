@@ -271,7 +271,7 @@ def test_every_mode_trains_to_the_same_weights(clips: Path, tmp_path: Path) -> N
         weights[mode] = torch.load(folders.run / "best_model.pt", weights_only=True)["model"]
     for mode, found in weights.items():
         assert all(torch.equal(weights["off"][name], found[name]) for name in found), mode
-    assert decoded(tmp_path / "c") == 24
+    assert decoded(tmp_path / "c") == 18
 
 
 def test_check_builds_the_cache_ahead(clips: Path, door: Door, tmp_path: Path) -> None:
