@@ -9,7 +9,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from lscht_ray.config import SweepConfig
 from lscht_ray.storage import Storage
-from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
+from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, checkpoint_epoch, train_worker
 
 CONTROLLER_FAILURES = 3
 """Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
@@ -94,11 +94,10 @@ def worker_resources(cpus: float, gpus: float) -> dict[str, float]:
     return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
 
 
-def checkpoints(storage: Storage, trial_id: str) -> list[str]:
-    """The names of a trial's checkpoint folders that Ray knows, the best epoch's first."""
-    try:
-        result = ray.train.Result.from_path(f"{storage.base}/trials/{trial_id}", storage.filesystem)
-    except RuntimeError:  # no checkpoint was ever registered
-        return []
-    known = sorted(result.best_checkpoints or [], key=lambda pair: -pair[1][CHECKPOINT_SCORE])
-    return [str(known_checkpoint.path).rstrip("/").rsplit("/", 1)[-1] for known_checkpoint, _ in known]
+def checkpoints(storage: Storage, trial_id: str) -> dict[str, int]:
+    """A trial's checkpoint folders and their epochs, the newest last.
+
+    By their names: what Ray writes down of them is cut off where a trial is killed while it writes.
+    """
+    found = ((name, checkpoint_epoch(name)) for name in storage.folders(f"trials/{trial_id}"))
+    return dict(sorted(((name, epoch) for name, epoch in found if epoch is not None), key=lambda pair: pair[1]))

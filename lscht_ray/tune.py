@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,8 @@ def _stopping_cleanly(screen: Console) -> Iterator[list[int]]:
         seen.append(number)
         if len(seen) > 1 or not callable(signal.getsignal(signal.SIGUSR1)):
             raise KeyboardInterrupt
-        screen.print("stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)")
+        text = "stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)"
+        threading.Thread(target=screen.print, args=(text,)).start()  # here it might come within another print
         signal.raise_signal(signal.SIGUSR1)  # which Tune takes as the wish to stop
 
     before = signal.signal(signal.SIGINT, on_signal)
@@ -178,24 +180,60 @@ def _write_hparams(storage: Storage, record: TrialRecord, ledger: Ledger) -> Non
 
 
 def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
-    """Put the best trial's best epoch into ``best/``; and remove checkpoints that stopped trials left behind."""
+    """Put the best trial's best epoch into ``best/``; of every trial only the best and the last epoch are left."""
     from lscht_ray import checkpoint, trial
 
     kept = None
-    for record in ledger.ranking():
-        names = trial.checkpoints(storage, record.trial_id)
-        for orphan in set(storage.folders(f"trials/{record.trial_id}")) - set(names):
-            storage.delete(f"trials/{record.trial_id}/{orphan}")
-        if kept is None and names:
-            with tempfile.TemporaryDirectory() as fetched:
-                storage.get(f"trials/{record.trial_id}/{names[0]}", Path(fetched))
-                full = checkpoint.load(Path(fetched) / checkpoint.LAST, checkpoint.FULL_KEYS)
+    for winner in ledger.ranking()[:1]:
+        full = _best_checkpoint(winner, ledger, storage)
+        if full is not None:
             kept = folder / "best" / checkpoint.BEST
             kept.parent.mkdir(exist_ok=True)
             checkpoint.save(checkpoint.model_part(full), kept)
-            config = sweep.trial_config(record.params).model_dump(mode="json")
+            config = sweep.trial_config(winner.params).model_dump(mode="json")
             recorder.write_json(kept.parent / recorder.CONFIG, config)
+    for record in ledger.ranking():
+        wanted = {ledger.best_epoch(record)["epoch"], max(record.epochs)}  # type: ignore[index]  # it has epochs
+        for name, epoch in trial.checkpoints(storage, record.trial_id).items():
+            if epoch not in wanted:
+                storage.delete(f"trials/{record.trial_id}/{name}")
     return kept
+
+
+def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> dict[str, Any] | None:
+    """The full checkpoint of a trial's best epoch; None where it is damaged.
+
+    A trial that is killed may have saved a better epoch, and removed the one before, without telling of it: then that
+    epoch is entered into the ledger.
+    """
+    from lscht_ray import trial, watch
+
+    best, heard = ledger.best_epoch(record), max(record.epochs)
+    saved = [
+        (epoch, _loaded(storage, f"trials/{record.trial_id}/{name}"))
+        for name, epoch in trial.checkpoints(storage, record.trial_id).items()
+        if epoch > heard or (best and epoch == best["epoch"])
+    ]
+    whole = {epoch: full for epoch, full in saved if full is not None}
+    if best and best["epoch"] in whole:
+        return whole[best["epoch"]]
+    for full in whole.values():
+        ledger.report(record.trial_id, watch.epoch_metrics(full["metrics"]))
+    best = ledger.best_epoch(record)
+    return whole.get(best["epoch"]) if best else None
+
+
+def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
+    """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
+    from lscht_ray import checkpoint
+    from lscht_ray.errors import InputError
+
+    with tempfile.TemporaryDirectory() as fetched:
+        storage.get(name, Path(fetched))
+        try:
+            return checkpoint.load(Path(fetched) / checkpoint.LAST, checkpoint.FULL_KEYS)
+        except InputError:
+            return None
 
 
 def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
@@ -216,7 +254,8 @@ def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best
         if record.error:
             screen.print(f"{record.trial_id} failed: {record.error}")
     if best is None:
-        screen.print(f"no trial finished an epoch; see {folder / LOG} and {folder / SUMMARY}")
+        damaged = next((f"the checkpoint of {record.trial_id} can't be read" for record in ledger.ranking()), None)
+        screen.print(f"{damaged or 'no trial finished an epoch'}; see {folder / LOG} and {folder / SUMMARY}")
         return
     winner = ledger.ranking()[0]
     parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())

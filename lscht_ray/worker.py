@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: only the wor
     from lscht_ray.train import Outcome
 
 CHECKPOINT_SCORE = "checkpoint_score"
+CHECKPOINT_FOLDER = "checkpoint_epoch_"
 PLACEMENT_GROUP = "placement_group"
 TIE = 1e-9
 """Of equally good epochs the earlier one has the higher checkpoint score."""
@@ -108,7 +109,7 @@ class _Report:
             return
         self._publish()
         # A name that no earlier attempt used: a lost epoch's folder may still be there.
-        name = f"checkpoint_epoch_{int(metrics['epoch']):04d}_{self.attempt}"
+        name = f"{CHECKPOINT_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
         with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
             os.link(saved, Path(folder) / saved.name)
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
@@ -119,6 +120,12 @@ class _Report:
             if file.suffix in (".json", ".jsonl", ".txt", ".csv"):
                 storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
         storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
+
+
+def checkpoint_epoch(folder: str) -> int | None:
+    """The epoch of a checkpoint folder of that name; None for other folders."""
+    epoch = folder.removeprefix(CHECKPOINT_FOLDER).split("_")[0]
+    return int(epoch) if folder.startswith(CHECKPOINT_FOLDER) and epoch.isdecimal() else None
 
 
 def reportable(metrics: dict[str, Any], metric: str, higher_is_better: bool) -> dict[str, Any]:

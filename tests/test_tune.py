@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Door, refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lscht_ray import cluster, synthetic
-from lscht_ray.config import ResourcesConfig
+from lscht_ray import cluster, synthetic, tune
+from lscht_ray.config import ResourcesConfig, SweepConfig
+from lscht_ray.ledger import Ledger
+from lscht_ray.storage import Storage
 
 TINY = """
 train:
@@ -29,7 +33,7 @@ train:
   lr: 2.0e-3
   min_lr: 0.0
   early_stopping: false
-  cache_dir: {storage}/clips
+  cache_dir: {folder}/clips
 asha: {{grace_period: 1}}
 resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local}}
 storage_path: {storage}
@@ -38,7 +42,8 @@ storage_path: {storage}
 
 def sweep_file(folder: Path, data: Path, more: str, epochs: int = 2) -> Path:
     path = folder / "sweep.yaml"
-    path.write_text(TINY.format(data=data, epochs=epochs, storage=folder / "sweeps") + more, encoding="utf-8")
+    text = TINY.format(data=data, epochs=epochs, folder=folder, storage=folder / "sweeps")
+    path.write_text(text + more, encoding="utf-8")
     return path
 
 
@@ -141,12 +146,38 @@ def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]
 
 @pytest.mark.slow
 def test_only_best_and_last_checkpoints_are_left(sweep: tuple[Path, Any]) -> None:
-    folders = sweep_folder(sweep[0]) / "trials"
-    for trial in (folders / "trial_00001", folders / "trial_00002", folders / "trial_00004"):
-        kept = {path.name for path in trial.iterdir() if path.is_dir()}
-        known = json.loads((trial / "checkpoint_manager_snapshot.json").read_text())
-        assert kept == {entry["checkpoint_dir_name"] for entry in known["checkpoint_results"]}
-        assert 1 <= len(kept) <= 2
+    for trial in summary(sweep[0])["trials"]:
+        if trial["metrics"]:
+            folder = sweep_folder(sweep[0]) / "trials" / trial["trial_id"]
+            kept = sorted(int(path.name.split("_")[2]) for path in folder.iterdir() if path.is_dir())
+            assert kept == sorted({trial["metrics"]["epoch"], trial["epochs"]})
+
+
+@pytest.mark.slow
+def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Path, Any], tmp_path: Path) -> None:
+    """Ray's own list cut off at 0 bytes, a checkpoint half removed, one saved but not heard of, one half written."""
+    source = sweep_folder(sweep[0]) / "trials" / "trial_00001"
+    folder = tmp_path / "trials" / "trial_00001"
+    shutil.copytree(source, folder)
+    saved = {int(path.name.split("_")[2]): path for path in folder.iterdir() if path.is_dir()}
+    whole = saved[max(saved)]
+    for path in saved.values():
+        if path != whole:
+            shutil.rmtree(path)
+    (folder / "checkpoint_epoch_0001_dead").mkdir()
+    half = shutil.copytree(whole, folder / "checkpoint_epoch_0003_dead") / "last_checkpoint.pt"
+    half.write_bytes(half.read_bytes()[:1000])
+    (folder / "checkpoint_manager_snapshot.json").write_bytes(b"")
+    config = SweepConfig(metric="val_loss", mode="min")
+    ledger = Ledger("val_loss", "min", 2)
+    ledger.start("trial_00001", {})
+    first, second = [json.loads(line) for line in (source / "metrics.jsonl").read_text().splitlines()]
+    ledger.report("trial_00001", {**first, "val_loss": second["val_loss"] + 1})
+    best = tune._keep_best(config, ledger, Storage(str(tmp_path)), tmp_path)
+    assert best is not None
+    assert sorted(ledger.trials["trial_00001"].epochs) == [1, 2]
+    assert torch.load(best, weights_only=True)["metrics"]["val_loss"] == second["val_loss"]
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == [whole.name]
 
 
 @pytest.mark.slow
