@@ -30,7 +30,7 @@ from lscht_ray import annotations, clips, fill, survey
 from lscht_ray.batch import joined
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
-from lscht_ray.data import ClipDataset, ClipReader
+from lscht_ray.data import ClipDataset, ClipReader, Position
 from lscht_ray.frames import evaluation_indices
 from lscht_ray.loader import build_loader
 from lscht_ray.transforms import ClipFormat, TrainingTransform
@@ -148,7 +148,7 @@ def _cases(
         return ClipDataset(samples, reader=reader, sampling=sampling, seed=0, augmentation=augmentation)
 
     plain, cached = dataset(), dataset(filled["rgb"])
-    decoded = [plain[1, index] for index in range(len(videos))]
+    decoded = [plain[Position(1, index)] for index in range(len(videos))]
     raw = [clip.frames[0].reshape(FRAMES, *clip.sizes[0].tolist(), 3) for clip in decoded]
     batches = [joined(decoded[start : start + batch_size]) for start in range(0, len(decoded), batch_size)]
     ours = TrainingTransform(form, augmentation)
@@ -206,7 +206,7 @@ def _cases(
 
     return [
         Case("decode: decord", lambda: [decord_frames(video) for video in videos]),
-        Case("decode: PyAV, counted", lambda: [plain[1, index] for index in range(len(videos))]),
+        Case("decode: PyAV, counted", lambda: [plain[Position(1, index)] for index in range(len(videos))]),
         Case("cache: build (all frames)", build),
         Case("cache: read, rgb", read("rgb")),
         Case("cache: read, yuv420", read("yuv420")),

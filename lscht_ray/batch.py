@@ -33,9 +33,31 @@ class Batch:
     failures: tuple[tuple[str, str], ...] = field(default=())
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch with its pictures, labels and mask on a device."""
+        """The same batch with its pictures, labels and mask on a device; sizes and draws stay where they are read."""
         names = ("frames", "labels", "mask")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+    def split(self, size: int) -> list["Batch"]:
+        """The same clips in batches of at most so many; they share its memory."""
+        parts = []
+        for start in range(0, len(self.videos), size):
+            rows = slice(start, start + size)
+            tensors: dict[str, Any] = {name: getattr(self, name)[rows] for name in TENSORS}
+            parts.append(replace(self, **tensors, videos=self.videos[rows]))
+        return parts
+
+    def padded(self, size: int) -> "Batch":
+        """The same batch filled up to so many clips with masked ones of 2 x 2 black pixels."""
+        more = size - len(self.videos)
+        if more <= 0:
+            return self
+        tensors: dict[str, Any] = {
+            name: torch.cat([value := getattr(self, name), value.new_zeros(more, *value.shape[1:])]) for name in TENSORS
+        }
+        tensors["sizes"][-more:] = 2
+        tensors["draws"][-more:] = self.draws[:1]
+        tensors["draws"][-more:, :4] = torch.tensor([0.0, 0.0, 2.0, 2.0])
+        return replace(self, **tensors, videos=self.videos + ("",) * more)
 
     def pin_memory(self) -> "Batch":
         """The same batch in pinned memory (called by torch's DataLoader)."""

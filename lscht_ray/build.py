@@ -3,22 +3,65 @@
 import dataclasses
 import random
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
 from rich.console import Console
 
-from lscht_ray import annotations, checkpoint, clips, data, fill, loader, loop, model
+from lscht_ray import adapt, annotations, checkpoint, clips, data, fill, loader, loop, model
 from lscht_ray.batch import Loader
 from lscht_ray.config import METRIC_MODES, TrainConfig
-from lscht_ray.device import choose_device, use_bf16
+from lscht_ray.device import Precision, choose_device, choose_precision, set_matmul
+from lscht_ray.ema import Ema
+from lscht_ray.gradient import MicroBatches
 from lscht_ray.loss import Criterion, class_weights
-from lscht_ray.optim import WarmupCosine, build_optimizer
+from lscht_ray.mix import Mixer
+from lscht_ray.optim import WarmupCosine, build_optimizer, scaled_lr
+from lscht_ray.room import compiled, largest_batch
 from lscht_ray.stopping import BestEpoch, EarlyStopping
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 
 PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
 PrepareLoader = Callable[[Loader], Loader]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The model as a recipe wants it, on its device: what `--plan` and `build` share."""
+
+    network: Any
+    form: ClipFormat
+    origin: str
+    device: torch.device
+    precision: Precision
+
+
+def build_network(config: TrainConfig, glosses: tuple[str, ...]) -> Network:
+    """The model with all that the settings do to it, on its device.
+
+    Raises:
+        InputError: The model, the device or a setting can't be used.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    set_matmul(precision)
+    built = model.build(
+        config.model_name, glosses, num_frames=config.num_frames, image_size=config.image_size, seed=config.seed
+    )
+    network = cast(torch.nn.Module, built.model)
+    if config.drop_path:
+        adapt.drop_path(network, config.drop_path)
+    if config.head_dropout:
+        adapt.head_dropout(network, config.head_dropout)
+    if config.lora_rank:
+        adapt.lora(network, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout)
+    if config.gradient_checkpointing:
+        adapt.checkpoint_layers(network)
+    eager = config.attention == "eager" or (config.attention, precision, device.type) == ("auto", "bf16", "cpu")
+    adapt.attend(network, "eager" if eager else "sdpa")
+    form = ClipFormat(built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format)
+    return Network(network.to(device), form, built.origin, device, precision)
 
 
 def build(
@@ -44,23 +87,24 @@ def build(
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    device = choose_device(config.device)
-    built = model.build(
-        config.model_name,
-        found.glosses,
-        num_frames=config.num_frames,
-        image_size=config.image_size,
-        seed=config.seed,
-    )
-    form = ClipFormat(built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format)
-    network = built.model.to(device)
+    made = build_network(config, found.glosses)
+    network, form, device = made.network, made.form, made.device
     used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
     filled = fill.fill(used, config, form.decoded_short_side, screen)
-    train_loader, val_loader = _loaders(config, filled, form, device, rank, world)
-    optimizer = build_optimizer(network, lr=config.lr, weight_decay=config.weight_decay)
+    micro = config.batch_size
+    if micro == "auto":
+        micro = largest_batch(network, device, made.precision, config.num_frames, form.image_size)
+        screen.print(f"batch_size auto: {micro} clips at a time fit")
+    train_loader, val_loader = _loaders(config, micro, filled, form, device, rank, world)
+    lr, min_lr = learning_rates(config, micro, world)
+    optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     labels = [sample.label for sample in found.split("train")]
-    weights = class_weights(labels, len(found.glosses)) if config.class_weighted else torch.ones(len(found.glosses))
+    power = config.class_weight_power if config.class_weighted else 0.0
+    ema = Ema(network, config.ema_decay) if config.ema_decay else None
+    fixed_shape = config.compile and compiled(
+        network, device, made.precision, micro, config.num_frames, form.image_size, screen
+    )
     stopper = None
     if config.early_stopping:
         mode = METRIC_MODES[config.early_stopping_metric]
@@ -68,22 +112,36 @@ def build(
     parts = loop.Training(
         model=prepare_model(network),
         network=network,
+        wrap=prepare_model,
         optimizer=optimizer,
-        schedule=WarmupCosine(
-            optimizer, peak=config.lr, min_lr=config.min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps
-        ),
-        criterion=Criterion(weights, config.label_smoothing).to(device),
+        schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
+        criterion=Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing).to(device),
         train_loader=prepare_loader(train_loader),
         val_loader=prepare_loader(val_loader),
         augment=TrainingTransform(form, clips.augmentation(config)),
         present=EvaluationTransform(form),
+        mixer=Mixer(
+            mixup=config.mixup,
+            cutmix=config.cutmix,
+            probability=config.mix_probability,
+            num_classes=len(found.glosses),
+            seed=config.seed,
+        ),
+        micro=MicroBatches(micro),
+        val_batch_size=micro,
+        temperature=config.similarity_temperature if config.smoothing_by_similarity else None,
+        ema=ema,
+        scaler=torch.amp.GradScaler(device.type, enabled=made.precision == "fp16"),
+        freezing=adapt.Freezing(network),
+        freeze_epochs=config.freeze_epochs,
+        fixed_shape=fixed_shape,
         best=BestEpoch(METRIC_MODES[config.best_metric]),
         best_metric=config.best_metric,
         stopper=stopper,
         stop_metric=config.early_stopping_metric,
         num_classes=len(found.glosses),
         device=device,
-        bf16=use_bf16(config.precision, device),
+        precision=made.precision,
         gradient_clip=config.gradient_clip,
         limit_batches=config.limit_batches,
         constants={
@@ -94,33 +152,59 @@ def build(
             "clip_format": dataclasses.asdict(form),
         },
     )
-    return parts, built.origin
+    return parts, made.origin
+
+
+def learning_rates(config: TrainConfig, micro: int, world: int) -> tuple[float, float]:
+    """The peak and the lowest learning rate of a run, for its global batch."""
+    batch = micro * config.accumulation * world
+    return scaled_lr(config.lr, config.lr_scaling, batch), scaled_lr(config.min_lr, config.lr_scaling, batch)
+
+
+def describe_batch(parts: loop.Training, config: TrainConfig, world: int) -> str:
+    """One line on the global batch, the steps, and the learning rate that it really is."""
+    whole = parts.micro.size * config.accumulation * world
+    product = f"{parts.micro.size} x {config.accumulation} accumulation x {world} worker(s)"
+    scaled = f" ({config.lr_scaling} scaling of {config.lr:g})" if config.lr_scaling != "none" else ""
+    return (
+        f"global batch {whole} = {product}; {parts.batches(parts.train_loader)} steps per epoch; "
+        f"peak lr {parts.schedule.peak:.4g}{scaled}"
+    )
 
 
 def _loaders(
-    config: TrainConfig, filled: fill.Filled, form: ClipFormat, device: torch.device, rank: int, world: int
+    config: TrainConfig,
+    micro: int,
+    filled: fill.Filled,
+    form: ClipFormat,
+    device: torch.device,
+    rank: int,
+    world: int,
 ) -> tuple[Loader, Loader]:
     loaders = []
     for split in ("train", "val"):
+        training = split == "train"
         dataset = data.ClipDataset(
             filled.found.split(split),
             reader=clips.reader(config, form, filled.clips),
-            sampling=clips.sampling(config, training=split == "train"),
+            sampling=clips.sampling(config, training=training),
             seed=config.seed,
-            augmentation=clips.augmentation(config) if split == "train" else None,
+            augmentation=clips.augmentation(config) if training else None,
         )
         loaders.append(
             loader.build_loader(
                 dataset,
-                batch_size=config.batch_size,
+                batch_size=micro * config.accumulation if training else micro,
                 num_workers=config.num_workers,
-                shuffle=split == "train",
+                shuffle=training,
                 device=device,
                 rank=rank,
                 world=world,
                 batch_seconds=config.batch_seconds,
                 cached=filled.complete,
                 on_device=config.cache == "device",
+                repeats=config.repeated_augmentation if training else 1,
+                balanced=config.class_balanced_sampling and training,
             )
         )
     return loaders[0], loaders[1]

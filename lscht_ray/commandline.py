@@ -86,6 +86,12 @@ def _brief(message: str) -> str:
     found = re.search(
         r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', message, re.DOTALL
     )
+    union = re.search(
+        r'Parser key "(?P<key>[^"]+)":.*Subtypes: \[(?P<kinds>.*?)\]\n.*Given value: (?P<value>.*)', message, re.DOTALL
+    )
+    if union is not None:
+        kinds = re.findall(r"<class '(\w+)'>|Literal\[(.*?)\]", union["kinds"] + "]")
+        return f"--{union['key']} must be {' or '.join(a or b for a, b in kinds)} (given: {union['value'].strip()})"
     if found is None:
         return message.strip()
     lines = [line.strip() for line in found["text"].splitlines() if "validation error" not in line]

@@ -7,9 +7,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from lscht_ray.dataconfig import DataConfig, Settings
+from lscht_ray.dataconfig import DataConfig, Probability, Settings
 
 Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
 METRIC_MODES: dict[str, Literal["max", "min"]] = {
@@ -25,29 +25,66 @@ class TrainConfig(DataConfig):
 
     # Model
     model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)
-    """Hub id, local folder, or `tiny` (a small VideoMAE with random weights)."""
+    """Where the weights come from: hub id, local folder, an earlier run's folder or best_model.pt (all but its head is
+    taken), or `tiny` (a small VideoMAE with random weights)."""
+    freeze_epochs: int = Field(0, ge=-1)
+    """Train only the head in the first so many epochs; -1: for good."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Probability that a clip skips a branch of the last layer, falling linearly to 0 at the first (training)."""
+    head_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the head (training)."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of low-rank adapters, trained with the head instead of the backbone (needs the extra `lora`); 0: none."""
+    lora_alpha: float = Field(16.0, gt=0)
+    """Adapters count lora_alpha / lora_rank."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the adapters (training)."""
 
     # Optimisation
     max_epochs: int = Field(30, ge=1)
     """Epochs at most; --num_epochs means the same."""
-    batch_size: int = Field(16, ge=1)
-    """Clips per step and worker."""
+    batch_size: int | Literal["auto"] = 16
+    """Clips per micro-batch and worker: what the device holds at once; auto: as many as fit (of a GPU's memory)."""
+    accumulation: int = Field(1, ge=1)
+    """Micro-batches per step; the global batch is batch_size x accumulation x workers."""
     num_workers: int = Field(4, ge=0)
     """Data worker processes; 0 decodes in the training process."""
     batch_seconds: float = Field(300.0, gt=0, le=86400)
     """Time limit for loading one batch: a video that hangs a data worker ends the run and is named."""
     lr: float = Field(1e-4, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW, before `lr_scaling`."""
     min_lr: float = Field(1e-6, ge=0)
-    """Learning rate at the last step of the cosine."""
+    """Learning rate at the last step of the cosine, before `lr_scaling`."""
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """Multiply lr and min_lr by global batch / 256 (linear), or its square root."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """The learning rate of each layer is that of the next times this."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of all steps in which the learning rate rises linearly."""
     weight_decay: float = Field(0.05, ge=0)
     """AdamW's weight decay; biases and norms have none."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     """Share of the target spread over all glosses, in training only."""
+    smoothing_by_similarity: bool = False
+    """Spread the smoothed share over glosses whose rows of the head are alike instead of evenly."""
+    similarity_temperature: float = Field(0.5, gt=0)
+    """Of that spread; the lower, the more goes to the nearest glosses."""
     class_weighted: bool = True
-    """Weight the training loss by 1/count of each gloss."""
+    """Weight the training loss by count^-class_weight_power of each gloss."""
+    class_weight_power: float = Field(1.0, ge=0, le=2)
+    """0: no weights, 0.5: 1/sqrt(count), 1: 1/count."""
+    class_balanced_sampling: bool = False
+    """Draw training clips with replacement so that every gloss comes equally often (then weights count twice)."""
+    repeated_augmentation: int = Field(1, ge=1)
+    """Times that each clip comes in an epoch, augmented anew each time; batch_size counts all of them."""
+    mixup: float = Field(0.0, ge=0)
+    """Blend pairs of clips: alpha of the Beta distribution of the shares; 0: off."""
+    cutmix: float = Field(0.0, ge=0)
+    """Paste a part of one clip into another: alpha of the Beta distribution of its size; 0: off."""
+    mix_probability: Probability = 1.0
+    """Probability that a micro-batch is mixed at all, where mixup or cutmix is on."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Evaluate and keep a moving average of the weights with this decay (about 1 / (1 - decay) steps); 0: off."""
     gradient_clip: float = Field(1.0, ge=0)
     """Largest norm of the gradient; 0: no limit."""
     early_stopping: bool = True
@@ -66,8 +103,16 @@ class TrainConfig(DataConfig):
     """Seed of the head's weights, the order of clips, augmentation and dropout."""
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """auto, cpu, mps, cuda or cuda:N."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Compute type; auto is bf16 autocast on a GPU that can, else fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """Compute type; auto is bf16 autocast on a GPU that can, fp16 with loss scaling on an older one, else fp32."""
+    attention: Literal["auto", "sdpa", "eager"] = "auto"
+    """Attention kernel; auto is scaled-dot-product attention, but eager in bf16 on a CPU, where that is quicker."""
+    compile: bool = False
+    """torch.compile the model: pays in long runs on a GPU. All batches then have one shape, filled up and masked."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third more arithmetic."""
+    gpu_hour_price: float | None = Field(None, ge=0)
+    """What a GPU costs an hour, in any currency: --plan says what a run or sweep would cost."""
     limit_batches: int | None = Field(None, ge=1)
     """Only so many batches per epoch, in training and validation (debugging)."""
     checkpoint_every: int = Field(5, ge=0)
@@ -77,10 +122,33 @@ class TrainConfig(DataConfig):
     log_dir: str = Field("runs", min_length=1)
     """Where TensorBoard folders are made."""
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _is_a_batch(cls, value: Any) -> Any:
+        whole = value if value == "auto" or isinstance(value, int) else str(value)
+        if whole != "auto" and not (str(whole).isdecimal() and int(whole) >= 1):
+            raise ValueError("must be a whole number from 1 on, or auto")
+        return whole if whole == "auto" else int(whole)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr")
+        idle = [
+            f"{name} has no effect {why}: set it back to {TrainConfig.model_fields[name].default}, or {cure}"
+            for name, off, why, cure in (
+                ("lora_alpha", not self.lora_rank, "without lora_rank", "set lora_rank"),
+                ("lora_dropout", not self.lora_rank, "without lora_rank", "set lora_rank"),
+                ("mix_probability", not (self.mixup or self.cutmix), "without mixup or cutmix", "set one of them"),
+                ("class_weight_power", not self.class_weighted, "without class_weighted", "set class_weighted"),
+                ("similarity_temperature", not self.smoothing_by_similarity, "here", "set smoothing_by_similarity"),
+                ("freeze_epochs", self.lora_rank > 0, "with lora_rank", "leave out lora_rank"),
+                ("randaugment_magnitude", not self.randaugment_ops, "without randaugment_ops", "set randaugment_ops"),
+            )
+            if off and getattr(self, name) != TrainConfig.model_fields[name].default
+        ]
+        if idle:
+            raise ValueError("; ".join(idle))
         return self
 
 

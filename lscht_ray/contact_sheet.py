@@ -11,7 +11,7 @@ from torch import Tensor
 from lscht_ray import clips
 from lscht_ray.annotations import Annotations, Sample
 from lscht_ray.batch import Batch
-from lscht_ray.data import ClipDataset
+from lscht_ray.data import ClipDataset, Position
 from lscht_ray.dataconfig import DataConfig
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 
@@ -49,7 +49,7 @@ def draw(found: Annotations, config: DataConfig, seed: int) -> tuple[Image.Image
     strips: list[tuple[str, list[NDArray[np.uint8]]]] = []
     for index, sample in enumerate(chosen):
         pairs = zip(datasets, transforms, strict=True)
-        pictures = [_strip(transform(dataset[1, index])[0]) for dataset, transform in pairs]
+        pictures = [_strip(transform(dataset[Position(1, index)])[0]) for dataset, transform in pairs]
         strips.append((f"{sample.gloss}   {sample.split}   {sample.video.name}", pictures))
     return _sheet(strips), len(chosen)
 

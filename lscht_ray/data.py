@@ -21,8 +21,21 @@ from lscht_ray.frames import Indices, Times, clip_indices
 from lscht_ray.pictures import Frames, PixelFormat, picture_size
 from lscht_ray.transforms import Augmentation, draw, packed_draw
 
-Position = tuple[int, int]
-"""Epoch and index of a sample; an index of -1 is padding."""
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One clip of an epoch.
+
+    Attributes:
+        epoch: From 1.
+        index: Of the sample; PADDING is none.
+        view: How often the sample came in this epoch before: each time it is augmented anew.
+    """
+
+    epoch: int
+    index: int
+    view: int = 0
+
 
 PADDING = -1
 TIME_STREAM, SPACE_STREAM = 0, 1
@@ -120,7 +133,7 @@ class ClipDataset(Dataset[Batch]):
 
     def __getitem__(self, position: Position) -> Batch:
         """One clip as a batch of one."""
-        index = position[1]
+        index = position.index
         if index == PADDING:
             return self.masked(None)
         sample = self.samples[index]
@@ -137,7 +150,7 @@ class ClipDataset(Dataset[Batch]):
 
     def chooser(self, position: Position) -> Choose:
         """What picks the frames of a clip."""
-        sample, drawing = self.samples[position[1]], self.augmentation is not None
+        sample, drawing = self.samples[position.index], self.augmentation is not None
         rng = self._rng(position, TIME_STREAM) if drawing else None
 
         def choose(times: Times) -> Indices:
@@ -161,7 +174,9 @@ class ClipDataset(Dataset[Batch]):
         return packed_draw(draw(self.augmentation, self._rng(position, SPACE_STREAM), *size), *size)
 
     def _rng(self, position: Position, stream: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, position[0], sample_id(self.samples[position[1]]), stream))
+        return np.random.default_rng(
+            (self.seed, position.epoch, sample_id(self.samples[position.index]), stream, position.view)
+        )
 
     def masked(self, sample: Sample | None, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
         """A clip that counts for nothing: padding, or one that can't be read."""
@@ -195,16 +210,42 @@ def _single(
 
 
 class EpochSampler(Sampler[Position]):
-    """The positions of one epoch for one of ``world`` workers: each sample once over all workers.
+    """The positions of one epoch for one of ``world`` workers.
 
     Shuffled, the order depends on (seed, epoch) alone. In training every worker gets equally many positions, the
-    last ones being padding where the samples don't divide evenly; in evaluation there is no padding.
+    last ones being padding where the samples don't divide evenly; in evaluation there is no padding, and each sample
+    comes once over all workers.
+
+    Args:
+        length: How many samples there are.
+        shuffle: Whether the order is drawn anew each epoch.
+        seed: Of the order.
+        rank: This worker.
+        world: How many workers there are.
+        repeats: How often each sample comes, one time after the other (repeated augmentation, arXiv 1902.05509).
+        labels: The class of each sample: as many samples as there are get drawn with replacement, every class equally
+            often on average. None: each sample comes.
     """
 
-    def __init__(self, length: int, *, shuffle: bool, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        repeats: int = 1,
+        labels: Sequence[int] | None = None,
+    ) -> None:
         self.length, self.shuffle, self.seed = length, shuffle, seed
         self.rank, self.world = rank, world
+        self.repeats = repeats
         self.epoch = 0
+        self._chances: NDArray[np.float64] | None = None
+        if labels is not None:
+            counts = Counter(labels)
+            self._chances = np.array([1 / counts[label] for label in labels]) / len(counts)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose positions come next."""
@@ -212,16 +253,28 @@ class EpochSampler(Sampler[Position]):
 
     def _indices(self) -> list[int]:
         if not self.shuffle:
-            return list(range(self.length))[self.rank :: self.world]
-        order: list[int] = np.random.default_rng((self.seed, self.epoch)).permutation(self.length).tolist()
-        padded = order + [PADDING] * (-self.length % self.world)
-        return padded[self.rank :: self.world]
+            return list(range(self.length))
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self._chances is not None:
+            drawn: list[int] = rng.choice(self.length, self.length, p=self._chances).tolist()
+            return drawn
+        order: list[int] = rng.permutation(self.length).tolist()
+        return order
 
     def __iter__(self) -> Iterator[Position]:
-        return iter([(self.epoch, index) for index in self._indices()])
+        seen = Counter[int]()
+        positions = []
+        for index in self._indices():
+            for _ in range(self.repeats):
+                positions.append(Position(self.epoch, index, seen[index]))
+                seen[index] += 1
+        if self.shuffle:
+            positions += [Position(self.epoch, PADDING)] * (-len(positions) % self.world)
+        return iter(positions[self.rank :: self.world])
 
     def __len__(self) -> int:
-        return len(self._indices())
+        total = self.length * self.repeats
+        return -(-total // self.world) if self.shuffle else len(range(self.rank, total, self.world))
 
 
 def describe_support(samples: Sequence[Sample], glosses: Sequence[str]) -> str:

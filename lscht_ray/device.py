@@ -1,8 +1,14 @@
 """The device a run computes on, and the compute type it can do there."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
 import torch
 
 from lscht_ray.errors import InputError
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -23,8 +29,32 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bf16: as asked, or (``auto``) on a GPU whose hardware can."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return precision == "bf16"
+def choose_precision(wish: str, device: torch.device) -> Precision:
+    """The compute type: as asked, or (``auto``) bf16 on a GPU whose hardware can, fp16 on an older one, else fp32.
+
+    Raises:
+        InputError: The device has no such type.
+    """
+    if wish == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if wish in ("fp16", "tf32") and device.type != "cuda":
+        raise InputError(f"--precision {wish} needs an NVIDIA GPU; on {device.type} use fp32 or bf16")
+    return wish  # type: ignore[return-value]  # the settings allow nothing else
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which the model computes."""
+    half = HALF.get(precision)
+    return torch.autocast(device.type, half) if half is not None else nullcontext()
+
+
+def set_matmul(precision: Precision) -> None:
+    """Let fp32 products use the tensor cores' TF32 (10 bits of mantissa), or not."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or this machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     found = survey.trusted(found, config, screen, splits=(flags.split,))
 
     from lscht_ray import fill, inference, report
-    from lscht_ray.device import choose_device, use_bf16
+    from lscht_ray.device import choose_device, choose_precision
 
     device = choose_device(flags.device)
     samples = inference.fitting_samples(found, flags.split, tuple(content["glosses"]))
@@ -73,7 +73,9 @@ def main(argv: list[str]) -> int:
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
         device=device,
-        bf16=use_bf16(config.precision, device),
+        precision=choose_precision(
+            config.precision if device.type == "cuda" or config.precision == "bf16" else "auto", device
+        ),
         screen=screen,
         cache=filled.clips,
         cached=filled.complete,

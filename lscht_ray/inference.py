@@ -10,6 +10,7 @@ from lscht_ray import annotations, clips, console, data, loader, model, report
 from lscht_ray.batch import Batch
 from lscht_ray.cache import ClipCache
 from lscht_ray.config import TrainConfig
+from lscht_ray.device import Precision, autocast
 from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.loss import Criterion
 from lscht_ray.metrics import Tally
@@ -23,7 +24,7 @@ def evaluate(
     batch_size: int,
     num_workers: int,
     device: torch.device,
-    bf16: bool,
+    precision: Precision,
     screen: Console,
     cache: ClipCache | None = None,
     cached: bool = False,
@@ -36,7 +37,7 @@ def evaluate(
         batch_size: Clips at a time.
         num_workers: Data worker processes.
         device: Where the model runs.
-        bf16: Whether it computes in bf16.
+        precision: What it computes in.
         screen: Where progress is shown.
         cache: Where decoded clips may be.
         cached: Whether all of these are there.
@@ -72,7 +73,7 @@ def evaluate(
         for batch in batches:
             unreadable.update(batch.failures)
             moved = batch.to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            with autocast(device, precision):
                 logits = network(pixel_values=present(moved)).logits.float()
             tally.add(logits, moved.labels, moved.mask, *criterion(logits, moved.labels, moved.mask))
             predictions += _predictions(logits.cpu(), batch)

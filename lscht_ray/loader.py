@@ -34,6 +34,8 @@ def build_loader(
     batch_seconds: float = 300.0,
     cached: bool = False,
     on_device: bool = False,
+    repeats: int = 1,
+    balanced: bool = False,
 ) -> Loader:
     """The fitting loader: the same batches in the same order, whichever it is.
 
@@ -48,8 +50,18 @@ def build_loader(
         batch_seconds: A batch that data workers don't deliver in that time ends the iteration with an error.
         cached: Every clip is in the cache: no data workers.
         on_device: They may all be kept in the device's memory.
+        repeats: How often each clip comes in an epoch, augmented anew each time.
+        balanced: Every class comes equally often on average.
     """
-    sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=dataset.seed, rank=rank, world=world)
+    sampler = EpochSampler(
+        len(dataset),
+        shuffle=shuffle,
+        seed=dataset.seed,
+        rank=rank,
+        world=world,
+        repeats=repeats,
+        labels=dataset.get_labels() if balanced else None,
+    )
     if cached:
         store = _on_device(dataset, device) if on_device else None
         if store is not None:
@@ -67,6 +79,7 @@ def build_loader(
         persistent_workers=num_workers > 0,
         worker_init_fn=_one_thread if num_workers else None,
         timeout=batch_seconds if num_workers else 0,
+        generator=torch.Generator(),  # else it draws from the one that dropout draws from
     )
 
 
@@ -120,17 +133,19 @@ class PrefetchLoader:
         """The batches of an epoch; a batch's frames are overwritten once the next but one is asked for."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=BUFFERS - 2)
         stop = threading.Event()
-        free: queue.Queue[int] = queue.Queue()
+        free: queue.Queue[tuple[int, Any]] = queue.Queue()  # a buffer, and what must be over before it is filled again
         for number in range(BUFFERS):
-            free.put(number)
+            free.put((number, None))
         used: queue.Queue[int] = queue.Queue()
 
         def fill() -> None:
             try:
                 for positions in _batches(self.sampler, self.batch_size):
-                    number = free.get()
+                    number, copied = free.get()
                     if stop.is_set():
                         return
+                    if copied is not None:
+                        copied.synchronize()
                     used.put(number)
                     _put(ready, self._read(positions, number), stop)
                 _put(ready, None, stop)
@@ -144,13 +159,19 @@ class PrefetchLoader:
                 if isinstance(batch, BaseException):
                     raise batch
                 yield batch
-                if self.pin:
-                    torch.cuda.current_stream().synchronize()  # the copy to the device is done
-                free.put(used.get())
+                free.put((used.get(), self._copied()))
         finally:
             stop.set()
-            free.put(-1)
+            free.put((-1, None))
             thread.join()
+
+    def _copied(self) -> Any:
+        """When the copy to the GPU that was just asked for is done; the training thread does not wait for it."""
+        if not self.pin:
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        return event
 
     def _read(self, positions: list[Position], number: int) -> Batch:
         """A batch in buffer ``number``."""
@@ -166,8 +187,8 @@ class PrefetchLoader:
 
     def _look_up(self, position: Position) -> tuple[int, Batch | None]:
         """Bytes per frame of a clip; and the clip itself where it isn't cached."""
-        if position[1] != PADDING:
-            entry = self.dataset.reader.entry(self.dataset.samples[position[1]])
+        if position.index != PADDING:
+            entry = self.dataset.reader.entry(self.dataset.samples[position.index])
             if entry is not None:
                 return entry.frames.shape[1], None
         single = self.dataset[position]
@@ -175,7 +196,7 @@ class PrefetchLoader:
 
     def _copy(self, position: Position, row: np.ndarray[Any, np.dtype[np.uint8]]) -> Batch:
         """A cached clip copied into its place; what is returned holds no frames, unless it had to be decoded."""
-        sample = self.dataset.samples[position[1]]
+        sample = self.dataset.samples[position.index]
         entry = self.dataset.reader.entry(sample)
         if entry is None or not self.dataset.reader.take(
             sample, entry, self.dataset.chooser(position)(entry.times), row
@@ -235,17 +256,17 @@ class DeviceLoader:
     def _read(self, positions: list[Position]) -> Batch:
         singles, pictures = [], []
         for position in positions:
-            if position[1] == PADDING:
+            if position.index == PADDING:
                 single = self.dataset.masked(None)
                 singles.append(single)
                 pictures.append(single.frames[0].to(self.device))
                 continue
-            sample = self.dataset.samples[position[1]]
+            sample = self.dataset.samples[position.index]
             entry = self.dataset.reader.entry(sample)
             if entry is None:
                 raise UnreadableVideoError(sample.video, "its cached clip was removed while it was used")
             rows = torch.from_numpy(self.dataset.chooser(position)(entry.times) - entry.start).to(self.device)
-            pictures.append(self.store[position[1]][rows])
+            pictures.append(self.store[position.index][rows])
             drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
             label, valid = torch.tensor([sample.label]), torch.tensor([True])
             singles.append(

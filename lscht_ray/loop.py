@@ -1,10 +1,10 @@
 """fit, train_one_epoch and validate over built parts. Who built them, and who launched this, is none of its business.
 
-Legend: B clips per micro-batch and worker, T frames, C = 3 colours, H and W pixels, K glosses.
+Legend: B clips, T frames, C = 3 colours, H and W pixels, K glosses. A loader's batch is one worker's share of a step;
+it goes through the model in micro-batches.
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,13 +18,19 @@ from rich.console import Console
 from torch import Tensor
 
 from lscht_ray import checkpoint
+from lscht_ray.adapt import Freezing, plain_state
 from lscht_ray.batch import Batch, Loader
 from lscht_ray.console import EpochProgress, epoch_block
+from lscht_ray.device import Precision, autocast
+from lscht_ray.ema import Ema
 from lscht_ray.errors import TrainingError
+from lscht_ray.gradient import MicroBatches, apply, gradients
 from lscht_ray.loss import Criterion
-from lscht_ray.metrics import Tally, all_reduced, rank_and_world
+from lscht_ray.metrics import Tally
+from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine
 from lscht_ray.recorder import Recorder
+from lscht_ray.steps import StepLog
 from lscht_ray.stopping import BestEpoch, EarlyStopping
 
 OnEpochEnd = Callable[[dict[str, Any], Path | None], None]
@@ -37,14 +43,23 @@ class Training:
     Attributes:
         model: What is trained; under several workers wrapped in DistributedDataParallel.
         network: The bare model inside it.
+        wrap: Makes ``model`` of ``network``.
         augment: Makes pixel_values (B, T, C, H, W) of a training batch.
         present: The same for a validation batch, without anything random.
+        mixer: Mixes the clips of a micro-batch.
+        micro: How many clips go through the model at a time.
+        temperature: Of smoothing by the similarity of glosses; None: evenly.
+        ema: The averaged weights, which are evaluated and kept instead.
+        scaler: Scales the loss where fp16 needs it; else it does nothing.
+        freezing: Freezes the backbone in the first ``freeze_epochs`` epochs (-1: in all).
+        fixed_shape: Batches are filled up to one size, for a compiled model.
         constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
         history: The metrics of each finished epoch.
     """
 
     model: torch.nn.Module
     network: torch.nn.Module
+    wrap: Callable[[torch.nn.Module], torch.nn.Module]
     optimizer: torch.optim.Optimizer
     schedule: WarmupCosine
     criterion: Criterion
@@ -52,13 +67,22 @@ class Training:
     val_loader: Loader
     augment: Callable[[Batch], Tensor]
     present: Callable[[Batch], Tensor]
+    mixer: Mixer
+    micro: MicroBatches
+    val_batch_size: int
+    temperature: float | None
+    ema: Ema | None
+    scaler: torch.amp.GradScaler
+    freezing: Freezing
+    freeze_epochs: int
+    fixed_shape: bool
     best: BestEpoch
     best_metric: str
     stopper: EarlyStopping | None
     stop_metric: str
     num_classes: int
     device: torch.device
-    bf16: bool
+    precision: Precision
     gradient_clip: float
     limit_batches: int | None
     constants: dict[str, Any]
@@ -70,7 +94,17 @@ class Training:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the model computes."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        return autocast(self.device, self.precision)
+
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """The context of a micro-batch that is not the last of its step: workers need not talk yet."""
+        wrapped = isinstance(self.model, torch.nn.parallel.DistributedDataParallel)
+        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
+
+    @property
+    def evaluated(self) -> torch.nn.Module:
+        """The network whose answers count."""
+        return self.ema.network if self.ema is not None else self.network
 
 
 def fit(
@@ -90,6 +124,7 @@ def fit(
     stopped = _out_of_patience(parts)
     while not stopped and len(parts.history) < max_epochs:
         epoch, started = len(parts.history) + 1, time.monotonic()
+        _freeze_or_thaw(parts, epoch, console)
         train = train_one_epoch(parts, epoch, max_epochs, recorder, console)
         val = validate(parts, f"Epoch {epoch}/{max_epochs}  val  ", recorder, console)
         metrics = _epoch_metrics(epoch, parts.schedule, train, val)
@@ -100,6 +135,7 @@ def fit(
             f"best_{parts.best_metric}": parts.best.value,
             "early_stopped": stopped,
             "unreadable": len(recorder.unreadable),
+            "micro_batch": parts.micro.size,
             "seconds": time.monotonic() - started,
         }
         parts.history.append(metrics)
@@ -120,55 +156,51 @@ def train_one_epoch(
     tally = Tally(parts.num_classes, parts.device)
     total = parts.batches(parts.train_loader)
     with EpochProgress(console, f"Epoch {epoch}/{max_epochs}  train", total) as progress:
+        log = StepLog(recorder, progress, wait=parts.device.type == "cuda")
         for batch in itertools.islice(parts.train_loader, total):
             _report_failures(batch, recorder, console)
-            moved = batch.to(parts.device)
-            loss, accuracy, lr = _train_step(parts, moved, parts.augment(moved), tally)
-            recorder.batch(parts.schedule.steps_done, loss, accuracy, lr)
-            progress.advance(loss=loss, acc=accuracy, lr=lr)
+            _train_step(parts, batch, tally, log, console)
+        log.flush()
     return _read_something(tally.result(), "training", recorder)
 
 
-def _train_step(parts: Training, batch: Batch, pixel_values: Tensor, tally: Tally) -> tuple[float, float, float]:
-    """One optimizer step; the loss and accuracy of the batch over all workers, and the learning rate used."""
-    with parts.autocast():
-        logits = parts.model(pixel_values=pixel_values).logits  # (B, T, C, H, W) -> (B, K)
-    loss_sum, weight = parts.criterion(logits.float(), batch.labels, batch.mask)
-    right = ((logits.argmax(dim=1) == batch.labels) & batch.mask).sum()
-    sums = all_reduced(torch.stack([loss_sum.detach(), weight, right, batch.mask.sum()]).float())
-    total_loss, total_weight, total_right, total_count = sums.tolist()
-    if not math.isfinite(total_loss):
-        _stop_at_non_finite("loss", total_loss, parts.schedule.steps_done + 1, batch)
-    # DistributedDataParallel averages gradients over workers; times their number it is the sum, and the sum over all
-    # clips divided by the weight of all clips is what one worker with the whole batch would compute.
-    _, workers = rank_and_world()
-    (loss_sum * workers / max(total_weight, 1e-12)).backward()
-    norm = torch.nn.utils.clip_grad_norm_(parts.model.parameters(), parts.gradient_clip or math.inf)
-    if not torch.isfinite(norm):
-        _stop_at_non_finite("gradient norm", float(norm), parts.schedule.steps_done + 1, batch)
-    lr = parts.schedule.lr
-    parts.optimizer.step()
-    parts.optimizer.zero_grad(set_to_none=True)
+def _train_step(parts: Training, batch: Batch, tally: Tally, log: StepLog, console: Console) -> None:
+    """One optimizer step; its figures go to the log, which knows when to look at them."""
+    step, lr = parts.schedule.steps_done, parts.schedule.lr
+    found = gradients(parts, batch, step, console)
+    figures, finite = apply(parts, found)
+    log.add(step + 1, lr, figures, finite, batch.videos)
     parts.schedule.step()
-    tally.add(logits.detach(), batch.labels, batch.mask, loss_sum.detach(), weight)
-    return total_loss / max(total_weight, 1e-12), total_right / max(total_count, 1.0), lr
+    if parts.ema is not None:
+        parts.ema.update(step)
+    for outcome in found:
+        tally.add(*outcome)
 
 
 @torch.inference_mode()
 def validate(parts: Training, label: str, recorder: Recorder, console: Console) -> dict[str, float]:
     """One pass over the validation clips, each counted once; the figures over all workers."""
-    parts.network.eval()
+    network = parts.evaluated.eval()
     tally = Tally(parts.num_classes, parts.device)
     total = parts.batches(parts.val_loader)
     with EpochProgress(console, label, total) as progress:
         for batch in itertools.islice(parts.val_loader, total):
             _report_failures(batch, recorder, console)
-            moved = batch.to(parts.device)
+            moved = (batch.padded(parts.val_batch_size) if parts.fixed_shape else batch).to(parts.device)
             with parts.autocast():
-                logits = parts.network(pixel_values=parts.present(moved)).logits.float()
+                logits = network(pixel_values=parts.present(moved)).logits.float()  # (B, T, C, H, W) -> (B, K)
             tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
             progress.advance()
     return _read_something(tally.result(), "validation", recorder)
+
+
+def _freeze_or_thaw(parts: Training, epoch: int, console: Console) -> None:
+    frozen = parts.freeze_epochs == -1 or epoch <= parts.freeze_epochs
+    if parts.freezing.set(frozen):
+        console.print(
+            f"Epoch {epoch}: the backbone is {'frozen, only the head is trained' if frozen else 'trained too'}"
+        )
+        parts.model = parts.wrap(parts.network)  # DistributedDataParallel knows what is trained when it is made
 
 
 def _epoch_metrics(
@@ -192,17 +224,23 @@ def _epoch_metrics(
 
 
 def _checkpoint(parts: Training) -> dict[str, Any]:
-    """All that resuming needs. Every worker must call it: each adds the state of its random generators."""
+    """All that resuming needs. Every worker must call it: each adds the state of its random generators.
+
+    ``model`` is what is evaluated, under VideoMAE's own names; ``weights`` what is trained, where that is another.
+    """
     states: list[Any] = [checkpoint.rng_state()]
-    _, workers = rank_and_world()
-    if workers > 1:
-        own, states = states[0], [None] * workers
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        own, states = states[0], [None] * dist.get_world_size()
         dist.all_gather_object(states, own)
+    model, trained = plain_state(parts.evaluated), parts.network.state_dict()
     return {
         **parts.constants,
-        "model": parts.network.state_dict(),
+        "model": model,
+        "weights": trained if parts.ema is not None or trained.keys() != model.keys() else None,
+        "ema": parts.ema.network.state_dict() if parts.ema is not None else None,
         "optimizer": parts.optimizer.state_dict(),
         "schedule": parts.schedule.state_dict(),
+        "scaler": parts.scaler.state_dict(),
         "early_stopping": parts.stopper.state_dict() if parts.stopper else None,
         "best": parts.best.state_dict(),
         "rng": states,
@@ -215,13 +253,17 @@ def _checkpoint(parts: Training) -> dict[str, Any]:
 
 def restore(parts: Training, content: dict[str, Any], rank: int) -> None:
     """Put the parts where a full checkpoint left them."""
-    parts.network.load_state_dict(content["model"])
+    parts.network.load_state_dict(content.get("weights") or content["model"])
+    if parts.ema is not None:
+        parts.ema.network.load_state_dict(content["ema"])
     parts.optimizer.load_state_dict(content["optimizer"])
     parts.schedule.load_state_dict(content["schedule"])
+    parts.scaler.load_state_dict(content.get("scaler", {}))
     parts.best.load_state_dict(content["best"])
     if parts.stopper is not None and content["early_stopping"] is not None:
         parts.stopper.load_state_dict(content["early_stopping"])
     parts.history = list(content["history"])
+    parts.micro.size = min(parts.micro.size, int(content["metrics"].get("micro_batch", parts.micro.size)))
     if rank < len(content["rng"]):
         checkpoint.restore_rng_state(content["rng"][rank])
 
@@ -239,14 +281,6 @@ def _read_something(result: dict[str, float], what: str, recorder: Recorder) -> 
     if not result["count"]:
         first = next(iter(recorder.unreadable.items()), ("", "unknown"))
         raise TrainingError(f"not one {what} clip could be read; the first: {first[0]}: {first[1]}")
-    if not math.isfinite(result["loss"] + result["criterion"]):
+    if not result["loss"] + result["criterion"] < float("inf"):
         raise TrainingError(f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr")
     return result
-
-
-def _stop_at_non_finite(what: str, value: float, step: int, batch: Batch) -> None:
-    videos = "\n  ".join(video for video in batch.videos if video)
-    raise TrainingError(
-        f"the {what} at step {step} is {value}: nothing was updated. A lower lr or gradient_clip may help.\n"
-        f"The clips of that step (on this worker):\n  {videos}"
-    )

@@ -46,12 +46,13 @@ class Tally:
             loss_sum: The criterion's sum over the batch.
             loss_weight: The weight that sum is divided by.
         """
-        logits, labels = logits[mask].float(), labels[mask]
+        # Masked clips weigh nothing; picking the others out would have a GPU wait for their number.
+        logits, counts = logits.float(), mask.to(self.confusion.dtype)
         cells = labels * self.num_classes + logits.argmax(dim=1)
-        self.confusion += torch.bincount(cells, minlength=self.num_classes**2).view_as(self.confusion)
-        plain = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+        self.confusion.view(-1).index_add_(0, cells, counts)
+        plain = torch.nn.functional.cross_entropy(logits, labels, reduction="none").masked_fill(~mask, 0.0).sum()
         top5 = logits.topk(min(5, self.num_classes), dim=1).indices
-        within = (top5 == labels[:, None]).sum()
+        within = ((top5 == labels[:, None]).any(dim=1) & mask).sum()
         self.sums += torch.stack([loss_sum, loss_weight, plain, within]).to(self.sums)
 
     def result(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
 from transformers.utils import logging as transformers_logging
 
+from lscht_ray import checkpoint
 from lscht_ray.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,7 +47,8 @@ def build(
     """VideoMAE for these glosses: pretrained backbone, freshly drawn head.
 
     Args:
-        name: Hub id, local folder, or ``tiny`` for a small model with random weights.
+        name: Hub id, local folder, an earlier run's folder or checkpoint, or ``tiny`` for a small model with random
+            weights.
         glosses: In label order.
         num_frames: Frames per clip, T.
         image_size: Height and width of a clip in pixels; None: the checkpoint's.
@@ -55,7 +57,8 @@ def build(
     Raises:
         InputError: The checkpoint can't be found, is no VideoMAE, or lacks or has more than what VideoMAE holds.
     """
-    config = _config(name)
+    earlier = _earlier_run(name)
+    config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
     config.update({"num_frames": num_frames, "image_size": image_size or config.image_size, **_gloss_maps(glosses)})
     if config.image_size % config.patch_size:
         raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
@@ -66,12 +69,13 @@ def build(
                 model = VideoMAEForVideoClassification(config)
             origin = "tiny VideoMAE with random weights"
         else:
-            model = _pretrained(name, config)
+            model = _pretrained(name, config) if earlier is None else _taken_from(earlier, config)
             torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
             torch.nn.init.zeros_(model.classifier.bias)
             loaded = len(model.state_dict()) - len(HEAD)
-            origin = f"{loaded} weights loaded from {name}, new head for {len(glosses)} glosses"
-    mean, std = _normalisation(name)
+            before = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
+            origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
+    mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
     return BuiltModel(_quickened(model), mean, std, origin)
 
 
@@ -133,6 +137,28 @@ def _quickened(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassif
     embeddings.register_buffer("position_embeddings", table, persistent=False)
     embeddings.patch_embeddings.projection.__class__ = Tubelets  # the same weights under the same names
     return model
+
+
+def _earlier_run(name: str) -> dict[str, Any] | None:
+    """The checkpoint of a run of ours, where the name is that of one or of its folder."""
+    path = Path(name).expanduser()
+    own = path.is_file() or any((path / file).is_file() for file in (checkpoint.BEST, checkpoint.LAST))
+    return checkpoint.load(checkpoint.find(path)) if own else None
+
+
+def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+    """The model of an earlier run, with another head."""
+    with _quick_table():
+        model = VideoMAEForVideoClassification(config)
+    state = {key: value for key, value in earlier["model"].items() if key not in HEAD}
+    model.load_state_dict(state | {key: model.state_dict()[key] for key in HEAD})
+    return model
+
+
+def _normalisation_of(earlier: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    form = earlier["clip_format"]
+    (a, b, c), (d, e, f) = form["mean"], form["std"]
+    return (a, b, c), (d, e, f)
 
 
 def _gloss_maps(glosses: tuple[str, ...]) -> dict[str, Any]:

@@ -1,19 +1,68 @@
-"""AdamW's parameter groups, and warm-up-cosine as a pure function of the step."""
+"""AdamW's parameter groups with layer-wise decay, and warm-up-cosine as a pure function of the step."""
 
 import math
-from typing import Any
+import re
+from typing import Any, Literal
 
 import torch
 
+BASE_BATCH = 256
+"""The global batch that a base learning rate is stated for (VideoMAE's and BEiT's convention)."""
 
-def build_optimizer(model: torch.nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trained parameters; biases, norms and other vectors have no weight decay."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr)
+
+def scaled_lr(lr: float, rule: Literal["none", "linear", "sqrt"], global_batch: int) -> float:
+    """The learning rate for a global batch: lr, lr x batch / 256 (arXiv 1706.02677), or lr x sqrt(batch / 256)."""
+    ratio = global_batch / BASE_BATCH
+    return lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[rule]
+
+
+def depth(name: str, layers: int) -> int:
+    """Which of layers + 2 steps from the pixels to the glosses a parameter belongs to.
+
+    0: patch embeddings; i + 1: encoder layer i; layers + 1: final norm and head.
+    """
+    found = re.search(r"encoder\.layer\.(\d+)\.", name)
+    if found:
+        return int(found[1]) + 1
+    return 0 if ".embeddings." in f".{name}" else layers + 1
+
+
+def parameter_groups(model: torch.nn.Module, *, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: by depth, and with or without weight decay (biases, norms and other vectors have none).
+
+    A group's ``lr_scale`` is layer_decay^(layers + 1 - depth) (BEiT, arXiv 2106.08254): 1 for the head, the less the
+    nearer a layer is to the pixels. With a layer_decay of 1 there are two groups.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    layers = 1 + max(
+        (int(found[1]) for name in names if (found := re.search(r"encoder\.layer\.(\d+)\.", name))), default=-1
+    )
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        at = depth(name, layers) if layer_decay != 1 else layers + 1
+        decays = parameter.ndim > 1
+        group = groups.setdefault(
+            (at, not decays),
+            {
+                "params": [],
+                "weight_decay": weight_decay if decays else 0.0,
+                "lr_scale": layer_decay ** (layers + 1 - at),
+                "depth": at,
+            },
+        )
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def build_optimizer(
+    model: torch.nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW over the trained parameters, in torch's fused form where the device has it."""
+    groups = parameter_groups(model, weight_decay=weight_decay, layer_decay=layer_decay)
+    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=lr, fused=fused)
 
 
 class WarmupCosine:
@@ -24,7 +73,8 @@ class WarmupCosine:
         s < W:  peak x (s + 1) / (W + 1)
         else:   min_lr + (peak - min_lr) x (1 + cos(pi x (s - W) / (total_steps - 1 - W))) / 2
 
-    so the first step is neither at zero nor at the peak, step W is at the peak, the last step at ``min_lr``.
+    so the first step is neither at zero nor at the peak, step W is at the peak, the last step at ``min_lr``. A group
+    of the optimizer gets that times its ``lr_scale``.
     """
 
     def __init__(
@@ -71,4 +121,4 @@ class WarmupCosine:
 
     def _apply(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group.get("lr_scale", 1.0)

@@ -69,7 +69,7 @@ def run(
         TrainingError: Training can't go on.
     """
     from lscht_ray import checkpoint, data, loop, recorder, splits, survey
-    from lscht_ray.build import build, seed_everything
+    from lscht_ray.build import build, describe_batch, seed_everything
     from lscht_ray.metrics import rank_and_world
 
     rank, world = rank_and_world()
@@ -84,7 +84,8 @@ def run(
             f"{resume_from}: its glosses are not those of {found.root}: resume with the data it began with"
         )
     parts, origin = build(config, found, prepare_model, prepare_loader, rank, world, screen)
-    screen.print(f"{origin}; {parts.device}, {'bf16' if parts.bf16 else 'fp32'}")
+    screen.print(f"{origin}; {parts.device}, {parts.precision}")
+    screen.print(describe_batch(parts, config, world))
     if saved is not None:
         loop.restore(parts, saved, rank)
         screen.print(f"resumed after epoch {len(parts.history)}")

@@ -260,7 +260,7 @@ def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
     for target, clip in zip(source, clips, strict=True):
         pictures = clip.permute(0, 3, 1, 2).flatten(0, 1)  # (T * 3, H, W)
         target[:, : pictures.shape[1], : pictures.shape[2]] = pictures
-    drawn = torch.tensor(draws, device=source.device)[:, :, None, None]  # (B, D, 1, 1)
+    drawn = sent(torch.tensor(draws), source.device)[:, :, None, None]  # (B, D, 1, 1)
     top, left, high, wide, flip, angle = (drawn[:, Draw._fields.index(name)] for name in GEOMETRY)
     steps = (torch.arange(size, device=source.device) + 0.5) / size - 0.5  # -0.5 .. 0.5
     across = torch.where(flip > 0, -steps, steps).expand(-1, size, -1) * wide
@@ -268,7 +268,7 @@ def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
     turn = torch.deg2rad(angle)
     x = left + wide / 2 - 0.5 + across * turn.cos() - down * turn.sin()
     y = top + high / 2 - 0.5 + across * turn.sin() + down * turn.cos()
-    ends = torch.tensor([clip.shape[1:3] for clip in clips], device=source.device).float()[:, :, None, None] - 1
+    ends = sent(torch.tensor([clip.shape[1:3] for clip in clips]).float(), source.device)[:, :, None, None] - 1
     turned = (angle != 0).float()  # 1: positions stay inside the picture; 0: inside the crop
     x = x.clamp((1 - turned) * left, turned * ends[:, 1] + (1 - turned) * (left + wide - 1))
     y = y.clamp((1 - turned) * top, turned * ends[:, 0] + (1 - turned) * (top + high - 1))
@@ -303,14 +303,20 @@ def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
 
 def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
     """float (B, T, 3, S, S) in 0..255, changed in place: `colour_matrices` applied, and cut to 0..255."""
-    matrices, keep = matrices.to(clips.device), keep.to(clips.device)
-    mean = clips.mean((3, 4)) @ clips.new_tensor(GREY)  # (B, T)
-    grey = (keep[:, None] * mean)[:, :, None, None, None]
     factors = matrices[:, 0, 0]
-    if torch.equal(matrices, factors[:, None, None] * torch.eye(3, device=matrices.device)):
+    plain = torch.equal(matrices, factors[:, None, None] * torch.eye(3))
+    matrices, keep, factors = (sent(values, clips.device) for values in (matrices, keep, factors))
+    mean = clips.mean((3, 4)) @ sent(torch.tensor(GREY), clips.device)  # (B, T)
+    grey = (keep[:, None] * mean)[:, :, None, None, None]
+    if plain:
         return clips.mul_(factors[:, None, None, None, None]).add_(grey).clamp_(0, 255)
     turned = torch.einsum("bdc,btchw->btdhw", matrices, clips)
     return clips.copy_(turned).add_(grey).clamp_(0, 255)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A few numbers from the CPU to a device, without waiting for it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
@@ -326,8 +332,8 @@ def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
 
 def _normalised(clips: Tensor, form: ClipFormat) -> Tensor:
     """float (B, T, 3, S, S) in 0..255 -> (x / 255 - mean) / std, in place."""
-    std = clips.new_tensor(form.std)[:, None, None] * 255
-    mean = clips.new_tensor(form.mean)[:, None, None] * 255
+    std = sent(torch.tensor(form.std), clips.device)[:, None, None] * 255
+    mean = sent(torch.tensor(form.mean), clips.device)[:, None, None] * 255
     return clips.sub_(mean).div_(std)
 
 

@@ -86,7 +86,7 @@ def test_a_clips_draws_do_not_depend_on_the_other_clips(small: Path) -> None:
     fewer = data.ClipDataset(
         whole.samples[3:], reader=whole.reader, sampling=whole.sampling, seed=3, augmentation=whole.augmentation
     )
-    one, other = whole[4, 5], fewer[4, 2]
+    one, other = whole[data.Position(4, 5)], fewer[data.Position(4, 2)]
     assert one.videos == other.videos
     assert torch.equal(one.frames, other.frames)
     assert torch.equal(one.draws, other.draws)
@@ -111,7 +111,7 @@ def test_evaluation_is_shared_without_padding(world: int) -> None:
     positions = [
         p for rank in range(world) for p in data.EpochSampler(7, shuffle=False, seed=0, rank=rank, world=world)
     ]
-    assert sorted(index for _, index in positions) == list(range(7))
+    assert sorted(position.index for position in positions) == list(range(7))
 
 
 def test_an_unreadable_video_is_masked_and_named_never_swapped(small: Path, tmp_path: Path) -> None:
@@ -151,6 +151,6 @@ def test_real_clips() -> None:
     found = read(shared("wlasl10"))
     assert [len(found.split(split)) for split in ("train", "val", "test")] == [200, 45, 35]
     clips = data.ClipDataset(found.split("val")[:3], reader=data.ClipReader(27), sampling=data.Sampling(16), seed=0)
-    batch = joined([clips[0, index] for index in range(3)])
+    batch = joined([clips[data.Position(0, index)] for index in range(3)])
     assert EvaluationTransform(FORM)(batch).shape == (3, 16, 3, 24, 24)
     assert bool(batch.mask.all())

@@ -1,0 +1,106 @@
+"""What a recipe does to a built VideoMAE: drop path, head dropout, LoRA, a frozen backbone, checkpointed layers."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torchvision.ops import StochasticDepth
+
+from lscht_ray.errors import InputError
+
+LORA_TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+
+
+def drop_path(model: torch.nn.Module, rate: float) -> None:
+    """Stochastic depth (arXiv 1603.09382): in training each clip skips a layer's branch with some probability.
+
+    The probability rises linearly over the layers, from 0 at the first to ``rate`` at the last, as in timm. Both
+    branches of a layer end in a dropout, which this takes the place of.
+    """
+    layers = cast(Any, model).videomae.encoder.layer
+    for index, layer in enumerate(layers):
+        here = rate * index / max(1, len(layers) - 1)
+        for branch in (layer.attention.output, layer.output):
+            branch.dropout = torch.nn.Sequential(branch.dropout, StochasticDepth(here, "row"))
+
+
+class DroppedHead(torch.nn.Linear):
+    """The head, with dropout before it in training."""
+
+    drop: float
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) -> (B, K)."""
+        return super().forward(torch.nn.functional.dropout(features, self.drop, self.training))
+
+
+def head_dropout(model: torch.nn.Module, probability: float) -> None:
+    """Dropout between backbone and head; the head's weights keep their names."""
+    head = cast(Any, model).classifier
+    head.__class__ = DroppedHead
+    head.drop = probability
+
+
+def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> None:
+    """Low-rank adapters (arXiv 2106.09685) at every linear map of the encoder; else only the head is trained.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise InputError('lora_rank needs peft: pip install "lscht_ray[lora]"') from None
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS)
+    inject_adapter_in_model(settings, model)
+    for parameter in cast(Any, model).classifier.parameters():
+        parameter.requires_grad = True
+
+
+def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The weights under VideoMAE's own names, adapters added to what they adapt."""
+    adapted = {name: module for name, module in model.named_modules() if hasattr(module, "get_delta_weight")}
+    state: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        if ".lora_" in name:
+            continue
+        owner = name.rpartition(".base_layer.")[0]
+        if owner in adapted and name.endswith("base_layer.weight"):
+            delta = cast(Any, adapted[owner]).get_delta_weight("default").detach()
+            value = value + delta.to(value.dtype)
+        state[name.replace(".base_layer.", ".")] = value
+    return state
+
+
+class Freezing:
+    """Freezes the backbone and thaws it again; what was frozen before (LoRA's base) stays so."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.frozen = False
+        self._trained = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and not name.startswith("classifier.")
+        ]
+
+    def set(self, frozen: bool) -> bool:
+        """Freeze or thaw; whether that changed anything."""
+        changed, self.frozen = frozen != self.frozen, frozen
+        for parameter in self._trained:
+            parameter.requires_grad = not frozen
+            if frozen:
+                parameter.grad = None
+        return changed
+
+
+def checkpoint_layers(model: torch.nn.Module) -> None:
+    """Compute each layer's activations again in the backward pass instead of keeping them: less memory, a third more
+    arithmetic."""
+    cast(Any, model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    cast(Any, model).train()
+
+
+def attend(model: torch.nn.Module, how: str) -> None:
+    """Choose the attention kernel: ``sdpa``, or ``eager``, which is quicker in bf16 on a CPU."""
+    cast(Any, model).set_attn_implementation(how)
