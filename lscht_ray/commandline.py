@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -141,9 +141,32 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     except SystemExit:
         raise InputError("--config needs a file: --config FILE") from None
     paths = [find_config(name) for name in known.config] or ([default] if default else [])
+    words = []
     for path in paths:
-        check_file(model, path)
-    return [word for path in paths for word in ("--config", str(path))] + rest
+        recipe = _recipe(model, path)
+        if recipe is None:
+            check_file(model, path)
+            words += ["--config", str(path)]
+        else:
+            shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in recipe.items()}
+            words += [f"--train.{name}={value}" for name, value in shown.items()]
+    return words + rest
+
+
+def _recipe(model: type[BaseModel], path: Path) -> dict[str, Any] | None:
+    """The settings in a file that is one for `train`, where the door takes those as its `train:`; else None."""
+    train = model.model_fields.get("train")
+    if train is None:
+        return None
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None  # `check_file` says so
+    inner = cast(type[BaseModel], train.annotation)
+    if not isinstance(values, dict) or not values or not values.keys() <= inner.model_fields.keys():
+        return None
+    check_file(inner, path)
+    return values
 
 
 def read_json(path: Path) -> dict[str, Any]:

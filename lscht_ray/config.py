@@ -3,6 +3,7 @@
 Precedence: the defaults here, then the file given by ``--config``, then the command line.
 """
 
+import contextlib
 import difflib
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -239,12 +240,14 @@ class ResourcesConfig(Settings):
     """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
 
 
-def _default_space() -> dict[str, Dimension]:
-    return {
+def _default_space() -> Any:
+    """Plain values, so that --print_config can show them."""
+    dimensions = {
         "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
         "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
         "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
     }
+    return {name: dimension.model_dump() for name, dimension in dimensions.items()}
 
 
 class SweepConfig(Settings):
@@ -252,7 +255,7 @@ class SweepConfig(Settings):
 
     train: TrainConfig = TrainConfig()
     """Settings shared by all trials; the first trial is exactly these."""
-    search_space: dict[str, Dimension] = Field(default_factory=_default_space)
+    search_space: dict[str, Dimension] = Field(default_factory=_default_space, validate_default=True)
     """Searched settings by name (any setting of `train`)."""
     metric: Metric = "val_accuracy"
     """What the best epoch of a trial is judged by."""
@@ -271,6 +274,20 @@ class SweepConfig(Settings):
     storage_path: str = Field("models/checkpoints", min_length=1)
     """Where the sweep folder is made; on several nodes a folder that all of them see, or a URI such as
     s3://bucket/folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_space_fits(cls, values: Any) -> Any:
+        """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
+        default = _default_space()
+        if not isinstance(values, dict) or values.get("search_space", default) != default:
+            return values
+        train = values.get("train", {})
+        given = train if isinstance(train, dict) else train.model_dump()
+        lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
+        with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
+            default["lr"] |= {"low": max(3e-6, float(lowest)), "high": max(5e-4, float(lr))}
+        return {**values, "search_space": default}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepConfig":
