@@ -118,8 +118,8 @@ class Tubelets(torch.nn.Conv3d):
     def forward(self, clips: Tensor) -> Tensor:
         """(B, C, T, H, W) -> (B, D, T / tubelet, H / patch, W / patch)."""
         kind = clips.device.type
-        autocast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
-        if not autocast and clips.dtype != torch.bfloat16:
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if not (half and torch.get_autocast_dtype(kind) == torch.bfloat16) and clips.dtype != torch.bfloat16:
             return super().forward(clips)
         grid = [size // kernel for size, kernel in zip(clips.shape[2:], self.kernel_size, strict=True)]
         (t, h, w), (a, b, c) = grid, self.kernel_size

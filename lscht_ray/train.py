@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from collections.abc import Callable
@@ -121,6 +122,11 @@ def _resume_settings(folder: Path, argv: list[str]) -> tuple[TrainConfig, RunFol
     return config, recorder.RunFolders(folder, Path(config.log_dir).expanduser().resolve() / folder.name)
 
 
+def _flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--resume", type=str, help="go on with the run in this folder")
+    parser.add_argument("--plan", action="store_true", help="say what the run will do and cost, and end")
+
+
 def main(argv: list[str]) -> int:
     """The door."""
     config, flags = commandline.parse(
@@ -128,7 +134,7 @@ def main(argv: list[str]) -> int:
         argv,
         prog="python -m lscht_ray.train",
         description=f"{__doc__}",
-        extra=lambda parser: parser.add_argument("--resume", type=str, help="go on with the run in this folder"),
+        extra=_flags,
     )
     from lscht_ray import recorder, survey
 
@@ -137,6 +143,11 @@ def main(argv: list[str]) -> int:
     if flags.resume:
         config, folders = _resume_settings(Path(flags.resume), argv)
         resume_from = folders.run / "last_checkpoint.pt"
+    elif flags.plan:
+        from lscht_ray import plan
+
+        plan.plan_run(config, survey.ready(config, screen), screen)
+        return 0
     else:
         found = survey.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir)

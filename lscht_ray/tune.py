@@ -20,6 +20,7 @@ from lscht_ray.config import SweepConfig, TrainConfig
 from lscht_ray.ledger import Ledger, TrialRecord
 
 if TYPE_CHECKING:
+    from lscht_ray.annotations import Annotations
     from lscht_ray.storage import Storage
 
 SUMMARY, CONFIG, LOG = "summary.json", "sweep.json", "ray.log"
@@ -37,7 +38,12 @@ def main(argv: list[str]) -> int:
     )
     screen = console.new_console()
     sweep = sweep.model_copy(update={"train": _absolute(sweep.train)})
-    _look_at_data(sweep.train, screen)
+    found = _look_at_data(sweep.train, screen)
+    if flags.plan:
+        from lscht_ray import plan
+
+        plan.plan_sweep(sweep, found, screen)
+        return 0
     if flags.debug:
         from lscht_ray.worker import train_here
 
@@ -51,6 +57,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug", action="store_true", help="run only the first trial, in this process and without a cluster"
     )
+    parser.add_argument("--plan", action="store_true", help="say what the sweep will do and cost, and end")
 
 
 def _absolute(config: TrainConfig) -> TrainConfig:
@@ -68,11 +75,13 @@ def _absolute(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update=update)
 
 
-def _look_at_data(config: TrainConfig, screen: Console) -> None:
+def _look_at_data(config: TrainConfig, screen: Console) -> Annotations:
     """Look at the data set, so that a mistake in it ends here and not in every trial."""
     from lscht_ray.survey import ready
 
-    screen.print(ready(config, screen).summary())
+    found = ready(config, screen)
+    screen.print(found.summary())
+    return found
 
 
 def _sweep_folder(storage_path: str) -> tuple[Path, str]:
