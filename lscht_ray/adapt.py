@@ -97,8 +97,9 @@ class Freezing:
 def checkpoint_layers(model: torch.nn.Module) -> None:
     """Compute each layer's activations again in the backward pass instead of keeping them: less memory, a third more
     arithmetic."""
-    cast(Any, model).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    cast(Any, model).train()
+    # transformers is renaming it.
+    enable = getattr(model, "activation_checkpointing_enable", None) or cast(Any, model).gradient_checkpointing_enable
+    cast(Any, enable)({"use_reentrant": False})
 
 
 def attend(model: torch.nn.Module, how: str) -> None:

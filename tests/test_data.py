@@ -154,3 +154,43 @@ def test_real_clips() -> None:
     batch = joined([clips[data.Position(0, index)] for index in range(3)])
     assert EvaluationTransform(FORM)(batch).shape == (3, 16, 3, 24, 24)
     assert bool(batch.mask.all())
+
+
+def test_repeated_clips_come_one_after_the_other_and_are_augmented_anew(small: Path) -> None:
+    twice = epoch(dataset(small), 1, repeats=2, batch_size=24)
+    (batch,) = twice
+    assert batch.videos[0::2] == batch.videos[1::2]
+    assert len(set(batch.videos)) == 12
+    assert not any(torch.equal(batch.draws[i], batch.draws[i + 1]) for i in range(0, 24, 2))
+    (once,) = epoch(dataset(small), 1, batch_size=12)
+    assert torch.equal(once.draws, batch.draws[0::2])  # the first view is the one that there would be alone
+    shares = [list(data.EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) for r in range(5)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(len(data.EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) == 5 for r in range(5))
+
+
+def test_balanced_sampling_draws_every_gloss_equally_often(small: Path) -> None:
+    labels = dataset(small).get_labels()  # 6, 4 and 2 clips
+    sampler = data.EpochSampler(12, shuffle=True, seed=0, labels=labels)
+    drawn: list[int] = []
+    for number in range(500):
+        sampler.set_epoch(number)
+        positions = list(sampler)
+        assert len(positions) == len(sampler) == 12
+        assert len({(p.index, p.view) for p in positions}) == 12  # a clip that comes again is augmented anew
+        drawn += [labels[position.index] for position in positions]
+    counts = torch.bincount(torch.tensor(drawn))
+    assert counts.tolist() == pytest.approx([2000, 2000, 2000], rel=0.08)  # 6000 draws, five standard deviations
+    assert [p.index for p in sampler] == [p.index for p in sampler]
+
+
+def test_batches_can_be_split_and_filled_up(small: Path) -> None:
+    (batch,) = epoch(dataset(small), 1, batch_size=12)
+    parts = batch.split(5)
+    assert [len(part.videos) for part in parts] == [5, 5, 2]
+    assert torch.equal(torch.cat([part.frames for part in parts]), batch.frames)
+    full = parts[2].padded(5)
+    assert full.mask.tolist() == [True, True, False, False, False]
+    assert full.videos[2:] == ("", "", "")
+    assert TrainingTransform(FORM, Augmentation())(full).shape == (5, 4, 3, 24, 24)
+    assert EvaluationTransform(FORM)(full).shape == (5, 4, 3, 24, 24)

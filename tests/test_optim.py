@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lscht_ray.optim import WarmupCosine, build_optimizer
+from lscht_ray import model
+from lscht_ray.optim import WarmupCosine, build_optimizer, parameter_groups, scaled_lr
 
 
 def schedule(**settings: float) -> WarmupCosine:
@@ -59,3 +60,45 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert [id(p) for p in groups[0]["params"]] == [id(model[0].weight)]
     vectors = [model[0].bias, model[1].weight, model[1].bias, model[2].bias]
     assert {id(p) for p in groups[1]["params"]} == {id(p) for p in vectors}
+
+
+def test_layer_decay_is_beits() -> None:
+    """decay^(layers + 1 - id), id 0 for the embeddings, i + 1 for layer i, layers + 1 for norm and head."""
+    network = model.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
+    optimizer = build_optimizer(network, lr=1.0, weight_decay=0.05, layer_decay=0.5)
+    scales = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    ids = {"videomae.embeddings.": 0, "encoder.layer.0.": 1, "encoder.layer.1.": 2, "layernorm.": 3, "classifier.": 3}
+    for name, parameter in network.named_parameters():
+        (layer,) = (
+            {number for part, number in ids.items() if part in name}
+            if "encoder" not in name
+            else {number for part, number in ids.items() if part in name and "encoder" in part}
+        )
+        assert scales[id(parameter)] == 0.5 ** (3 - layer), name
+        assert decays[id(parameter)] == (0.05 if parameter.ndim > 1 else 0.0)
+    assert len(scales) == len(list(network.parameters()))
+    made = WarmupCosine(optimizer, peak=1.0, min_lr=0.0, warmup_ratio=0.0, total_steps=9)
+    for _ in range(4):
+        made.step()
+    assert {round(group["lr"], 9) for group in optimizer.param_groups} == {0.0625, 0.125, 0.25, 0.5}
+    assert len(parameter_groups(network, weight_decay=0.05, layer_decay=1.0)) == 2
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("none", 1e-3), ("linear", 2.5e-4), ("sqrt", 5e-4)])
+def test_the_rate_for_a_global_batch_of_64(rule: str, expected: float) -> None:
+    assert scaled_lr(1e-3, rule, 64) == pytest.approx(expected)  # type: ignore[arg-type]
+    assert scaled_lr(1e-3, rule, 256) == pytest.approx(1e-3)  # type: ignore[arg-type]
+
+
+def test_the_schedule_is_transformers_cosine_after_the_warm_up() -> None:
+    from transformers import get_cosine_schedule_with_warmup
+
+    made = schedule(peak=1.0, min_lr=0.0, warmup_ratio=0.2, total_steps=50)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=10, num_training_steps=49)
+    for step in range(50):
+        if step >= 10:  # its warm-up begins at zero, ours does not
+            assert made.lr_at(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
+        optimizer.step()
+        reference.step()

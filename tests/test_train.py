@@ -82,6 +82,121 @@ def test_a_resumed_run_equals_an_uninterrupted_one(small: Path, tmp_path: Path) 
     assert len(read_lines(tmp_path / "cut" / "run" / "metrics.jsonl")) == 4
 
 
+EVERYTHING: dict[str, object] = {
+    "accumulation": 2,
+    "layer_decay": 0.8,
+    "drop_path": 0.2,
+    "head_dropout": 0.3,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "ema_decay": 0.9,
+    "repeated_augmentation": 2,
+    "class_weight_power": 0.5,
+    "class_balanced_sampling": True,
+    "smoothing_by_similarity": True,
+    "freeze_epochs": 1,
+    "lr_scaling": "sqrt",
+    "randaugment_ops": 2,
+    "erasing_probability": 0.25,
+    "gradient_checkpointing": True,
+    "precision": "bf16",
+}
+
+
+@pytest.mark.parametrize("changes", [EVERYTHING, {"lora_rank": 2, "lora_dropout": 0.1, "ema_decay": 0.5}])
+def test_a_resumed_run_equals_an_uninterrupted_one_with_every_setting(
+    small: Path, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    run(tmp_path / "whole", small, **changes)
+    for stop in (1, 3):  # before and after the backbone is thawed
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / f"cut{stop}", small, stop_after=stop, **changes)
+        run(tmp_path / f"cut{stop}", small, resume=True, **changes)
+        full = [checkpoint.load(tmp_path / n / "run" / checkpoint.LAST) for n in ("whole", f"cut{stop}")]
+        for part in ("model", "weights"):
+            assert all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]), part
+        assert not all(
+            torch.equal(full[0]["model"][k], full[0]["weights"].get(k, -v)) for k, v in full[0]["model"].items()
+        )
+
+
+def test_data_workers_and_the_cache_change_nothing_where_dropout_draws_too(small: Path, tmp_path: Path) -> None:
+    settings = {"drop_path": 0.3, "head_dropout": 0.3, "mixup": 0.8, "max_epochs": 2}
+    runs = {
+        "none": run(tmp_path / "a", small, cache="off", **settings),
+        "two": run(tmp_path / "b", small, cache="off", **settings, num_workers=2),
+        "cached": run(tmp_path / "c", small, cache_dir=str(tmp_path / "clips"), **settings),
+    }
+    losses = {name: [epoch["train_loss"] for epoch in outcome.history] for name, outcome in runs.items()}
+    assert losses["none"] == losses["two"] == losses["cached"]
+
+
+def test_ema_is_what_is_evaluated_and_kept(small: Path, tmp_path: Path) -> None:
+    # An average that never moves is the beginning: nothing is learned that validation sees.
+    outcome = run(tmp_path, small, ema_decay=0.999, max_epochs=3, early_stopping=False)
+    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST, checkpoint.FULL_KEYS)
+    assert all(torch.equal(full["model"][key], full["ema"][key]) for key in full["model"])
+    from lscht_ray import model
+
+    network = model.rebuild(full["model_config"], full["weights"])
+    assert not torch.equal(network.classifier.weight, full["model"]["classifier.weight"])
+    assert outcome.history[-1]["val_loss"] > 0
+
+
+def test_a_frozen_backbone_stays_as_it_is(small: Path, tmp_path: Path) -> None:
+    run(tmp_path, small, freeze_epochs=-1, max_epochs=2)
+    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST)
+    from lscht_ray import model
+
+    before = model.build("tiny", tuple(full["glosses"]), num_frames=4, image_size=24, seed=42).model.state_dict()
+    changed = {key for key, value in full["model"].items() if not torch.equal(value, before[key])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_an_earlier_run_is_a_beginning(small: Path, door: Door, tmp_path: Path) -> None:
+    run(tmp_path / "first", small, max_epochs=1)
+    flags = [word for word in FAST if word not in ("--model_name", "tiny")]
+    result = door(
+        "train", "--data", small, *flags, "--max_epochs", 1, "--model_name", tmp_path / "first" / "run", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "(its head for 3 glosses is not), new head for 3 glosses" in result.stdout
+
+
+def test_compiling_that_fails_is_said_once_and_training_goes_on(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    from rich.console import Console
+
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    said = io.StringIO()
+    settings = {"max_epochs": 1, "num_workers": 0, "num_frames": 4, "image_size": 24, "batch_size": 5, "compile": True}
+    config = TrainConfig(data=str(small), model_name="tiny", **settings)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.nn.Module.compile", _broken_compile)
+        outcome = train.run(config, RunFolders(tmp_path / "r", tmp_path / "l"), screen=Console(file=said, width=300))
+    assert said.getvalue().count("torch.compile does not work here") == 1
+    assert outcome.history[0]["train_clips"] == 12
+
+
+def _broken_compile(network: torch.nn.Module, **settings: object) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no compiler was found")
+
+    network._compiled_call_impl = fail  # type: ignore[assignment]
+
+
+def test_a_compiled_run_counts_every_clip(small: Path, tmp_path: Path) -> None:
+    """12 training clips in batches of 5 of one shape: the last one is filled up, and nothing is dropped."""
+    epochs = run(tmp_path, small, compile=True, batch_size=5, max_epochs=1).history
+    assert (epochs[0]["train_clips"], epochs[0]["val_clips"], epochs[0]["step"]) == (12, 6, 3)
+    plain = run(tmp_path / "plain", small, batch_size=5, max_epochs=1).history
+    assert epochs[0]["train_loss"] == pytest.approx(plain[0]["train_loss"], rel=1e-4)
+
+
 def test_the_door_resumes_a_killed_run(small: Path, door: Door, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lscht_ray.train", "--data", str(small), *FAST, "--max_epochs", "300"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:

@@ -1,0 +1,146 @@
+"""One step: micro-batches add up, masks count for nothing, no memory means smaller pieces, nothing bad is applied."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from lscht_ray import build, gradient, survey
+from lscht_ray.batch import Batch
+from lscht_ray.config import TrainConfig
+from lscht_ray.console import quiet_console
+from lscht_ray.errors import TrainingError
+from lscht_ray.gradient import MicroBatches, apply, gradients
+from lscht_ray.loop import Training
+
+
+def training(small: Path, tmp_path: Path, **settings: Any) -> Training:
+    given: dict[str, Any] = {"model_name": "tiny", "num_frames": 4, "image_size": 24, "num_workers": 0, "batch_size": 8}
+    config = TrainConfig(data=str(small), cache_dir=str(tmp_path / "c"), **{**given, **settings})
+    found = survey.ready(config, quiet_console())
+    build.seed_everything(0)
+    return build.build(config, found, lambda m: m, lambda each: each, 0, 1, quiet_console())[0]
+
+
+def whole_epoch(parts: Training) -> Batch:
+    parts.train_loader.sampler.set_epoch(1)
+    (batch,) = [replace(b, frames=b.frames.clone()) for b in parts.train_loader]
+    return batch
+
+
+def grads(parts: Training, batch: Batch) -> list[torch.Tensor]:
+    """The gradient as the optimizer would see it, without clipping; the weights stay as they are."""
+    weights = [p.detach().clone() for p in parts.network.parameters()]
+    apply(parts, gradients(parts, batch, 0, quiet_console()))
+    with torch.no_grad():
+        for parameter, before in zip(parts.network.parameters(), weights, strict=True):
+            parameter.copy_(before)
+    return [p.grad.clone() for p in parts.network.parameters() if p.grad is not None]
+
+
+def test_micro_batches_add_up_to_the_whole_and_it_is_torchs_gradient(small: Path, tmp_path: Path) -> None:
+    parts = training(small, tmp_path, batch_size=12, gradient_clip=0)
+    batch = whole_epoch(parts)
+    assert len(batch.videos) == 12
+    whole = grads(parts, batch)
+    for size in (1, 5, 6):
+        parts.micro.size = size
+        for mine, other in zip(grads(parts, batch), whole, strict=True):
+            torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+    parts.optimizer.zero_grad()
+    logits = parts.network(pixel_values=parts.augment(batch)).logits
+    criterion = parts.criterion
+    torch.nn.functional.cross_entropy(
+        logits, batch.labels, criterion.weights, label_smoothing=criterion.label_smoothing
+    ).backward()
+    for mine, parameter in zip(whole, parts.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_accumulation_trains_as_a_larger_batch_does(small: Path, tmp_path: Path) -> None:
+    split = training(small, tmp_path, batch_size=3, accumulation=4)
+    whole = training(small, tmp_path, batch_size=12)
+    assert split.schedule.total_steps == whole.schedule.total_steps
+    for parts in (split, whole):
+        for step in range(3):
+            apply(parts, gradients(parts, whole_epoch(parts), step, quiet_console()))
+            parts.schedule.step()
+    for one, other in zip(split.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_padding_changes_nothing(small: Path, tmp_path: Path) -> None:
+    parts = training(small, tmp_path, batch_size=12)
+    batch = whole_epoch(parts)
+    plain, padded = grads(parts, batch), grads(parts, batch.padded(16))
+    for one, other in zip(plain, padded, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_the_step_is_the_same(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = training(small, tmp_path, batch_size=12)
+    batch, said = whole_epoch(parts), io.StringIO()
+    expected = grads(parts, batch)
+    original = gradient._forward
+
+    def scarce(parts: Any, chunk: Batch, number: int) -> Any:
+        if len(chunk.videos) > 4:
+            torch.empty(2**60, dtype=torch.uint8)  # torch's own complaint that there is no memory
+        return original(parts, chunk, number)
+
+    monkeypatch.setattr(gradient, "_forward", scarce)
+    parts.optimizer.zero_grad()
+    apply(parts, gradients(parts, batch, 6, Console(file=said, width=200)))
+    assert parts.micro.size == 3
+    assert "step 7: out of memory; now 6 clips at a time" in said.getvalue()
+    assert "now 3 clips at a time, the global batch stays" in said.getvalue()
+    for one, other in zip([p.grad for p in parts.network.parameters()], expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+def test_no_memory_for_a_single_clip_and_other_errors(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = training(small, tmp_path, batch_size=12)
+    batch = whole_epoch(parts)
+    monkeypatch.setattr(gradient, "_forward", lambda *given: torch.empty(2**60, dtype=torch.uint8))
+    with pytest.raises(TrainingError, match=r"out of memory with a single clip(.|\n)*gradient_checkpointing"):
+        gradients(parts, batch, 0, quiet_console())
+    monkeypatch.setattr(gradient, "rank_and_world", lambda: (0, 2))
+    parts.micro = MicroBatches(8)
+    with pytest.raises(TrainingError, match="set batch_size 4 and double accumulation"):
+        gradients(parts, batch, 0, quiet_console())
+    monkeypatch.setattr(gradient, "_forward", lambda *given: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="must match the size"):
+        gradients(parts, batch, 0, quiet_console())
+
+
+def test_what_is_not_finite_changes_no_weight(small: Path, tmp_path: Path) -> None:
+    parts = training(small, tmp_path, batch_size=12)
+    batch = whole_epoch(parts)
+    before = [p.detach().clone() for p in parts.network.parameters()]
+    found = gradients(parts, batch, 0, quiet_console())
+    next(parts.network.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
+    _, finite = apply(parts, found)
+    assert not finite
+    assert all(torch.equal(one, other) for one, other in zip(before, parts.network.parameters(), strict=True))
+
+
+def test_the_fused_optimizer_leaves_weights_alone_where_it_is_told_on_the_device() -> None:
+    """What a GPU's step relies on instead of waiting for the answer; torch's CPU kernel reads the same flag."""
+    weight = torch.nn.Parameter(torch.ones(5))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    weight.grad = torch.full((5,), float("nan"))
+    optimizer.found_inf = torch.tensor(1.0)  # type: ignore[attr-defined]
+    optimizer.step()
+    assert torch.equal(weight, torch.ones(5))
+    weight.grad = torch.ones(5)
+    optimizer.found_inf = torch.tensor(0.0)  # type: ignore[attr-defined]
+    optimizer.step()
+    assert (weight < 1).all()
