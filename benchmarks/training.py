@@ -1,0 +1,297 @@
+"""What a training step costs: our loop, Hugging Face's Trainer, and a bare PyTorch loop; then ours under Ray Train.
+
+    python benchmarks/training.py [--data DATA] [--rounds 5] [--no_ray]
+
+All of them train the same VideoMAE from the same weights on the same batches of the same loader, with the same
+augmentation, precision, optimizer and clipping; only the loop differs. They take turns, round after round; what is
+printed are medians over the rounds of clips per second and of the rounds' ratios. Every measurement runs in this
+process but for Ray's and those it is compared with, which run in processes of their own with one thread each. On a GPU
+it also prints the share of the card's matrix peak, measured by a large product, that training reaches.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments, VideoMAEConfig
+from transformers.models.videomae import VideoMAEForVideoClassification
+
+from lscht_ray import build, plan, survey
+from lscht_ray.config import TrainConfig
+from lscht_ray.console import quiet_console
+from lscht_ray.loop import Training, train_one_epoch
+from lscht_ray.metrics import rank_and_world
+from lscht_ray.recorder import Recorder, RunFolders
+
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {"image_size": 96, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "base": {"image_size": 224, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+}
+QUIET = quiet_console()
+
+
+def checkpoint(folder: Path, size: str) -> Path:
+    """A VideoMAE of that size with random weights, as a folder of transformers."""
+    settings = SIZES[size]
+    config = VideoMAEConfig(**settings, intermediate_size=4 * settings["hidden_size"], num_labels=2)
+    VideoMAEForVideoClassification(config).save_pretrained(folder / size)
+    return folder / size
+
+
+def parts_of(config: TrainConfig, prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda m: m) -> Training:
+    """The parts of a run with those settings."""
+    rank, world = rank_and_world()
+    found = survey.ready(config, QUIET)
+    build.seed_everything(0)
+    return build.build(config, found, prepare, lambda loader: loader, rank, world, QUIET)[0]
+
+
+def ours(parts: Training) -> None:
+    """An epoch of our loop, with its metrics, checks and progress."""
+    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), enabled=False), QUIET)
+
+
+def bare(parts: Training) -> None:
+    """The least that trains: forward, loss, backward, clipping, step."""
+    parts.model.train()
+    parts.train_loader.sampler.set_epoch(1)
+    optimizer, weights = parts.optimizer, parts.criterion.weights
+    for batch in parts.train_loader:
+        moved = batch.to(parts.device)
+        pixel_values = parts.augment(moved)
+        with parts.autocast():
+            logits = parts.model(pixel_values=pixel_values).logits.float()
+        loss = torch.nn.functional.cross_entropy(logits, moved.labels, weights, label_smoothing=0.1)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if parts.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+class _Loader:
+    """Our loader's batches as Trainer wants them: the same collation and augmentation."""
+
+    def __init__(self, parts: Training) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts.train_loader)
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        for batch in self.parts.train_loader:
+            moved = batch.to(self.parts.device)
+            yield {"pixel_values": self.parts.augment(moved), "labels": moved.labels}
+
+
+class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types
+    parts: Training
+
+    def get_train_dataloader(self) -> Any:
+        """Ours."""
+        return _Loader(self.parts)
+
+
+def trainer(parts: Training) -> Callable[[], None]:
+    """An epoch of Hugging Face's Trainer; it is made once, so that only training is measured."""
+    arguments = TrainingArguments(
+        output_dir=tempfile.mkdtemp(),
+        num_train_epochs=1,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        bf16=parts.precision == "bf16",
+        use_cpu=parts.device.type == "cpu",
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused",
+        remove_unused_columns=False,
+    )
+    made = _Trainer(model=parts.network, args=arguments, train_dataset=[0])
+    made.parts = parts
+    return lambda: (parts.train_loader.sampler.set_epoch(1), made.train(), None)[-1]
+
+
+def timed(run: Callable[[], object], clips: int, device: torch.device) -> float:
+    """Clips per second."""
+    started = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return clips / (time.perf_counter() - started)
+
+
+# ---------------------------------------------------------------- with and without Ray, in processes of their own
+
+
+def epochs_here(settings: dict[str, Any], prepare: Any = None) -> list[float]:
+    """Seconds per step of our loop in this process, for each epoch after the first."""
+    torch.set_num_threads(1)
+    parts = parts_of(TrainConfig.model_validate(settings["config"]), prepare or (lambda model: model))
+    seconds = []
+    for _ in range(settings["epochs"] + 1):
+        started = time.perf_counter()
+        ours(parts)
+        seconds.append((time.perf_counter() - started) / len(parts.train_loader))
+    return seconds[1:]
+
+
+def without_ray(settings: dict[str, Any]) -> float:
+    """Seconds per step in plain processes: torch's own launcher and gloo."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(settings, file)
+        file.flush()
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={settings['workers']}"]
+        command += ["--standalone", __file__, "--worker", file.name]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return statistics.median(json.loads(said.splitlines()[-1]))
+
+
+def worker(file: str) -> int:
+    """One of those processes."""
+    import torch.distributed as dist
+
+    settings = json.loads(Path(file).read_text())
+    dist.init_process_group("gloo")
+    wrap = torch.nn.parallel.DistributedDataParallel if dist.get_world_size() > 1 else None
+    seconds = epochs_here(settings, wrap)
+    if dist.get_rank() == 0:
+        print(json.dumps(seconds))
+    dist.destroy_process_group()
+    return 0
+
+
+def with_ray(settings: dict[str, Any]) -> float:
+    """Seconds per step in the workers of a TorchTrainer."""
+    import ray.train
+    import ray.train.torch
+
+    with tempfile.TemporaryDirectory() as folder:
+
+        def train(given: dict[str, Any]) -> None:
+            found = epochs_here(given, ray.train.torch.prepare_model)
+            if ray.train.get_context().get_world_rank() == 0:
+                Path(folder, "seconds.json").write_text(json.dumps(found))
+
+        ray.train.torch.TorchTrainer(
+            train,
+            train_loop_config=settings,
+            torch_config=ray.train.torch.TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=settings["workers"]),
+            run_config=ray.train.RunConfig(storage_path=folder, name="benchmark"),
+        ).fit()
+        return statistics.median(json.loads(Path(folder, "seconds.json").read_text()))
+
+
+def compare_ray(config: TrainConfig, rounds: int) -> None:
+    """Print what Ray Train adds to a step."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error", address="local")
+    print(f"\nseconds per step without and with Ray Train, one thread a worker; medians of {rounds} rounds")
+    for workers in (1, 2):
+        settings = {"config": config.model_dump(mode="json"), "workers": workers, "epochs": 4}
+        pairs = [(without_ray(settings), with_ray(settings)) for _ in range(rounds)]
+        plain, under = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        ratios = sorted(b / a for a, b in pairs)
+        spread = f"({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        shown = f"{plain * 1e3:8.1f} ms  {under * 1e3:8.1f} ms"
+        print(f"{workers} worker(s): {shown}   ratio {statistics.median(ratios):.3f} {spread}   goal below 1.03")
+    ray.shutdown()
+
+
+def matrix_peak(device: torch.device) -> float:
+    """FLOP/s of a large product in bf16."""
+    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    best = float("inf")
+    for _ in range(10):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(10):
+            a @ a
+        torch.cuda.synchronize()
+        best = min(best, (time.perf_counter() - started) / 10)
+    return 2 * 8192**3 / best
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--size", choices=sorted(SIZES), default="base" if torch.cuda.is_available() else "small")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12, help="per measurement")
+    parser.add_argument("--no_ray", action="store_true")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.worker:
+        return worker(flags.worker)
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            data=flags.data,
+            model_name=str(checkpoint(Path(folder), flags.size)),
+            batch_size=flags.batch_size,
+            limit_batches=None,
+            num_workers=0,
+            early_stopping=False,
+        )
+        compare_loops(config, flags)
+        if not flags.no_ray:
+            compare_ray(config.model_copy(update={"batch_size": flags.batch_size // 2}), max(2, flags.rounds // 2))
+    return 0
+
+
+def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
+    """Print clips per second of the three loops."""
+    made = {name: parts_of(config) for name in ("bare", "ours", "trainer")}
+    for parts in made.values():
+        samples = parts.train_loader.dataset.samples[: flags.steps * flags.batch_size]  # type: ignore[attr-defined]
+        parts.train_loader.dataset.samples = samples  # type: ignore[attr-defined]
+        parts.train_loader.sampler.length = len(samples)
+    clips, device = len(samples), parts.device
+    runs: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare(made["bare"]),
+        "ours": lambda: ours(made["ours"]),
+        "trainer": trainer(made["trainer"]),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in runs}
+    memory: dict[str, int] = {}
+    for number in range(flags.rounds + 1):
+        for name, run in runs.items():
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            speed = timed(run, clips, device)
+            if number:  # the first round warms up
+                speeds[name].append(speed)
+            if device.type == "cuda":
+                memory[name] = torch.cuda.max_memory_allocated()
+        print(f"round {number} of {flags.rounds}", file=sys.stderr)
+    print(f"{flags.size}, {device}, {parts.precision}, batch {flags.batch_size}, {clips} clips a measurement")
+    for name in runs:
+        peak = f"   peak memory {memory[name] / 2**30:.2f} GiB" if memory else ""
+        print(f"{name:8} {statistics.median(speeds[name]):9.2f} clips/s{peak}")
+    for other, goal in (("bare", 0.97), ("trainer", 1.0)):
+        ratios = sorted(a / b for a, b in zip(speeds["ours"], speeds[other], strict=True))
+        spread = f"({ratios[0]:.3f} to {ratios[-1]:.3f})"
+        print(f"ours / {other}: {statistics.median(ratios):.3f} {spread}   goal {goal}")
+    if device.type == "cuda":
+        network = build.build_network(config, ("a", "b"))
+        flops = plan.count_flops(network, config.num_frames)[1] * statistics.median(speeds["ours"])
+        peak_flops = matrix_peak(device)
+        print(f"{flops / 1e12:.1f} of {peak_flops / 1e12:.1f} TFLOP/s: {flops / peak_flops:.1%}   goal 50 %")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
