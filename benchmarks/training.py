@@ -36,7 +36,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "small": {"image_size": 96, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4},
     "base": {"image_size": 224, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
 }
-QUIET = quiet_console()
 
 
 def checkpoint(folder: Path, size: str) -> Path:
@@ -50,14 +49,14 @@ def checkpoint(folder: Path, size: str) -> Path:
 def parts_of(config: TrainConfig, prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda m: m) -> Training:
     """The parts of a run with those settings."""
     rank, world = rank_and_world()
-    found = survey.ready(config, QUIET)
+    found = survey.ready(config, quiet_console())
     build.seed_everything(0)
-    return build.build(config, found, prepare, lambda loader: loader, rank, world, QUIET)[0]
+    return build.build(config, found, prepare, lambda loader: loader, rank, world, quiet_console())[0]
 
 
 def ours(parts: Training) -> None:
     """An epoch of our loop, with its metrics, checks and progress."""
-    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), enabled=False), QUIET)
+    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), enabled=False), quiet_console())
 
 
 def bare(parts: Training) -> None:
@@ -142,7 +141,7 @@ def epochs_here(settings: dict[str, Any], prepare: Any = None) -> list[float]:
     for _ in range(settings["epochs"] + 1):
         started = time.perf_counter()
         ours(parts)
-        seconds.append((time.perf_counter() - started) / len(parts.train_loader))
+        seconds.append((time.perf_counter() - started) / parts.batches(parts.train_loader))
     return seconds[1:]
 
 
@@ -243,13 +242,13 @@ def main() -> int:
             data=flags.data,
             model_name=str(checkpoint(Path(folder), flags.size)),
             batch_size=flags.batch_size,
-            limit_batches=None,
             num_workers=0,
             early_stopping=False,
         )
         compare_loops(config, flags)
         if not flags.no_ray:
-            compare_ray(config.model_copy(update={"batch_size": flags.batch_size // 2}), max(2, flags.rounds // 2))
+            shorter = {"batch_size": flags.batch_size // 2, "limit_batches": flags.steps}
+            compare_ray(config.model_copy(update=shorter), max(2, flags.rounds // 2))
     return 0
 
 
