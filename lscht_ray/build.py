@@ -94,7 +94,8 @@ def build(
     micro = config.batch_size
     if micro == "auto":
         micro = largest_batch(network, device, made.precision, config.num_frames, form.image_size)
-        screen.print(f"batch_size auto: {micro} clips at a time fit")
+        how = "the most that fits" if device.type == "cuda" else "no GPU to fill"
+        screen.print(f"batch_size auto: {micro} clips at a time ({how})")
     train_loader, val_loader = _loaders(config, micro, filled, form, device, rank, world)
     lr, min_lr = learning_rates(config, micro, world)
     optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)

@@ -161,13 +161,15 @@ def apply(parts: Parts, found: list[Outcome]) -> tuple[Tensor, Tensor]:
     trained = [p for group in parts.optimizer.param_groups for p in group["params"] if p.grad is not None]
     cast(Any, torch)._foreach_mul_([parameter.grad for parameter in trained], factor)
     norm = torch.nn.utils.clip_grad_norm_(trained, parts.gradient_clip or math.inf)
-    finite = torch.isfinite(loss) & (torch.isfinite(norm) | torch.tensor(parts.scaler.is_enabled(), device=norm.device))
+    finite = torch.isfinite(loss)
+    if not parts.scaler.is_enabled():  # which meets gradients beyond fp16 now and then, and sees to them itself
+        finite = finite & torch.isfinite(norm)
     _step(parts, finite)
     return torch.stack([loss / weight.clamp(min=1e-12), hits / count.clamp(min=1), norm.float()]), finite
 
 
 def _step(parts: Parts, finite: Tensor) -> None:
-    if parts.scaler.is_enabled():  # which looks itself whether the gradient is finite
+    if parts.scaler.is_enabled():
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()
     elif parts.device.type != "cuda":

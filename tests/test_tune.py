@@ -206,12 +206,15 @@ def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tm
         "--resources.max_concurrent_trials",
         99,
     )
-    result = door("tune", "--config", file, *flags, "--resources.cpus_per_worker", 0.5, cwd=tmp_path, timeout=400)
+    # Micro-batches, and a backbone that is frozen first: DistributedDataParallel must be made anew when it is thawed.
+    recipe = ("--train.batch_size", 2, "--train.accumulation", 2, "--train.freeze_epochs", 1, "--train.ema_decay", 0.5)
+    flags += (*recipe, "--train.mixup", 0.8, "--resources.cpus_per_worker", 0.5)
+    result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=400)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "max_concurrent_trials 99 would not fit" in result.stdout
     trials = summary(tmp_path)["trials"]
     assert {trial["status"] for trial in trials} <= {"completed", "pruned"}
-    # Each clip counts once, though 12 training clips in batches of 4 are shared by 2 workers.
+    # Each clip counts once, though 12 training clips in batches of 2 x 2 are shared by 2 workers.
     assert [(trial["metrics"]["train_clips"], trial["metrics"]["val_clips"]) for trial in trials] == [(12, 6)]
     assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
 
