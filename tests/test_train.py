@@ -131,16 +131,16 @@ def test_data_workers_and_the_cache_change_nothing_where_dropout_draws_too(small
     assert losses["none"] == losses["two"] == losses["cached"]
 
 
-def test_ema_is_what_is_evaluated_and_kept(small: Path, tmp_path: Path) -> None:
-    # An average that never moves is the beginning: nothing is learned that validation sees.
-    outcome = run(tmp_path, small, ema_decay=0.999, max_epochs=3, early_stopping=False)
+def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Path) -> None:
+    outcome = run(tmp_path, small, ema_decay=0.999, max_epochs=3, early_stopping=False, lr=1e-2)
     full = checkpoint.load(tmp_path / "run" / checkpoint.LAST, checkpoint.FULL_KEYS)
     assert all(torch.equal(full["model"][key], full["ema"][key]) for key in full["model"])
-    from lscht_ray import model
-
-    network = model.rebuild(full["model_config"], full["weights"])
-    assert not torch.equal(network.classifier.weight, full["model"]["classifier.weight"])
-    assert outcome.history[-1]["val_loss"] > 0
+    assert not torch.equal(full["weights"]["classifier.weight"], full["model"]["classifier.weight"])
+    last = tmp_path / "run" / checkpoint.LAST
+    result = door("evaluate", last, "--data", small, "--split", "val", "--output", tmp_path / "out", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["loss"] == pytest.approx(outcome.history[-1]["val_loss"], rel=1e-5)
 
 
 def test_a_frozen_backbone_stays_as_it_is(small: Path, tmp_path: Path) -> None:
