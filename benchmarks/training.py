@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,21 @@ def timed(run: Callable[[], object], clips: int, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return clips / (time.perf_counter() - started)
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[list[int]]:
+    """Bytes at most in use within: a GPU's by torch's count, else what this process has of the machine (Linux)."""
+    found = [0]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        yield found
+        found[0] = torch.cuda.max_memory_allocated()
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    yield found
+    lines = Path("/proc/self/status").read_text().splitlines()
+    found[0] = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 # ---------------------------------------------------------------- with and without Ray, in processes of their own
@@ -266,21 +282,18 @@ def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
         "trainer": trainer(made["trainer"]),
     }
     speeds: dict[str, list[float]] = {name: [] for name in runs}
-    memory: dict[str, int] = {}
+    memory: dict[str, float] = {}
     for number in range(flags.rounds + 1):
         for name, run in runs.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            speed = timed(run, clips, device)
+            with peak_memory(device) as peak:
+                speed = timed(run, clips, device)
             if number:  # the first round warms up
                 speeds[name].append(speed)
-            if device.type == "cuda":
-                memory[name] = torch.cuda.max_memory_allocated()
+            memory[name] = peak[0] / 2**30
         print(f"round {number} of {flags.rounds}", file=sys.stderr)
     print(f"{flags.size}, {device}, {parts.precision}, batch {flags.batch_size}, {clips} clips a measurement")
     for name in runs:
-        peak = f"   peak memory {memory[name] / 2**30:.2f} GiB" if memory else ""
-        print(f"{name:8} {statistics.median(speeds[name]):9.2f} clips/s{peak}")
+        print(f"{name:8} {statistics.median(speeds[name]):9.2f} clips/s   peak memory {memory[name]:.2f} GiB")
     for other, goal in (("bare", 0.97), ("trainer", 1.0)):
         ratios = sorted(a / b for a, b in zip(speeds["ours"], speeds[other], strict=True))
         spread = f"({ratios[0]:.3f} to {ratios[-1]:.3f})"

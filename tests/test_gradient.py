@@ -132,6 +132,24 @@ def test_what_is_not_finite_changes_no_weight(small: Path, tmp_path: Path) -> No
     assert all(torch.equal(one, other) for one, other in zip(before, parts.network.parameters(), strict=True))
 
 
+def test_a_scaled_loss_gives_the_same_step_and_an_overflow_is_passed_over(small: Path, tmp_path: Path) -> None:
+    """fp16 needs the scaler; what it does to a step doesn't depend on the type, so this CPU can show it."""
+    plain, scaled = (training(small, tmp_path, batch_size=12) for _ in range(2))
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    batch = whole_epoch(plain)
+    for parts in (plain, scaled):
+        apply(parts, gradients(parts, batch, 0, quiet_console()))
+    for one, other in zip(plain.network.parameters(), scaled.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    before = [p.detach().clone() for p in scaled.network.parameters()]
+    found = gradients(scaled, batch, 1, quiet_console())
+    next(scaled.network.parameters()).grad.fill_(float("inf"))  # type: ignore[union-attr]
+    _, finite = apply(scaled, found)
+    assert finite  # the run goes on
+    assert scaled.scaler.get_scale() == 512.0
+    assert all(torch.equal(one, other) for one, other in zip(before, scaled.network.parameters(), strict=True))
+
+
 def test_the_fused_optimizer_leaves_weights_alone_where_it_is_told_on_the_device() -> None:
     """What a GPU's step relies on instead of waiting for the answer; torch's CPU kernel reads the same flag."""
     weight = torch.nn.Parameter(torch.ones(5))
