@@ -29,8 +29,9 @@ from transformers.models.videomae import VideoMAEForVideoClassification
 from lscht_ray import build, plan, survey
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
-from lscht_ray.loop import Training, train_one_epoch
+from lscht_ray.loop import train_one_epoch
 from lscht_ray.metrics import rank_and_world
+from lscht_ray.parts import Training
 from lscht_ray.recorder import Recorder, RunFolders
 
 SIZES: dict[str, dict[str, Any]] = {

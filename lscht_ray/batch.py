@@ -10,6 +10,13 @@ from torch import Tensor
 TENSORS = ("frames", "sizes", "draws", "labels", "mask")
 
 
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor to a device, without waiting for a GPU."""
+    if device.type != "cuda" or values.device.type == "cuda":
+        return values.to(device)
+    return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Batch:
     """B clips as decoded. Where ``mask`` is False the clip is padding or could not be read, and counts for nothing.
@@ -34,8 +41,9 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch with its pictures, labels and mask on a device; sizes and draws stay where they are read."""
-        names = ("frames", "labels", "mask")
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+        return replace(
+            self, frames=sent(self.frames, device), labels=sent(self.labels, device), mask=sent(self.mask, device)
+        )
 
     def split(self, size: int) -> list["Batch"]:
         """The same clips in batches of at most so many; they share its memory."""

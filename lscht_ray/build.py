@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from lscht_ray import adapt, annotations, checkpoint, clips, data, fill, loader, loop, model
+from lscht_ray import adapt, annotations, checkpoint, clips, data, fill, loader, model
 from lscht_ray.batch import Loader
 from lscht_ray.config import METRIC_MODES, TrainConfig
-from lscht_ray.device import Precision, choose_device, choose_precision, set_matmul
+from lscht_ray.device import Precision, choose_device, choose_precision, settle
 from lscht_ray.ema import Ema
-from lscht_ray.gradient import MicroBatches
 from lscht_ray.loss import Criterion, class_weights
 from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine, build_optimizer, scaled_lr
+from lscht_ray.parts import MicroBatches, Training
 from lscht_ray.room import compiled, largest_batch
 from lscht_ray.stopping import BestEpoch, EarlyStopping
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
@@ -45,7 +45,7 @@ def build_network(config: TrainConfig, glosses: tuple[str, ...]) -> Network:
     """
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    set_matmul(precision)
+    settle(device, precision)
     built = model.build(
         config.model_name, glosses, num_frames=config.num_frames, image_size=config.image_size, seed=config.seed
     )
@@ -72,7 +72,7 @@ def build(
     rank: int,
     world: int,
     screen: Console,
-) -> tuple[loop.Training, str]:
+) -> tuple[Training, str]:
     """The parts of a run, and one line about where the model's weights come from.
 
     Args:
@@ -102,16 +102,19 @@ def build(
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     labels = [sample.label for sample in found.split("train")]
     power = config.class_weight_power if config.class_weighted else 0.0
-    ema = Ema(network, config.ema_decay) if config.ema_decay else None
     fixed_shape = config.compile and compiled(
         network, device, made.precision, micro, config.num_frames, form.image_size, screen
     )
+    wrapped = prepare_model(network)
+    ema = Ema(network, config.ema_decay) if config.ema_decay else None  # of what all workers begin with
+    if ema is not None and fixed_shape:
+        ema.network.compile(dynamic=False)
     stopper = None
     if config.early_stopping:
         mode = METRIC_MODES[config.early_stopping_metric]
         stopper = EarlyStopping(mode, config.patience, config.min_delta)
-    parts = loop.Training(
-        model=prepare_model(network),
+    parts = Training(
+        model=wrapped,
         network=network,
         wrap=prepare_model,
         optimizer=optimizer,
@@ -129,7 +132,6 @@ def build(
             seed=config.seed,
         ),
         micro=MicroBatches(micro),
-        val_batch_size=micro,
         temperature=config.similarity_temperature if config.smoothing_by_similarity else None,
         ema=ema,
         scaler=torch.amp.GradScaler(device.type, enabled=made.precision == "fp16"),
@@ -147,7 +149,7 @@ def build(
         limit_batches=config.limit_batches,
         constants={
             "format": checkpoint.FORMAT,
-            "config": config.model_dump(mode="json"),
+            "config": config.model_dump(mode="json") | {"batch_size": micro},  # a resumed run must not choose again
             "glosses": list(found.glosses),
             "model_config": network.config.to_dict(),
             "clip_format": dataclasses.asdict(form),
@@ -162,7 +164,7 @@ def learning_rates(config: TrainConfig, micro: int, world: int) -> tuple[float, 
     return scaled_lr(config.lr, config.lr_scaling, batch), scaled_lr(config.min_lr, config.lr_scaling, batch)
 
 
-def describe_batch(parts: loop.Training, config: TrainConfig, world: int) -> str:
+def describe_batch(parts: Training, config: TrainConfig, world: int) -> str:
     """One line on the global batch, the steps, and the learning rate that it really is."""
     whole = parts.micro.size * config.accumulation * world
     product = f"{parts.micro.size} x {config.accumulation} accumulation x {world} worker(s)"

@@ -11,8 +11,8 @@ from typing import Any
 import ray
 import ray._private.state
 
-from lscht_ray.config import ResourcesConfig
 from lscht_ray.errors import InputError
+from lscht_ray.sweepconfig import ResourcesConfig
 from lscht_ray.trial import DRIVER_RESOURCES
 
 WORKER_ENVIRONMENT = {

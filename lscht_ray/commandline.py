@@ -163,7 +163,9 @@ def _recipe(model: type[BaseModel], path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None  # `check_file` says so
     inner = cast(type[BaseModel], train.annotation)
-    if not isinstance(values, dict) or not values or not values.keys() <= inner.model_fields.keys():
+    if not isinstance(values, dict) or values.keys() & model.model_fields.keys():
+        return None
+    if not values.keys() & inner.model_fields.keys():
         return None
     check_file(inner, path)
     return values

@@ -1,16 +1,15 @@
-"""Every setting of a run and of a sweep: typed, frozen, documented.
+"""Every setting of a run: typed, frozen, documented.
 
 Precedence: the defaults here, then the file given by ``--config``, then the command line.
 """
 
-import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lscht_ray.dataconfig import DataConfig, Probability, Settings
+from lscht_ray.dataconfig import DataConfig, Probability
 
 Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
 METRIC_MODES: dict[str, Literal["max", "min"]] = {
@@ -115,7 +114,7 @@ class TrainConfig(DataConfig):
     gpu_hour_price: float | None = Field(None, ge=0)
     """What a GPU costs an hour, in any currency: --plan says what a run or sweep would cost."""
     limit_batches: int | None = Field(None, ge=1)
-    """Only so many batches per epoch, in training and validation (debugging)."""
+    """Only so many steps per epoch, and validation batches (debugging)."""
     checkpoint_every: int = Field(5, ge=0)
     """Keep checkpoint_epoch_N.pt every so many epochs; 0: never."""
     checkpoint_dir: str = Field("models/checkpoints", min_length=1)
@@ -126,7 +125,7 @@ class TrainConfig(DataConfig):
     @field_validator("batch_size", mode="before")
     @classmethod
     def _is_a_batch(cls, value: Any) -> Any:
-        whole = value if value == "auto" or isinstance(value, int) else str(value)
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
         if whole != "auto" and not (str(whole).isdecimal() and int(whole) >= 1):
             raise ValueError("must be a whole number from 1 on, or auto")
         return whole if whole == "auto" else int(whole)
@@ -135,204 +134,31 @@ class TrainConfig(DataConfig):
     def _fits_together(self) -> "TrainConfig":
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr")
-        idle = [
+        if self.batch_size == 1 and (self.mixup or self.cutmix):
+            raise ValueError("mixup and cutmix mix the clips of a micro-batch: batch_size must be 2 or more")
+        without_effect = [
             f"{name} has no effect {why}: set it back to {TrainConfig.model_fields[name].default}, or {cure}"
-            for name, off, why, cure in (
-                ("lora_alpha", not self.lora_rank, "without lora_rank", "set lora_rank"),
-                ("lora_dropout", not self.lora_rank, "without lora_rank", "set lora_rank"),
-                ("mix_probability", not (self.mixup or self.cutmix), "without mixup or cutmix", "set one of them"),
-                ("class_weight_power", not self.class_weighted, "without class_weighted", "set class_weighted"),
-                ("similarity_temperature", not self.smoothing_by_similarity, "here", "set smoothing_by_similarity"),
-                ("freeze_epochs", self.lora_rank > 0, "with lora_rank", "leave out lora_rank"),
-                ("randaugment_magnitude", not self.randaugment_ops, "without randaugment_ops", "set randaugment_ops"),
-            )
-            if off and getattr(self, name) != TrainConfig.model_fields[name].default
+            for name, why, cure in idle(self.__dict__)
+            if getattr(self, name) != TrainConfig.model_fields[name].default
         ]
-        if idle:
-            raise ValueError("; ".join(idle))
+        if without_effect:
+            raise ValueError("; ".join(without_effect))
         return self
 
 
-class Dimension(Settings):
-    """One searched setting: its kind and range. `int` and `logint` include both ends."""
-
-    type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
-    """Kind of range."""
-    low: float | None = None
-    """Lower end (all but choice)."""
-    high: float | None = None
-    """Upper end (all but choice)."""
-    step: float | None = Field(None, gt=0)
-    """Grid of quniform, step of int."""
-    choices: list[Any] | None = None
-    """Values of choice."""
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "Dimension":
-        if self.type == "choice":
-            if not self.choices:
-                raise ValueError("type choice needs a list: choices: [a, b]")
-            if (self.low, self.high, self.step) != (None, None, None):
-                raise ValueError("type choice takes choices only, not low, high or step")
-            return self
-        if self.choices is not None:
-            raise ValueError(f"type {self.type} takes low and high, not choices")
-        if self.low is None or self.high is None:
-            raise ValueError(f"type {self.type} needs low and high")
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
-        if self.type in ("loguniform", "logint") and self.low <= 0:
-            raise ValueError(f"type {self.type} needs low above 0, not {self.low:g}")
-        if self.type in ("int", "logint") and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"type {self.type} needs whole numbers for low and high")
-        if self.type == "int" and self.step is not None and not self.step.is_integer():
-            raise ValueError("type int needs a whole step")
-        if (self.step is not None) != (self.type == "quniform") and self.type != "int":
-            raise ValueError("step belongs to quniform (where it is needed) and int")
-        return self
-
-    def edges(self) -> list[Any]:
-        """The values at the ends of the range, or every choice."""
-        if self.choices is not None:
-            return self.choices
-        assert self.low is not None and self.high is not None
-        return [int(v) if self.type in ("int", "logint") else v for v in (self.low, self.high)]
-
-
-class SamplerConfig(Settings):
-    """How Optuna proposes trials."""
-
-    type: Literal["tpe", "random"] = "tpe"
-    """tpe (multivariate, constant liar) or random."""
-    seed: int = Field(42, ge=0)
-    """Seed of the proposals; the same trials come again where one runs at a time."""
-    n_startup_trials: int = Field(10, ge=1)
-    """Random trials before TPE learns from the finished ones."""
-
-
-class AshaConfig(Settings):
-    """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
-
-    enabled: bool = True
-    """False: every trial runs to its own end."""
-    grace_period: int = Field(3, ge=1)
-    """Epochs that every trial gets."""
-    reduction_factor: float = Field(2.0, gt=1)
-    """At each rung one in so many goes on."""
-
-
-class ResourcesConfig(Settings):
-    """What each trial takes from the cluster."""
-
-    workers_per_trial: int = Field(1, ge=1)
-    """Ray Train workers per trial; the global batch is batch_size times this."""
-    gpus_per_worker: float | None = Field(None, ge=0)
-    """GPUs per worker; null: 1 where the cluster has any, else 0."""
-    cpus_per_worker: float = Field(1.0, gt=0)
-    """CPUs per worker (threads for the model and its data workers)."""
-    max_concurrent_trials: int | None = Field(None, ge=1)
-    """Trials at a time at most; null: as many as fit."""
-    accelerator_type: str | None = None
-    """Ray's name of the GPU a worker must get, such as A100."""
-    dashboard: bool = True
-    """Whether a Ray that is started here has its dashboard (on this machine only); it costs some CPU."""
-    address: str = "auto"
-    """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
-
-
-def _default_space() -> Any:
-    """Plain values, so that --print_config can show them."""
-    dimensions = {
-        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
-        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
-        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
-    }
-    return {name: dimension.model_dump() for name, dimension in dimensions.items()}
-
-
-class SweepConfig(Settings):
-    """The settings of a sweep: what all trials share, what is searched, and with which means."""
-
-    train: TrainConfig = TrainConfig()
-    """Settings shared by all trials; the first trial is exactly these."""
-    search_space: dict[str, Dimension] = Field(default_factory=_default_space, validate_default=True)
-    """Searched settings by name (any setting of `train`)."""
-    metric: Metric = "val_accuracy"
-    """What the best epoch of a trial is judged by."""
-    mode: Literal["max", "min"] = "max"
-    """Whether more or less of it is better."""
-    num_trials: int = Field(30, ge=1)
-    """Trials in all."""
-    sampler: SamplerConfig = SamplerConfig()
-    """How trials are proposed."""
-    asha: AshaConfig = AshaConfig()
-    """How weak trials are stopped."""
-    resources: ResourcesConfig = ResourcesConfig()
-    """What a trial takes."""
-    max_failures: int = Field(1, ge=0)
-    """Times a trial is restarted from its last checkpoint after a crash."""
-    storage_path: str = Field("models/checkpoints", min_length=1)
-    """Where the sweep folder is made; on several nodes a folder that all of them see, or a URI such as
-    s3://bucket/folder."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_space_fits(cls, values: Any) -> Any:
-        """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
-        default = _default_space()
-        if not isinstance(values, dict) or values.get("search_space", default) != default:
-            return values
-        train = values.get("train", {})
-        given = train if isinstance(train, dict) else train.model_dump()
-        lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
-        with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
-            default["lr"] |= {"low": max(3e-6, float(lowest)), "high": max(5e-4, float(lr))}
-        return {**values, "search_space": default}
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "SweepConfig":
-        complaints = [f"search_space.{name}: {problem}" for name, problem in self._space_problems()]
-        best = METRIC_MODES[self.metric]
-        if self.mode != best:
-            complaints.append(f"mode: {self.mode} seeks the worst {self.metric}: set mode: {best}")
-        grace, epochs = self.asha.grace_period, self.train.max_epochs
-        if self.asha.enabled and grace > epochs:
-            complaints.append(f"asha.grace_period ({grace}) must not be above train.max_epochs ({epochs})")
-        if not self.search_space:
-            complaints.append("search_space: name at least one setting to search")
-        if complaints:
-            raise ValueError("; ".join(complaints))
-        return self
-
-    def _space_problems(self) -> list[tuple[str, str]]:
-        base = self.train.model_dump()
-        problems = []
-        for name, dimension in self.search_space.items():
-            if name not in TrainConfig.model_fields:
-                problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
-                continue
-            for value in dimension.edges():
-                try:
-                    TrainConfig.model_validate({**base, name: value})
-                except ValidationError as error:
-                    problems.append((name, f"{value!r} can't be used: {error.errors()[0]['msg']}"))
-            if dimension.choices is not None and base[name] not in dimension.choices:
-                hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
-                problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
-        return problems
-
-    def first_point(self) -> dict[str, Any]:
-        """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
-        return {name: getattr(self.train, name) for name in self.search_space}
-
-    def trial_config(self, params: dict[str, Any]) -> TrainConfig:
-        """The settings of the trial with these sampled values.
-
-        Raises:
-            pydantic.ValidationError: The values don't go together.
-        """
-        fixed = {"best_metric": self.metric, "checkpoint_every": 0}
-        return TrainConfig.model_validate({**self.train.model_dump(), **fixed, **params})
+def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The settings that have no effect beside these: name, why, and what would give it one."""
+    rules = (
+        ("lora_alpha", not values["lora_rank"], "without lora_rank", "set lora_rank"),
+        ("lora_dropout", not values["lora_rank"], "without lora_rank", "set lora_rank"),
+        ("freeze_epochs", values["lora_rank"] > 0, "with lora_rank", "leave out lora_rank"),
+        ("mix_probability", not (values["mixup"] or values["cutmix"]), "without mixup or cutmix", "set one of them"),
+        ("class_weight_power", not values["class_weighted"], "without class_weighted", "set class_weighted"),
+        ("smoothing_by_similarity", not values["label_smoothing"], "without label_smoothing", "set label_smoothing"),
+        ("similarity_temperature", not values["smoothing_by_similarity"], "here", "set smoothing_by_similarity"),
+        ("randaugment_magnitude", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
+    )
+    return [(name, why, cure) for name, idle, why, cure in rules if idle]
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:

@@ -50,11 +50,18 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, half) if half is not None else nullcontext()
 
 
-def set_matmul(precision: Precision) -> None:
-    """Let fp32 products use the tensor cores' TF32 (10 bits of mantissa), or not."""
+def settle(device: torch.device, precision: Precision) -> None:
+    """Make the device the current one, and let fp32 arithmetic use the tensor cores' TF32 (10 bits of mantissa) or not.
+
+    Events and pinned copies belong to the current GPU.
+    """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or this machine, has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)

@@ -60,9 +60,13 @@ def main(argv: list[str]) -> int:
     found = survey.trusted(found, config, screen, splits=(flags.split,))
 
     from lscht_ray import fill, inference, report
-    from lscht_ray.device import choose_device, choose_precision
+    from lscht_ray.device import choose_device, choose_precision, settle
 
     device = choose_device(flags.device)
+    precision = choose_precision(
+        config.precision if device.type == "cuda" or config.precision == "bf16" else "auto", device
+    )
+    settle(device, precision)
     samples = inference.fitting_samples(found, flags.split, tuple(content["glosses"]))
     # One pass decodes each clip once: what is cached is used, nothing is added.
     short_side = inference.clip_format(content).decoded_short_side
@@ -73,9 +77,7 @@ def main(argv: list[str]) -> int:
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
         device=device,
-        precision=choose_precision(
-            config.precision if device.type == "cuda" or config.precision == "bf16" else "auto", device
-        ),
+        precision=precision,
         screen=screen,
         cache=filled.clips,
         cached=filled.complete,

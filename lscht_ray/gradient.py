@@ -6,9 +6,8 @@ Legend: B clips, T frames, C colours, K glosses.
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from contextlib import nullcontext
+from typing import Any, NamedTuple, cast
 
 import torch
 from rich.console import Console
@@ -17,20 +16,9 @@ from torch import Tensor
 from lscht_ray.batch import Batch
 from lscht_ray.device import out_of_memory
 from lscht_ray.errors import TrainingError
-from lscht_ray.loss import Criterion, class_similarity
+from lscht_ray.loss import class_similarity
 from lscht_ray.metrics import all_reduced, rank_and_world
-from lscht_ray.mix import Mixer
-
-
-@dataclass
-class MicroBatches:
-    """How many clips go through the model at a time; halved where the memory does not suffice."""
-
-    size: int
-
-    def halve(self) -> None:
-        """Take half as many, twice as often."""
-        self.size = (self.size + 1) // 2
+from lscht_ray.parts import MicroBatches, Training
 
 
 class Outcome(NamedTuple):
@@ -43,35 +31,7 @@ class Outcome(NamedTuple):
     weight: Tensor
 
 
-class Parts(Protocol):
-    """What a step needs of `loop.Training`."""
-
-    model: torch.nn.Module
-    network: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    criterion: Criterion
-    mixer: Mixer
-    micro: MicroBatches
-    temperature: float | None
-    scaler: torch.amp.GradScaler
-    fixed_shape: bool
-    device: torch.device
-    gradient_clip: float
-
-    def augment(self, batch: Batch, /) -> Tensor:
-        """Pixel values of a training batch."""
-        ...
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which the model computes."""
-        ...
-
-    def no_sync(self) -> AbstractContextManager[Any]:
-        """The context of a micro-batch that is not the last of its step."""
-        ...
-
-
-def gradients(parts: Parts, batch: Batch, step: int, console: Console) -> list[Outcome]:
+def gradients(parts: Training, batch: Batch, step: int, console: Console) -> list[Outcome]:
     """Leave the gradient of the sum of a batch's losses where torch keeps it.
 
     Out of memory, it is tried again with micro-batches half as large.
@@ -114,7 +74,7 @@ def _give_up_or_halve(micro: MicroBatches, error: BaseException) -> None:
     micro.halve()
 
 
-def _pass(parts: Parts, batch: Batch, step: int) -> list[Outcome]:
+def _pass(parts: Training, batch: Batch, step: int) -> list[Outcome]:
     chunks = batch.split(parts.micro.size)
     outcomes = []
     for number, chunk in enumerate(chunks):
@@ -126,7 +86,7 @@ def _pass(parts: Parts, batch: Batch, step: int) -> list[Outcome]:
     return outcomes
 
 
-def _forward(parts: Parts, chunk: Batch, number: int) -> Outcome:
+def _forward(parts: Training, chunk: Batch, number: int) -> Outcome:
     full = chunk.padded(parts.micro.size) if parts.fixed_shape else chunk
     moved = full.to(parts.device)
     rank, world = rank_and_world()
@@ -139,7 +99,7 @@ def _forward(parts: Parts, chunk: Batch, number: int) -> Outcome:
     return Outcome(logits, moved.labels, moved.mask, *parts.criterion(logits, targets, moved.mask, similarity))
 
 
-def apply(parts: Parts, found: list[Outcome]) -> tuple[Tensor, Tensor]:
+def apply(parts: Training, found: list[Outcome]) -> tuple[Tensor, Tensor]:
     """Divide the gradient by the weight of all clips of all workers, clip it, and update unless it is not finite.
 
     Args:
@@ -168,7 +128,7 @@ def apply(parts: Parts, found: list[Outcome]) -> tuple[Tensor, Tensor]:
     return torch.stack([loss / weight.clamp(min=1e-12), hits / count.clamp(min=1), norm.float()]), finite
 
 
-def _step(parts: Parts, finite: Tensor) -> None:
+def _step(parts: Training, finite: Tensor) -> None:
     if parts.scaler.is_enabled():
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()

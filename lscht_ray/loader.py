@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lscht_ray.batch import Batch, Loader, gathered, joined
+from lscht_ray.batch import Batch, Loader, gathered, joined, sent
 from lscht_ray.data import PADDING, ClipDataset, EpochSampler, Position
 from lscht_ray.decode import UnreadableVideoError
 from lscht_ray.errors import TrainingError
@@ -259,13 +259,13 @@ class DeviceLoader:
             if position.index == PADDING:
                 single = self.dataset.masked(None)
                 singles.append(single)
-                pictures.append(single.frames[0].to(self.device))
+                pictures.append(sent(single.frames[0], self.device))
                 continue
             sample = self.dataset.samples[position.index]
             entry = self.dataset.reader.entry(sample)
             if entry is None:
                 raise UnreadableVideoError(sample.video, "its cached clip was removed while it was used")
-            rows = torch.from_numpy(self.dataset.chooser(position)(entry.times) - entry.start).to(self.device)
+            rows = sent(torch.from_numpy(self.dataset.chooser(position)(entry.times) - entry.start), self.device)
             pictures.append(self.store[position.index][rows])
             drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
             label, valid = torch.tensor([sample.label]), torch.tensor([True])

@@ -7,104 +7,28 @@ it goes through the model in micro-batches.
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
-from torch import Tensor
 
 from lscht_ray import checkpoint
-from lscht_ray.adapt import Freezing, plain_state
-from lscht_ray.batch import Batch, Loader
+from lscht_ray.adapt import plain_state
+from lscht_ray.batch import Batch
 from lscht_ray.console import EpochProgress, epoch_block
-from lscht_ray.device import Precision, autocast
-from lscht_ray.ema import Ema
 from lscht_ray.errors import TrainingError
-from lscht_ray.gradient import MicroBatches, apply, gradients
-from lscht_ray.loss import Criterion
+from lscht_ray.gradient import apply, gradients
 from lscht_ray.metrics import Tally
-from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine
+from lscht_ray.parts import Training
 from lscht_ray.recorder import Recorder
 from lscht_ray.steps import StepLog
-from lscht_ray.stopping import BestEpoch, EarlyStopping
 
 OnEpochEnd = Callable[[dict[str, Any], Path | None], None]
-
-
-@dataclass
-class Training:
-    """The parts of a run, built.
-
-    Attributes:
-        model: What is trained; under several workers wrapped in DistributedDataParallel.
-        network: The bare model inside it.
-        wrap: Makes ``model`` of ``network``.
-        augment: Makes pixel_values (B, T, C, H, W) of a training batch.
-        present: The same for a validation batch, without anything random.
-        mixer: Mixes the clips of a micro-batch.
-        micro: How many clips go through the model at a time.
-        temperature: Of smoothing by the similarity of glosses; None: evenly.
-        ema: The averaged weights, which are evaluated and kept instead.
-        scaler: Scales the loss where fp16 needs it; else it does nothing.
-        freezing: Freezes the backbone in the first ``freeze_epochs`` epochs (-1: in all).
-        fixed_shape: Batches are filled up to one size, for a compiled model.
-        constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
-        history: The metrics of each finished epoch.
-    """
-
-    model: torch.nn.Module
-    network: torch.nn.Module
-    wrap: Callable[[torch.nn.Module], torch.nn.Module]
-    optimizer: torch.optim.Optimizer
-    schedule: WarmupCosine
-    criterion: Criterion
-    train_loader: Loader
-    val_loader: Loader
-    augment: Callable[[Batch], Tensor]
-    present: Callable[[Batch], Tensor]
-    mixer: Mixer
-    micro: MicroBatches
-    val_batch_size: int
-    temperature: float | None
-    ema: Ema | None
-    scaler: torch.amp.GradScaler
-    freezing: Freezing
-    freeze_epochs: int
-    fixed_shape: bool
-    best: BestEpoch
-    best_metric: str
-    stopper: EarlyStopping | None
-    stop_metric: str
-    num_classes: int
-    device: torch.device
-    precision: Precision
-    gradient_clip: float
-    limit_batches: int | None
-    constants: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def batches(self, loader: Loader) -> int:
-        """Batches per epoch of a loader."""
-        return min(len(loader), self.limit_batches or len(loader))
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which the model computes."""
-        return autocast(self.device, self.precision)
-
-    def no_sync(self) -> AbstractContextManager[Any]:
-        """The context of a micro-batch that is not the last of its step: workers need not talk yet."""
-        wrapped = isinstance(self.model, torch.nn.parallel.DistributedDataParallel)
-        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
-
-    @property
-    def evaluated(self) -> torch.nn.Module:
-        """The network whose answers count."""
-        return self.ema.network if self.ema is not None else self.network
+SMALLEST_SCALE = 1e-3
+"""Of the loss in fp16: it is halved at every overflow, and rises again where there is none."""
 
 
 def fit(
@@ -161,6 +85,10 @@ def train_one_epoch(
             _report_failures(batch, recorder, console)
             _train_step(parts, batch, tally, log, console)
         log.flush()
+    if parts.scaler.is_enabled() and parts.scaler.get_scale() < SMALLEST_SCALE:
+        raise TrainingError(
+            "the gradients overflow fp16 at any scale: nothing is learned. Use --precision fp32 or a lower lr"
+        )
     return _read_something(tally.result(), "training", recorder)
 
 
@@ -186,10 +114,11 @@ def validate(parts: Training, label: str, recorder: Recorder, console: Console) 
     with EpochProgress(console, label, total) as progress:
         for batch in itertools.islice(parts.val_loader, total):
             _report_failures(batch, recorder, console)
-            moved = (batch.padded(parts.val_batch_size) if parts.fixed_shape else batch).to(parts.device)
-            with parts.autocast():
-                logits = network(pixel_values=parts.present(moved)).logits.float()  # (B, T, C, H, W) -> (B, K)
-            tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
+            for chunk in batch.split(parts.micro.size):
+                moved = (chunk.padded(parts.micro.size) if parts.fixed_shape else chunk).to(parts.device)
+                with parts.autocast():
+                    logits = network(pixel_values=parts.present(moved)).logits.float()  # (B, T, C, H, W) -> (B, K)
+                tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
             progress.advance()
     return _read_something(tally.result(), "validation", recorder)
 
@@ -256,9 +185,13 @@ def restore(parts: Training, content: dict[str, Any], rank: int) -> None:
     parts.network.load_state_dict(content.get("weights") or content["model"])
     if parts.ema is not None:
         parts.ema.network.load_state_dict(content["ema"])
-    parts.optimizer.load_state_dict(content["optimizer"])
+    optimizer = content["optimizer"]
+    for group, own in zip(optimizer["param_groups"], parts.optimizer.param_groups, strict=True):
+        group["fused"] = own["fused"]  # which depends on the device, not on the run
+    parts.optimizer.load_state_dict(optimizer)
     parts.schedule.load_state_dict(content["schedule"])
-    parts.scaler.load_state_dict(content.get("scaler", {}))
+    if content.get("scaler"):
+        parts.scaler.load_state_dict(content["scaler"])
     parts.best.load_state_dict(content["best"])
     if parts.stopper is not None and content["early_stopping"] is not None:
         parts.stopper.load_state_dict(content["early_stopping"])

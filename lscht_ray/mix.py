@@ -5,6 +5,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from lscht_ray.batch import sent
+
 
 class Mixer:
     """Mixes the clips of a micro-batch (arXiv 1710.09412, 1905.04899), with one draw for all of them.
@@ -44,9 +46,8 @@ class Mixer:
             if not self.ways or int(mask.sum()) < 2 or torch.rand(()) >= self.probability:
                 return pixel_values, targets
             way = self.ways[int(torch.randint(len(self.ways), ()))]
-            if bool(mask.all()):
-                mixed, shares = way(tv_tensors.Video(pixel_values), labels)
-                return mixed.as_subclass(Tensor), shares
-            valid = mask.nonzero()[:, 0].to(labels.device)
-            mixed, shares = way(tv_tensors.Video(pixel_values[valid]), labels[valid])
-            return pixel_values.index_copy(0, valid, mixed.as_subclass(Tensor)), targets.index_copy(0, valid, shares)
+            # Views of one clip come one after the other, and torchvision pairs neighbours: so in a drawn order.
+            valid = mask.nonzero()[:, 0]
+            order = sent(valid[torch.randperm(len(valid))], labels.device)
+            mixed, shares = way(tv_tensors.Video(pixel_values[order]), labels[order])
+            return pixel_values.index_copy(0, order, mixed.as_subclass(Tensor)), targets.index_copy(0, order, shares)

@@ -14,10 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from lscht_ray import console, room
 from lscht_ray.annotations import Annotations
 from lscht_ray.build import Network, build_network, learning_rates
-from lscht_ray.config import SweepConfig, TrainConfig
-from lscht_ray.device import autocast
+from lscht_ray.config import TrainConfig
+from lscht_ray.device import autocast, out_of_memory
+from lscht_ray.errors import InputError
 from lscht_ray.optim import WarmupCosine, parameter_groups
 from lscht_ray.rows import SPLITS
+from lscht_ray.sweepconfig import SweepConfig
 
 TIMED_STEPS = 3
 CLIPS_ON_CPU = 2
@@ -90,17 +92,27 @@ def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: 
     views = len(found.split("train")) * config.repeated_augmentation
     share = -(-views // workers)
     steps = -(-share // (micro * config.accumulation))
-    steps = min(steps, config.limit_batches or steps)
+    if config.limit_batches is not None:
+        steps = min(steps, config.limit_batches)
+        views = min(views, steps * micro * config.accumulation * workers)
     lr, min_lr = learning_rates(config, micro, workers)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=lr)
     schedule = WarmupCosine(
         optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps * config.max_epochs
     )
     forward, both = count_flops(made, config.num_frames)
-    train_seconds, val_seconds = _time(made, micro, config.num_frames)
-    val_clips = len(found.split("val"))
+    try:
+        train_seconds, val_seconds = _time(made, micro, config.num_frames)
+        memory = _memory(made, micro, config)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"{micro} clips at a time don't fit on {made.device}: lower batch_size, raise accumulation"
+        ) from None
+    val_clips = min(len(found.split("val")), (config.limit_batches or 2**31) * micro * workers)
     plan = Plan(
-        views=min(views, steps * micro * config.accumulation * workers),
+        views=views,
         val_clips=val_clips,
         global_batch=micro * config.accumulation * workers,
         steps_per_epoch=steps,
@@ -111,8 +123,8 @@ def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: 
         parameters=sum(p.numel() for p in made.network.parameters()),
         train_flops=both,
         val_flops=forward,
-        memory=_memory(made, micro, config),
-        epoch_seconds=(share * train_seconds + -(-val_clips // workers) * val_seconds),
+        memory=memory,
+        epoch_seconds=views / workers * train_seconds + val_clips / workers * val_seconds,
         device=made.device,
         workers=workers,
     )

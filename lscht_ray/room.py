@@ -79,10 +79,12 @@ def compiled(
     screen: Console,
 ) -> bool:
     """Compile the model in place and try it; whether that worked. If not, that is said once and it is as it was."""
-    network.train()
     network.compile(dynamic=False)
+    shape = (batch_size, num_frames, 3, image_size, image_size)
     try:
-        trial_step(network, device, precision, (batch_size, num_frames, 3, image_size, image_size))
+        trial_step(network.train(), device, precision, shape)
+        with torch.inference_mode(), autocast(device, precision):
+            network.eval()(pixel_values=torch.zeros(shape, device=device))
     except Exception as error:  # whatever a compiler says
         cast(Any, network)._compiled_call_impl = None
         network.zero_grad(set_to_none=True)

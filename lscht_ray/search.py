@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from lscht_ray.config import Dimension, SamplerConfig, SweepConfig
+from lscht_ray.sweepconfig import Dimension, SamplerConfig, SweepConfig
 
 SCORE = "best_score"
 """What ASHA and Optuna see of an epoch: the best value of the sweep's metric so far in that trial."""

@@ -75,6 +75,8 @@ def run(
 
     rank, world = rank_and_world()
     saved = checkpoint.load(resume_from, checkpoint.FULL_KEYS) if resume_from else None
+    if saved is not None and config.batch_size == "auto":
+        config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
     notes = recorder.Recorder(folders, enabled=rank == 0)
     seed_everything(config.seed + rank)
     found = found or survey.ready(config, screen)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from lscht_ray.batch import Batch
+from lscht_ray.batch import Batch, sent
 
 GREY = (0.2989, 0.587, 0.114)
 """Weights of the colours in a grey level (torchvision's)."""
@@ -312,11 +312,6 @@ def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
         return clips.mul_(factors[:, None, None, None, None]).add_(grey).clamp_(0, 255)
     turned = torch.einsum("bdc,btchw->btdhw", matrices, clips)
     return clips.copy_(turned).add_(grey).clamp_(0, 255)
-
-
-def sent(values: Tensor, device: torch.device) -> Tensor:
-    """A few numbers from the CPU to a device, without waiting for it."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def erased(clips: Tensor, draws: list[Draw]) -> Tensor:

@@ -7,8 +7,8 @@ import ray.train.torch
 import ray.tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from lscht_ray.config import SweepConfig
 from lscht_ray.storage import Storage
+from lscht_ray.sweepconfig import SweepConfig
 from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, checkpoint_epoch, train_worker
 
 CONTROLLER_FAILURES = 3

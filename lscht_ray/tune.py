@@ -10,14 +10,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from lscht_ray import commandline, console, recorder
-from lscht_ray.config import SweepConfig, TrainConfig
+from lscht_ray.config import TrainConfig
+from lscht_ray.errors import InputError
 from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.sweepconfig import SweepConfig
 
 if TYPE_CHECKING:
     from lscht_ray.annotations import Annotations
@@ -37,6 +40,8 @@ def main(argv: list[str]) -> int:
         extra=_flags,
     )
     screen = console.new_console()
+    if (sweep.train.lora_rank or "lora_rank" in sweep.search_space) and find_spec("peft") is None:
+        raise InputError('lora_rank needs peft on every node: pip install "lscht_ray[lora]"')
     sweep = sweep.model_copy(update={"train": _absolute(sweep.train)})
     found = _look_at_data(sweep.train, screen)
     if flags.plan:
@@ -235,7 +240,6 @@ def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> d
 def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
     """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
     from lscht_ray import checkpoint
-    from lscht_ray.errors import InputError
 
     with tempfile.TemporaryDirectory() as fetched:
         storage.get(name, Path(fetched))

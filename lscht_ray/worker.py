@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Rep
         config,
         folders,
         screen=screen,
-        prepare_model=ray.train.torch.prepare_model,
+        # Nothing in the model's buffers is learned: they need not be sent at every step.
+        prepare_model=partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False}),
         on_epoch_end=hook,
         resume_from=resume,
     )

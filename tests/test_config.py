@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from lscht_ray.commandline import find_config, parse, shipped_configs
-from lscht_ray.config import SweepConfig, TrainConfig
+from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
+from lscht_ray.sweepconfig import SweepConfig
 
 SHIPPED = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
 
@@ -113,6 +114,21 @@ def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
         ({"search_space": {"lr": {"type": "uniform", "low": 1e-5}}}, "needs low and high"),
         ({"search_space": {"batch_size": {"type": "int", "low": 1.5, "high": 4}}}, "whole numbers"),
         ({"search_space": {}}, "at least one"),
+        (
+            {"train": {"batch_size": "auto"}, "search_space": {"batch_size": {"type": "int", "low": 4, "high": 8}}},
+            "auto",
+        ),
+        ({"search_space": {"freeze_epochs": {"type": "uniform", "low": 0, "high": 5}}}, "integer"),
+        (
+            {
+                "search_space": {
+                    "lr": {"type": "uniform", "low": 1e-5, "high": 1e-3},
+                    "min_lr": {"type": "uniform", "low": 0, "high": 1e-4},
+                },
+                "train": {"min_lr": 0},
+            },
+            "min_lr: it reaches above the lowest lr",
+        ),
         ({"metric": "val_loss"}, "set mode: min"),
         ({"asha": {"grace_period": 50}}, "grace_period"),
     ],
@@ -138,3 +154,64 @@ def test_settings_can_be_written_and_read_again(tmp_path: Path) -> None:
 def test_every_setting_says_what_it_means() -> None:
     for model in (TrainConfig, SweepConfig):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"lora_alpha": 8}, "lora_alpha has no effect without lora_rank"),
+        ({"mix_probability": 0.5}, "set one of them"),
+        ({"class_weighted": False, "class_weight_power": 0.5}, "class_weight_power has no effect"),
+        ({"smoothing_by_similarity": True, "label_smoothing": 0}, "label_smoothing"),
+        ({"batch_size": 1, "mixup": 0.8}, "2 or more"),
+    ],
+)
+def test_settings_without_effect_are_refused(given: dict[str, object], part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        TrainConfig.model_validate(given)
+
+
+def test_a_sweep_may_switch_a_setting_off_that_others_belong_to() -> None:
+    """A trial that draws "off" has the others at their defaults, instead of failing."""
+    sweep = SweepConfig.model_validate(
+        {
+            "train": {"mixup": 0.8, "mix_probability": 0.5, "lora_rank": 8, "lora_alpha": 32},
+            "search_space": {
+                "mixup": {"type": "choice", "choices": [0.0, 0.8]},
+                "lora_rank": {"type": "choice", "choices": [0, 8]},
+                "randaugment_ops": {"type": "int", "low": 0, "high": 4},
+                "randaugment_magnitude": {"type": "int", "low": 5, "high": 20},
+            },
+        }
+    )
+    off = sweep.trial_config({"mixup": 0.0, "lora_rank": 0, "randaugment_ops": 0, "randaugment_magnitude": 7})
+    assert (off.mix_probability, off.lora_alpha, off.randaugment_magnitude) == (1.0, 16.0, 9)
+    on = sweep.trial_config({"mixup": 0.8, "lora_rank": 8, "randaugment_ops": 2, "randaugment_magnitude": 7})
+    assert (on.mix_probability, on.lora_alpha, on.randaugment_magnitude) == (0.5, 32.0, 7)
+
+
+@pytest.mark.parametrize("value", [8, 8.0, "8", "auto"])
+def test_batch_sizes(value: object) -> None:
+    assert TrainConfig.model_validate({"batch_size": value}).batch_size == ("auto" if value == "auto" else 8)
+    with pytest.raises(ValueError, match="whole number from 1 on, or auto"):
+        TrainConfig.model_validate({"batch_size": 2.5})
+
+
+def test_a_searched_setting_of_the_default_space_can_be_another_kind_of_range(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("search_space: {lr: {type: choice, choices: [1.0e-4, 1.0e-3]}}\n")
+    found = sweep("--config", str(tmp_path / "own.yaml")).search_space
+    assert list(found) == ["lr"]
+    assert found["lr"].choices == [1e-4, 1e-3]
+
+
+def test_the_default_space_holds_what_train_says(tmp_path: Path) -> None:
+    found = sweep("--train.lr", "0.01", "--train.min_lr", "1e-5", "--config", "recipes/seed.yaml").search_space["lr"]
+    assert (found.low, found.high) == (1e-5, 0.01)
+
+
+def test_a_typo_in_a_recipe_is_named_where_tune_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("drop_path: 0.2\nlayer_decai: 0.7\n")
+    with pytest.raises(InputError) as caught:
+        sweep("--config", str(tmp_path / "own.yaml"))
+    assert "line 2: layer_decai: no such setting: did you mean layer_decay?" in str(caught.value)
+    assert "drop_path" not in str(caught.value)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from lscht_ray import build, gradient, survey
+from lscht_ray import build, gradient, loop, survey
 from lscht_ray.batch import Batch
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
 from lscht_ray.errors import TrainingError
-from lscht_ray.gradient import MicroBatches, apply, gradients
-from lscht_ray.loop import Training
+from lscht_ray.gradient import apply, gradients
+from lscht_ray.parts import MicroBatches, Training
+from lscht_ray.recorder import Recorder, RunFolders
 
 
 def training(small: Path, tmp_path: Path, **settings: Any) -> Training:
@@ -148,6 +149,14 @@ def test_a_scaled_loss_gives_the_same_step_and_an_overflow_is_passed_over(small:
     assert finite  # the run goes on
     assert scaled.scaler.get_scale() == 512.0
     assert all(torch.equal(one, other) for one, other in zip(before, scaled.network.parameters(), strict=True))
+
+
+def test_gradients_that_overflow_at_any_scale_end_the_run(small: Path, tmp_path: Path) -> None:
+    parts = training(small, tmp_path, batch_size=12)
+    parts.scaler = torch.amp.GradScaler("cpu", init_scale=1e-4)
+    folders = RunFolders(tmp_path, tmp_path)
+    with pytest.raises(TrainingError, match="overflow fp16 at any scale"):
+        loop.train_one_epoch(parts, 1, 1, Recorder(folders, enabled=False), quiet_console())
 
 
 def test_the_fused_optimizer_leaves_weights_alone_where_it_is_told_on_the_device() -> None:

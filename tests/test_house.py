@@ -23,7 +23,7 @@ SPECIALISED = {
     "tensorboard": {"recorder"},
     "matplotlib": {"report"},
     "jsonargparse": {"commandline"},
-    "pydantic": {"columns", "dataconfig", "config", "commandline", "layouts"},
+    "pydantic": {"columns", "dataconfig", "config", "sweepconfig", "commandline", "layouts"},
     "pyarrow": {"storage"},
     "rich": {
         "annotations",
@@ -64,9 +64,10 @@ FLOORS = [
         "synthetic",
     },
     {"config", "decode", "wlasl", "folders", "tables", "layouts", "splits", "transforms", "cache", "model"}
-    | {"steps", "gradient", "room"},
-    {"commandline", "annotations", "probe", "report", "store"},
-    {"data", "loop", "inventory"},
+    | {"steps", "parts", "room"},
+    {"commandline", "sweepconfig", "annotations", "probe", "report", "store"},
+    {"data", "gradient", "inventory"},
+    {"loop"},
     {"survey", "duplicates", "loader", "clips"},
     {"findings", "checkpage", "contact_sheet", "fill"},
     {"build", "inference"},

@@ -9,8 +9,9 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
 from lscht_ray.build import Network
-from lscht_ray.config import AshaConfig, SweepConfig, TrainConfig
+from lscht_ray.config import TrainConfig
 from lscht_ray.plan import count_flops, likely_epochs, rungs
+from lscht_ray.sweepconfig import AshaConfig, SweepConfig
 from lscht_ray.transforms import ClipFormat
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from lscht_ray import train
 from lscht_ray.commandline import parse, shipped_configs
-from lscht_ray.config import SweepConfig, TrainConfig
+from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
 from lscht_ray.recorder import RunFolders
+from lscht_ray.sweepconfig import SweepConfig
 
 RECIPES = sorted((shipped_configs() / "recipes").glob("*.yaml"))
 

@@ -9,8 +9,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from ray.tune.schedulers import TrialScheduler
 
 from lscht_ray import search
-from lscht_ray.config import AshaConfig, Dimension, SamplerConfig, SweepConfig, TrainConfig
+from lscht_ray.config import TrainConfig
 from lscht_ray.ledger import Ledger
+from lscht_ray.sweepconfig import AshaConfig, Dimension, SamplerConfig, SweepConfig
 from lscht_ray.trial import trial_name
 from lscht_ray.watch import cause
 from lscht_ray.worker import reportable

@@ -17,9 +17,9 @@ from conftest import Door, refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lscht_ray import cluster, synthetic, tune
-from lscht_ray.config import ResourcesConfig, SweepConfig
 from lscht_ray.ledger import Ledger
 from lscht_ray.storage import Storage
+from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
 
 TINY = """
 train:

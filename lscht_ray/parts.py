@@ -1,0 +1,102 @@
+"""The built parts of a run, as the loop and the step take them.
+
+Legend: B clips, T frames, C = 3 colours, H and W pixels.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lscht_ray.adapt import Freezing
+from lscht_ray.batch import Batch, Loader
+from lscht_ray.device import Precision, autocast
+from lscht_ray.ema import Ema
+from lscht_ray.loss import Criterion
+from lscht_ray.mix import Mixer
+from lscht_ray.optim import WarmupCosine
+from lscht_ray.stopping import BestEpoch, EarlyStopping
+
+
+@dataclass
+class MicroBatches:
+    """How many clips go through the model at a time; halved where the memory does not suffice."""
+
+    size: int
+
+    def halve(self) -> None:
+        """Take half as many, twice as often."""
+        self.size = (self.size + 1) // 2
+
+
+@dataclass
+class Training:
+    """The parts of a run, built.
+
+    Attributes:
+        model: What is trained; under several workers wrapped in DistributedDataParallel.
+        network: The bare model inside it.
+        wrap: Makes ``model`` of ``network``.
+        augment: Makes pixel_values (B, T, C, H, W) of a training batch.
+        present: The same for a validation batch, without anything random.
+        mixer: Mixes the clips of a micro-batch.
+        micro: How many clips go through the model at a time.
+        temperature: Of smoothing by the similarity of glosses; None: evenly.
+        ema: The averaged weights, which are evaluated and kept instead.
+        scaler: Scales the loss where fp16 needs it; else it does nothing.
+        freezing: Freezes the backbone in the first ``freeze_epochs`` epochs (-1: in all).
+        fixed_shape: Batches are filled up to one size, for a compiled model.
+        constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
+        history: The metrics of each finished epoch.
+    """
+
+    model: torch.nn.Module
+    network: torch.nn.Module
+    wrap: Callable[[torch.nn.Module], torch.nn.Module]
+    optimizer: torch.optim.Optimizer
+    schedule: WarmupCosine
+    criterion: Criterion
+    train_loader: Loader
+    val_loader: Loader
+    augment: Callable[[Batch], Tensor]
+    present: Callable[[Batch], Tensor]
+    mixer: Mixer
+    micro: MicroBatches
+    temperature: float | None
+    ema: Ema | None
+    scaler: torch.amp.GradScaler
+    freezing: Freezing
+    freeze_epochs: int
+    fixed_shape: bool
+    best: BestEpoch
+    best_metric: str
+    stopper: EarlyStopping | None
+    stop_metric: str
+    num_classes: int
+    device: torch.device
+    precision: Precision
+    gradient_clip: float
+    limit_batches: int | None
+    constants: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def batches(self, loader: Loader) -> int:
+        """Batches per epoch of a loader."""
+        return min(len(loader), self.limit_batches or len(loader))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which the model computes."""
+        return autocast(self.device, self.precision)
+
+    def no_sync(self) -> AbstractContextManager[Any]:
+        """The context of a micro-batch that is not the last of its step: workers need not talk yet."""
+        wrapped = isinstance(self.model, torch.nn.parallel.DistributedDataParallel)
+        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
+
+    @property
+    def evaluated(self) -> torch.nn.Module:
+        """The network whose answers count."""
+        return self.ema.network if self.ema is not None else self.network

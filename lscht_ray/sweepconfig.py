@@ -1,0 +1,203 @@
+"""Every setting of a sweep: what all trials share, what is searched, and with which means."""
+
+import contextlib
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from lscht_ray.config import METRIC_MODES, Metric, TrainConfig, idle, suggestion
+from lscht_ray.dataconfig import Settings
+
+
+class Dimension(Settings):
+    """One searched setting: its kind and range. `int` and `logint` include both ends."""
+
+    type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
+    """Kind of range."""
+    low: float | None = None
+    """Lower end (all but choice)."""
+    high: float | None = None
+    """Upper end (all but choice)."""
+    step: float | None = Field(None, gt=0)
+    """Grid of quniform, step of int."""
+    choices: list[Any] | None = None
+    """Values of choice."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Dimension":
+        if self.type == "choice":
+            if not self.choices:
+                raise ValueError("type choice needs a list: choices: [a, b]")
+            if (self.low, self.high, self.step) != (None, None, None):
+                raise ValueError("type choice takes choices only, not low, high or step")
+            return self
+        if self.choices is not None:
+            raise ValueError(f"type {self.type} takes low and high, not choices")
+        if self.low is None or self.high is None:
+            raise ValueError(f"type {self.type} needs low and high")
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        if self.type in ("loguniform", "logint") and self.low <= 0:
+            raise ValueError(f"type {self.type} needs low above 0, not {self.low:g}")
+        if self.type in ("int", "logint") and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"type {self.type} needs whole numbers for low and high")
+        if self.type == "int" and self.step is not None and not self.step.is_integer():
+            raise ValueError("type int needs a whole step")
+        if (self.step is not None) != (self.type == "quniform") and self.type != "int":
+            raise ValueError("step belongs to quniform (where it is needed) and int")
+        return self
+
+    def examples(self) -> list[Any]:
+        """The values at the ends of the range and one within, or every choice."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None and self.high is not None
+        if self.type in ("int", "logint"):
+            return [int(self.low), int(self.high)]
+        return [self.low, self.high, self.low + (self.step or 0.381966 * (self.high - self.low))]
+
+
+class SamplerConfig(Settings):
+    """How Optuna proposes trials."""
+
+    type: Literal["tpe", "random"] = "tpe"
+    """tpe (multivariate, constant liar) or random."""
+    seed: int = Field(42, ge=0)
+    """Seed of the proposals; the same trials come again where one runs at a time."""
+    n_startup_trials: int = Field(10, ge=1)
+    """Random trials before TPE learns from the finished ones."""
+
+
+class AshaConfig(Settings):
+    """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
+
+    enabled: bool = True
+    """False: every trial runs to its own end."""
+    grace_period: int = Field(3, ge=1)
+    """Epochs that every trial gets."""
+    reduction_factor: float = Field(2.0, gt=1)
+    """At each rung one in so many goes on."""
+
+
+class ResourcesConfig(Settings):
+    """What each trial takes from the cluster."""
+
+    workers_per_trial: int = Field(1, ge=1)
+    """Ray Train workers per trial; the global batch is batch_size x accumulation x this."""
+    gpus_per_worker: float | None = Field(None, ge=0)
+    """GPUs per worker; null: 1 where the cluster has any, else 0."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """CPUs per worker (threads for the model and its data workers)."""
+    max_concurrent_trials: int | None = Field(None, ge=1)
+    """Trials at a time at most; null: as many as fit."""
+    accelerator_type: str | None = None
+    """Ray's name of the GPU a worker must get, such as A100."""
+    dashboard: bool = True
+    """Whether a Ray that is started here has its dashboard (on this machine only); it costs some CPU."""
+    address: str = "auto"
+    """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
+
+
+def _default_space() -> dict[str, Dimension]:
+    return {
+        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
+        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
+        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
+    }
+
+
+class SweepConfig(Settings):
+    """The settings of a sweep: what all trials share, what is searched, and with which means."""
+
+    train: TrainConfig = TrainConfig()
+    """Settings shared by all trials; the first trial is exactly these."""
+    search_space: dict[str, Dimension] = Field(default_factory=_default_space)
+    """Searched settings by name (any setting of `train`)."""
+    metric: Metric = "val_accuracy"
+    """What the best epoch of a trial is judged by."""
+    mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
+    num_trials: int = Field(30, ge=1)
+    """Trials in all."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How trials are proposed."""
+    asha: AshaConfig = AshaConfig()
+    """How weak trials are stopped."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What a trial takes."""
+    max_failures: int = Field(1, ge=0)
+    """Times a trial is restarted from its last checkpoint after a crash."""
+    storage_path: str = Field("models/checkpoints", min_length=1)
+    """Where the sweep folder is made; on several nodes a folder that all of them see, or a URI such as
+    s3://bucket/folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_space_fits(cls, values: Any) -> Any:
+        """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
+        default = {name: dimension.model_dump() for name, dimension in _default_space().items()}
+        if not isinstance(values, dict) or values.get("search_space", default) != default:
+            return values
+        train = values.get("train", {})
+        given = train if isinstance(train, dict) else train.model_dump()
+        lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
+        with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
+            default["lr"] |= {"low": max(3e-6, float(lowest)), "high": max(5e-4, float(lr))}
+        return {**values, "search_space": default}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SweepConfig":
+        complaints = [f"search_space.{name}: {problem}" for name, problem in self._space_problems()]
+        best = METRIC_MODES[self.metric]
+        if self.mode != best:
+            complaints.append(f"mode: {self.mode} seeks the worst {self.metric}: set mode: {best}")
+        grace, epochs = self.asha.grace_period, self.train.max_epochs
+        if self.asha.enabled and grace > epochs:
+            complaints.append(f"asha.grace_period ({grace}) must not be above train.max_epochs ({epochs})")
+        if not self.search_space:
+            complaints.append("search_space: name at least one setting to search")
+        if complaints:
+            raise ValueError("; ".join(complaints))
+        return self
+
+    def _space_problems(self) -> list[tuple[str, str]]:
+        base = self.train.model_dump()
+        problems = []
+        for name, dimension in self.search_space.items():
+            if name not in TrainConfig.model_fields:
+                problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
+                continue
+            if dimension.choices is None and not isinstance(base[name], int | float):
+                hint = f"a range needs a number for the first trial, and train.{name} is {base[name]!r}"
+                problems.append((name, hint))
+                continue
+            for value in dimension.examples():
+                try:
+                    TrainConfig.model_validate(_without_idle({**base, name: value}))
+                except ValidationError as error:
+                    problems.append((name, f"{value!r} can't be used: {error.errors()[0]['msg']}"))
+            if dimension.choices is not None and base[name] not in dimension.choices:
+                hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
+                problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
+        lr, min_lr = (self.search_space.get(name) for name in ("lr", "min_lr"))
+        if lr is not None and min_lr is not None and max(min_lr.examples()) > min(lr.examples()):
+            problems.append(("min_lr", f"it reaches above the lowest lr ({min(lr.examples()):g}): lower its high"))
+        return problems
+
+    def first_point(self) -> dict[str, Any]:
+        """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
+        return {name: getattr(self.train, name) for name in self.search_space}
+
+    def trial_config(self, params: dict[str, Any]) -> TrainConfig:
+        """The settings of the trial with these sampled values.
+
+        Raises:
+            pydantic.ValidationError: The values don't go together.
+        """
+        fixed = {"best_metric": self.metric, "checkpoint_every": 0}
+        return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
+
+
+def _without_idle(values: dict[str, Any]) -> dict[str, Any]:
+    """Sampled settings, where those that have no effect beside the others are at their defaults."""
+    return values | {name: TrainConfig.model_fields[name].default for name, _, _ in idle(values)}
