@@ -101,6 +101,11 @@ class Loader(Protocol):
 
     sampler: Any
 
+    @property
+    def batch_size(self) -> int | None:
+        """Clips a batch."""
+        ...
+
     def __iter__(self) -> Iterator[Batch]:
         """The batches of an epoch. One is valid until the next is asked for."""
         ...

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from lscht_ray import adapt, annotations, checkpoint, clips, data, fill, loader, model
+from lscht_ray import adapt, annotations, checkpoint, clips, data, fill, loader, model, resuming
 from lscht_ray.batch import Loader
 from lscht_ray.config import METRIC_MODES, TrainConfig
 from lscht_ray.device import Precision, choose_device, choose_precision, settle
@@ -151,6 +151,7 @@ def build(
             "format": checkpoint.FORMAT,
             "config": config.model_dump(mode="json") | {"batch_size": micro},  # a resumed run must not choose again
             "glosses": list(found.glosses),
+            "data": resuming.fingerprint(found),
             "model_config": network.config.to_dict(),
             "clip_format": dataclasses.asdict(form),
         },

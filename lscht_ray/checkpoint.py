@@ -82,6 +82,13 @@ class Saver:
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
+        for left in folder.glob(".*.pt.*"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+
+    def save_inside(self, content: dict[str, Any]) -> Path:
+        """Save the state inside an epoch, as the last."""
+        save(content, self.folder / LAST)
+        return self.folder / LAST
 
     def save(self, content: dict[str, Any], *, improved: bool) -> Path:
         """Save an epoch's full checkpoint under each name that is due; the path of the last."""

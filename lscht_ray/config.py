@@ -117,6 +117,8 @@ class TrainConfig(DataConfig):
     """Only so many steps per epoch, and validation batches (debugging)."""
     checkpoint_every: int = Field(5, ge=0)
     """Keep checkpoint_epoch_N.pt every so many epochs; 0: never."""
+    checkpoint_every_steps: int = Field(0, ge=0)
+    """Save last_checkpoint.pt inside epochs too, every so many steps; 0: at their ends alone."""
     checkpoint_dir: str = Field("models/checkpoints", min_length=1)
     """Where run folders are made."""
     log_dir: str = Field("runs", min_length=1)

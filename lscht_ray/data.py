@@ -241,15 +241,15 @@ class EpochSampler(Sampler[Position]):
         self.length, self.shuffle, self.seed = length, shuffle, seed
         self.rank, self.world = rank, world
         self.repeats = repeats
-        self.epoch = 0
+        self.epoch = self.skip = 0
         self._chances: NDArray[np.float64] | None = None
         if labels is not None:
             counts = Counter(labels)
             self._chances = np.array([1 / counts[label] for label in labels]) / len(counts)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose positions come next."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch whose positions come next, without the first so many of this worker's."""
+        self.epoch, self.skip = epoch, skip
 
     def _indices(self) -> list[int]:
         if not self.shuffle:
@@ -270,7 +270,7 @@ class EpochSampler(Sampler[Position]):
                 seen[index] += 1
         if self.shuffle:
             positions += [Position(self.epoch, PADDING)] * (-len(positions) % self.world)
-        return iter(positions[self.rank :: self.world])
+        return iter(positions[self.rank :: self.world][self.skip :])
 
     def __len__(self) -> int:
         total = self.length * self.repeats

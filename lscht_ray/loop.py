@@ -18,11 +18,12 @@ from lscht_ray import checkpoint
 from lscht_ray.adapt import plain_state
 from lscht_ray.batch import Batch
 from lscht_ray.console import EpochProgress, epoch_block
-from lscht_ray.errors import TrainingError
+from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.gradient import apply, gradients
-from lscht_ray.metrics import Tally
+from lscht_ray.interrupt import Interrupted, StopRequest
+from lscht_ray.metrics import Tally, rank_and_world
 from lscht_ray.optim import WarmupCosine
-from lscht_ray.parts import Training
+from lscht_ray.parts import Inside, Training
 from lscht_ray.recorder import Recorder
 from lscht_ray.steps import StepLog
 
@@ -39,17 +40,40 @@ def fit(
     saver: checkpoint.Saver,
     console: Console,
     on_epoch_end: OnEpochEnd,
+    save_every: int = 0,
+    stop: StopRequest | None = None,
 ) -> bool:
     """Train until the epochs or the patience are at an end; whether it was the patience.
 
+    Args:
+        parts: The run.
+        max_epochs: Epochs at most.
+        recorder: Writes the run folder.
+        saver: Writes checkpoints.
+        console: Shows progress.
+        on_epoch_end: Gets each epoch's metrics and, on rank 0, the checkpoint just saved.
+        save_every: Save inside epochs too, every so many steps; 0: never.
+        stop: Asks the run to stop after its next step.
+
     Raises:
+        Interrupted: It was asked to stop, and has saved where it is.
         TrainingError: The loss is not finite, or no clip could be read.
     """
     stopped = _out_of_patience(parts)
     while not stopped and len(parts.history) < max_epochs:
         epoch, started = len(parts.history) + 1, time.monotonic()
         _freeze_or_thaw(parts, epoch, console)
-        train = train_one_epoch(parts, epoch, max_epochs, recorder, console)
+
+        def after_step(steps: int, tally: Tally) -> None:
+            asked = stop.number if stop is not None else None
+            if asked is not None or (save_every and parts.schedule.steps_done % save_every == 0):
+                content = _checkpoint(parts, Inside(steps, tally.state()))
+                if recorder.enabled:
+                    saver.save_inside(content)
+            if asked is not None:
+                raise Interrupted(asked, parts.schedule.steps_done)
+
+        train = train_one_epoch(parts, epoch, max_epochs, recorder, console, after_step)
         val = validate(parts, f"Epoch {epoch}/{max_epochs}  val  ", recorder, console)
         metrics = _epoch_metrics(epoch, parts.schedule, train, val)
         improved = parts.best.update(metrics[parts.best_metric], epoch)
@@ -72,18 +96,37 @@ def fit(
 
 
 def train_one_epoch(
-    parts: Training, epoch: int, max_epochs: int, recorder: Recorder, console: Console
+    parts: Training,
+    epoch: int,
+    max_epochs: int,
+    recorder: Recorder,
+    console: Console,
+    after_step: Callable[[int, Tally], None] = lambda steps, tally: None,
 ) -> dict[str, float]:
-    """One pass over the training clips; the epoch's figures over all workers."""
+    """One pass over the training clips, or the rest of one; the epoch's figures over all workers.
+
+    ``after_step`` gets the number of the epoch's steps so far, and what was counted in them.
+    """
     parts.model.train()
-    parts.train_loader.sampler.set_epoch(epoch)
     tally = Tally(parts.num_classes, parts.device)
+    done = 0
+    if parts.inside is not None:
+        done = parts.inside.steps
+        tally.load_state(parts.inside.tally)
+        parts.inside = None
+    parts.train_loader.sampler.set_epoch(epoch, skip=done * (parts.train_loader.batch_size or 1))
     total = parts.batches(parts.train_loader)
     with EpochProgress(console, f"Epoch {epoch}/{max_epochs}  train", total) as progress:
+        progress.skip(done)
         log = StepLog(recorder, progress, wait=parts.device.type == "cuda")
-        for batch in itertools.islice(parts.train_loader, total):
+        for steps, batch in enumerate(itertools.islice(parts.train_loader, total - done), start=done + 1):
             _report_failures(batch, recorder, console)
             _train_step(parts, batch, tally, log, console)
+            try:
+                after_step(steps, tally)
+            except Interrupted:
+                log.flush()
+                raise
         log.flush()
     if parts.scaler.is_enabled() and parts.scaler.get_scale() < SMALLEST_SCALE:
         raise TrainingError(
@@ -152,12 +195,12 @@ def _epoch_metrics(
     }
 
 
-def _checkpoint(parts: Training) -> dict[str, Any]:
-    """All that resuming needs. Every worker must call it: each adds the state of its random generators.
+def _checkpoint(parts: Training, inside: Inside | None = None) -> dict[str, Any]:
+    """All that resuming needs. Every worker must call it: each adds its own random generators and counts.
 
     ``model`` is what is evaluated, under VideoMAE's own names; ``weights`` what is trained, where that is another.
     """
-    states: list[Any] = [checkpoint.rng_state()]
+    states: list[Any] = [checkpoint.rng_state() | {"tally": inside.tally if inside is not None else None}]
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         own, states = states[0], [None] * dist.get_world_size()
         dist.all_gather_object(states, own)
@@ -175,7 +218,8 @@ def _checkpoint(parts: Training) -> dict[str, Any]:
         "rng": states,
         "epoch": len(parts.history),
         "step": parts.schedule.steps_done,
-        "metrics": parts.history[-1],
+        "inside": inside.steps if inside is not None else None,
+        "metrics": parts.history[-1] if parts.history else {},
         "history": parts.history,
     }
 
@@ -199,6 +243,12 @@ def restore(parts: Training, content: dict[str, Any], rank: int) -> None:
     parts.micro.size = min(parts.micro.size, int(content["metrics"].get("micro_batch", parts.micro.size)))
     if rank < len(content["rng"]):
         checkpoint.restore_rng_state(content["rng"][rank])
+    if content.get("inside"):
+        if len(content["rng"]) != rank_and_world()[1]:
+            raise InputError(
+                f"the checkpoint is from inside an epoch of {len(content['rng'])} workers: go on with as many"
+            )
+        parts.inside = Inside(content["inside"], content["rng"][rank]["tally"])
 
 
 def _out_of_patience(parts: Training) -> bool:

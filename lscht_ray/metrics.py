@@ -35,6 +35,15 @@ class Tally:
         self.confusion = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
         self.sums = torch.zeros(4, dtype=dtype, device=device)
 
+    def state(self) -> dict[str, Tensor]:
+        """What was counted by this worker so far, on the CPU."""
+        return {"confusion": self.confusion.cpu(), "sums": self.sums.cpu()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what was counted before."""
+        self.confusion += state["confusion"].to(self.confusion)
+        self.sums += state["sums"].to(self.sums)
+
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor, mask: Tensor, loss_sum: Tensor, loss_weight: Tensor) -> None:
         """Count a batch.

@@ -33,6 +33,14 @@ class MicroBatches:
 
 
 @dataclass
+class Inside:
+    """How far an epoch has come: its finished steps, and what this worker counted in them (`metrics.Tally.state`)."""
+
+    steps: int
+    tally: dict[str, Tensor]
+
+
+@dataclass
 class Training:
     """The parts of a run, built.
 
@@ -51,6 +59,7 @@ class Training:
         fixed_shape: Batches are filled up to one size, for a compiled model.
         constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
         history: The metrics of each finished epoch.
+        inside: Where a resumed run goes on in an epoch.
     """
 
     model: torch.nn.Module
@@ -82,6 +91,7 @@ class Training:
     limit_batches: int | None
     constants: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
+    inside: Inside | None = None
 
     def batches(self, loader: Loader) -> int:
         """Batches per epoch of a loader."""

@@ -6,19 +6,20 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lscht_ray import commandline, console
 from lscht_ray.config import TrainConfig
-from lscht_ray.errors import InputError
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: a mistake on the command line must not wait
     from rich.console import Console
 
     from lscht_ray.annotations import Annotations
     from lscht_ray.build import PrepareLoader, PrepareModel
+    from lscht_ray.interrupt import StopRequest
     from lscht_ray.recorder import RunFolders
 
     OnEpochEnd = Callable[[dict[str, Any], Path | None], None]
@@ -52,6 +53,8 @@ def run(
     on_epoch_end: OnEpochEnd = _nothing,
     resume_from: Path | None = None,
     found: Annotations | None = None,
+    listen: Callable[[], AbstractContextManager[StopRequest | None]] = nullcontext,
+    override: bool = False,
 ) -> Outcome:
     """Train once.
 
@@ -64,12 +67,15 @@ def run(
         on_epoch_end: Gets each epoch's metrics and, on rank 0, the path of the checkpoint just saved.
         resume_from: A full checkpoint to go on from.
         found: The data set, where `survey.ready` was asked for it already.
+        listen: The context that training runs in; what it gives may ask the run to stop.
+        override: Resume with other settings or data than the run began with.
 
     Raises:
+        Interrupted: It was asked to stop, and has saved where it is.
         InputError: Settings, data, model or checkpoint can't be used.
         TrainingError: Training can't go on.
     """
-    from lscht_ray import checkpoint, data, loop, recorder, splits, survey
+    from lscht_ray import checkpoint, data, loop, recorder, resuming, splits, survey
     from lscht_ray.build import build, describe_batch, seed_everything
     from lscht_ray.metrics import rank_and_world
 
@@ -82,69 +88,61 @@ def run(
     found = found or survey.ready(config, screen)
     for line in (found.summary(), *found.notes, data.describe_support(found.split("train"), found.glosses)):
         screen.print(line)
-    if saved is not None and tuple(saved["glosses"]) != found.glosses:
-        raise InputError(
-            f"{resume_from}: its glosses are not those of {found.root}: resume with the data it began with"
-        )
+    if saved is not None:
+        resuming.check(saved, config, found, str(resume_from), override=override)
     parts, origin = build(config, found, prepare_model, prepare_loader, rank, world, screen)
     screen.print(f"{origin}; {parts.device}, {parts.precision}")
     screen.print(describe_batch(parts, config, world))
     if saved is not None:
         loop.restore(parts, saved, rank)
-        screen.print(f"resumed after epoch {len(parts.history)}")
+        within = f" and {parts.inside.steps} steps of the next" if parts.inside is not None else ""
+        screen.print(f"resumed after epoch {len(parts.history)}{within}")
     notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
     if notes.enabled and found.drawn:
         splits.write(found.rows(), found.folder, folders.run / recorder.SPLITS)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every)
     try:
-        early = loop.fit(
-            parts,
-            max_epochs=config.max_epochs,
-            recorder=notes,
-            saver=saver,
-            console=screen,
-            on_epoch_end=on_epoch_end,
-        )
+        with listen() as stop:
+            early = loop.fit(
+                parts,
+                max_epochs=config.max_epochs,
+                recorder=notes,
+                saver=saver,
+                console=screen,
+                on_epoch_end=on_epoch_end,
+                save_every=config.checkpoint_every_steps,
+                stop=stop,
+            )
     finally:
         notes.close()
     return Outcome(folders, parts.history, parts.best.epoch, early)
 
 
-def _resume_settings(folder: Path, argv: list[str]) -> tuple[TrainConfig, RunFolders]:
-    from lscht_ray import recorder
-
-    others = [word for word in argv if word.startswith("--") and word.split("=")[0] != "--resume"]
-    if others:
-        raise InputError(f"--resume goes on with the settings of its run folder: leave out {' '.join(others)}")
-    file = folder / recorder.CONFIG
-    if not file.is_file():
-        raise InputError(f"--resume {folder}: no run folder (it has no {recorder.CONFIG})")
-    config = commandline.validate(TrainConfig, commandline.read_json(file), str(file))
-    folder = folder.resolve()
-    return config, recorder.RunFolders(folder, Path(config.log_dir).expanduser().resolve() / folder.name)
-
-
 def _flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--resume", type=str, help="go on with the run in this folder")
+    parser.add_argument("--resume", type=str, help="go on with the run in this folder, with its settings")
+    parser.add_argument(
+        "--override", action="store_true", help="resume although settings or data are not those the run began with"
+    )
     parser.add_argument("--plan", action="store_true", help="say what the run will do and cost, and end")
 
 
 def main(argv: list[str]) -> int:
     """The door."""
+    from lscht_ray import interrupt, lock, recorder, resuming, survey
+
     config, flags = commandline.parse(
         TrainConfig,
-        argv,
+        resuming.with_own_settings(argv),  # flags override them
         prog="python -m lscht_ray.train",
         description=f"{__doc__}",
         extra=_flags,
     )
-    from lscht_ray import recorder, survey
-
     screen = console.new_console()
     resume_from = found = None
     if flags.resume:
-        config, folders = _resume_settings(Path(flags.resume), argv)
-        resume_from = folders.run / "last_checkpoint.pt"
+        run_folder = Path(flags.resume).resolve()
+        folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
+        resume_from = run_folder / "last_checkpoint.pt"
     elif flags.plan:
         from lscht_ray import plan
 
@@ -154,7 +152,20 @@ def main(argv: list[str]) -> int:
         found = survey.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
-    outcome = run(config, folders, screen=screen, resume_from=resume_from, found=found)
+    try:
+        with lock.held(folders.run):
+            outcome = run(
+                config,
+                folders,
+                screen=screen,
+                resume_from=resume_from,
+                found=found,
+                listen=interrupt.listening,
+                override=flags.override,
+            )
+    except interrupt.Interrupted as stopped:
+        screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
+        return stopped.exit_code
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
     data = shlex.quote(config.data)

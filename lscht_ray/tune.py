@@ -194,7 +194,10 @@ def _write_hparams(storage: Storage, record: TrialRecord, ledger: Ledger) -> Non
 
 
 def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
-    """Put the best trial's best epoch into ``best/``; of every trial only the best and the last epoch are left."""
+    """Put the best trial's best epoch into ``best/``; of every trial only the best and the last epoch are left.
+
+    Nothing is removed of a trial whose best epoch is gone: it was stopped while a better one took its place.
+    """
     from lscht_ray import checkpoint, trial
 
     kept = None
@@ -207,10 +210,11 @@ def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Pat
             config = sweep.trial_config(winner.params).model_dump(mode="json")
             recorder.write_json(kept.parent / recorder.CONFIG, config)
     for record in ledger.ranking():
-        wanted = {ledger.best_epoch(record)["epoch"], max(record.epochs)}  # type: ignore[index]  # it has epochs
-        for name, epoch in trial.checkpoints(storage, record.trial_id).items():
-            if epoch not in wanted:
-                storage.delete(f"trials/{record.trial_id}/{name}")
+        best, found = ledger.best_epoch(record), trial.checkpoints(storage, record.trial_id)
+        if best is not None and best["epoch"] in found.values():  # else a later one took its place
+            for name, epoch in found.items():
+                if epoch not in (best["epoch"], max(record.epochs)):
+                    storage.delete(f"trials/{record.trial_id}/{name}")
     return kept
 
 

@@ -216,14 +216,19 @@ def test_the_door_resumes_a_killed_run(small: Path, door: Door, tmp_path: Path) 
             if "Epoch 2/300" in line:
                 process.kill()
     folder = run_folder(tmp_path)
-    config = json.loads((folder / "config.json").read_text())
     done = len(checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)["history"])
-    (folder / "config.json").write_text(json.dumps({**config, "max_epochs": done + 2, "early_stopping": False}))
-    result = door("train", "--resume", folder, cwd=tmp_path)
+    changes = ("--max_epochs", done + 2, "--early_stopping", "false")
+    refused(
+        door("train", "--resume", folder, *changes, cwd=tmp_path),
+        f"max_epochs: was 300, now {done + 2}",
+        "early_stopping: was True, now False",
+        "--override",
+    )
+    result = door("train", "--resume", folder, *changes, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"resumed after epoch {done}" in result.stdout
     assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == list(range(1, done + 3))
-    refused(door("train", "--resume", folder, "--lr", "1", cwd=tmp_path), "leave out --lr")
+    assert not (folder / ".lock").exists()
     refused(door("train", "--resume", tmp_path, cwd=tmp_path), "no run folder")
 
 

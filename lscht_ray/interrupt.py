@@ -1,0 +1,51 @@
+"""SIGTERM and Ctrl-C end a run at its next step, resumable; a second one ends it at once."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """The run was stopped by a signal, and saved."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell has it: 128 + the signal's number."""
+        return 128 + self.number
+
+
+class StopRequest:
+    """Whether, and by which signal, the run was asked to stop."""
+
+    number: int | None = None
+
+
+@contextmanager
+def listening() -> Iterator[StopRequest]:
+    """Within, the first signal is a request; the second has its usual effect, at once."""
+    request = StopRequest()
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(number: int, frame: Any) -> None:
+        request.number = number
+        restore()
+        os.write(2, b"stopping after this step, resumable (again: at once)\n")  # print may be what was interrupted
+
+    for number in SIGNALS:
+        before[number] = signal.signal(number, on_signal)
+    try:
+        yield request
+    finally:
+        restore()
