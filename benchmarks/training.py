@@ -1,6 +1,6 @@
 """What a training step costs: our loop, Hugging Face's Trainer, and a bare PyTorch loop; then ours under Ray Train.
 
-    python benchmarks/training.py [--data DATA] [--rounds 5] [--no_ray]
+    python benchmarks/training.py [--data DATA] [--rounds 5] [--no_ray | --only_ray]
 
 All of them train the same VideoMAE from the same weights on the same batches of the same loader, with the same
 augmentation, precision, optimizer and clipping; only the loop differs. They take turns, round after round; what is
@@ -250,6 +250,7 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12, help="per measurement")
     parser.add_argument("--no_ray", action="store_true")
+    parser.add_argument("--only_ray", action="store_true")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.worker:
@@ -262,10 +263,11 @@ def main() -> int:
             num_workers=0,
             early_stopping=False,
         )
-        compare_loops(config, flags)
+        if not flags.only_ray:
+            compare_loops(config, flags)
         if not flags.no_ray:
             shorter = {"batch_size": flags.batch_size // 2, "limit_batches": flags.steps}
-            compare_ray(config.model_copy(update=shorter), max(2, flags.rounds // 2))
+            compare_ray(config.model_copy(update=shorter), flags.rounds)
     return 0
 
 

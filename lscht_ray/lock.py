@@ -41,15 +41,14 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _create(path: Path, content: dict[str, Any]) -> bool:
-    """Write the file in one go, unless it is there."""
-    temporary = path.with_name(f"{LOCK}.{os.getpid()}.new")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
+    """Write the file, unless it is there."""
     try:
-        os.link(temporary, path)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(content))
     except FileExistsError:
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent} can't be written: {error.strerror}") from None
     return True
 
 
