@@ -4,6 +4,8 @@ A full checkpoint (``last_checkpoint.pt``, ``checkpoint_epoch_N.pt``) has the ke
 resuming needs. ``best_model.pt`` has those of `MODEL_KEYS`: the weights and what inference needs.
 """
 
+import hashlib
+import json
 import os
 import pickle
 import random
@@ -19,18 +21,22 @@ from lscht_ray.errors import InputError
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
 FULL_KEYS = (*MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
-LAST, BEST = "last_checkpoint.pt", "best_model.pt"
+LAST, BEST, EPOCH = "last_checkpoint.pt", "best_model.pt", "checkpoint_epoch_"
+HASHES = "checkpoints.json"
+"""SHA-256 of each checkpoint by its name."""
 
 
-def save(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint so that ``path`` is always whole: the old one, or the new one."""
+def save(content: dict[str, Any], path: Path) -> str:
+    """Write a checkpoint so that ``path`` is always whole: the old one, or the new one; its SHA-256."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        written = digest(temporary)
         temporary.replace(path)
+        return written
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,28 +83,85 @@ def find(path: Path) -> Path:
     return path
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file: torch loads one with a flipped bit without a word."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def newest(folder: Path) -> tuple[Path, list[str]]:
+    """The newest whole full checkpoint of a run folder, and why newer ones can't be used.
+
+    Whole is what has the hash in the folder's list of them; of what is not in that list, what can be read.
+
+    Raises:
+        InputError: There is none.
+    """
+    hashes = read_hashes(folder)
+    kept = sorted(folder.glob(f"{EPOCH}*.pt"), key=lambda path: int(path.stem.removeprefix(EPOCH)), reverse=True)
+    complaints: list[str] = []
+    for path in (folder / LAST, *kept):
+        try:
+            if path.name not in hashes or not path.is_file():
+                load(path, FULL_KEYS)
+            elif digest(path) != hashes[path.name]:
+                raise InputError(f"{path} is damaged: it is not what was written (SHA-256)")
+            return path, complaints
+        except InputError as error:
+            complaints.append(str(error))
+        except OSError as error:
+            complaints.append(f"{path} can't be read: {error.strerror}")
+    raise InputError("\n".join([f"{folder}: there is no whole checkpoint to go on from", *complaints]))
+
+
+def read_hashes(folder: Path) -> dict[str, str]:
+    """What `Saver` wrote down of each file; nothing where that is damaged."""
+    try:
+        content = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 class Saver:
-    """Keeps the checkpoints of one run folder: the last, the best, and every Nth."""
+    """Keeps the checkpoints of one run folder: the last, the best, and every Nth; and their hashes."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
-        for left in folder.glob(".*.pt.*"):  # of a process that was killed while it wrote
+        self.hashes = read_hashes(folder)
+        for left in (
+            *folder.glob(".*.pt.*"),
+            *folder.glob(f".{HASHES}.*"),
+        ):  # of a process that was killed while it wrote
             left.unlink(missing_ok=True)
 
     def save_inside(self, content: dict[str, Any]) -> Path:
         """Save the state inside an epoch, as the last."""
-        save(content, self.folder / LAST)
-        return self.folder / LAST
+        return self._keep(content, LAST)
 
     def save(self, content: dict[str, Any], *, improved: bool) -> Path:
         """Save an epoch's full checkpoint under each name that is due; the path of the last."""
         epoch = int(content["epoch"])
         if improved:
-            save(model_part(content), self.folder / BEST)
+            self._keep(model_part(content), BEST)
         if self.every and epoch % self.every == 0:
-            save(content, self.folder / f"checkpoint_epoch_{epoch}.pt")
-        save(content, self.folder / LAST)
-        return self.folder / LAST
+            self._keep(content, f"{EPOCH}{epoch}.pt")
+        return self._keep(content, LAST)
+
+    def _keep(self, content: dict[str, Any], name: str) -> Path:
+        """Save under a name. Between its file and its hash a kill would leave a whole file called damaged: so the old
+        hash goes first."""
+        if self.hashes.pop(name, None) is not None:
+            self._write_hashes()
+        path = self.folder / name
+        self.hashes[name] = save(content, path)
+        self._write_hashes()
+        return path
+
+    def _write_hashes(self) -> None:
+        temporary = self.folder / f".{HASHES}.{os.getpid()}"
+        temporary.write_text(json.dumps(self.hashes, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.folder / HASHES)
 
 
 def rng_state() -> dict[str, Any]:

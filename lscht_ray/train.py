@@ -140,9 +140,15 @@ def main(argv: list[str]) -> int:
     screen = console.new_console()
     resume_from = found = None
     if flags.resume:
+        from lscht_ray import checkpoint
+
         run_folder = Path(flags.resume).resolve()
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
-        resume_from = run_folder / "last_checkpoint.pt"
+        resume_from, damaged = checkpoint.newest(run_folder)
+        for complaint in damaged:
+            screen.print(f"warning: {complaint}")
+        if damaged:
+            screen.print(f"going on from {resume_from}")
     elif flags.plan:
         from lscht_ray import plan
 

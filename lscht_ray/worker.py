@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: only the wor
 CHECKPOINT_SCORE = "checkpoint_score"
 CHECKPOINT_FOLDER = "checkpoint_epoch_"
 PLACEMENT_GROUP = "placement_group"
+NOT_PUBLISHED = ("checkpoints.json",)
+"""Of the run folder: it speaks of checkpoints that stay on this node."""
 TIE = 1e-9
 """Of equally good epochs the earlier one has the higher checkpoint score."""
 
@@ -119,7 +121,7 @@ class _Report:
     def _publish(self) -> None:
         storage = Storage(self.order.storage)
         for file in self.folders.run.iterdir():
-            if file.suffix in (".json", ".jsonl", ".txt", ".csv"):
+            if file.suffix in (".json", ".jsonl", ".txt", ".csv") and file.name not in NOT_PUBLISHED:
                 storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
         storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
 

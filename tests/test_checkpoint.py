@@ -77,6 +77,13 @@ def test_which_checkpoints_a_run_keeps(tmp_path: Path) -> None:
     for epoch, improved in enumerate((True, False, True, False), start=1):
         saver.save(content(epoch=epoch), improved=improved)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["best_model.pt", "checkpoint_epoch_2.pt", "checkpoint_epoch_4.pt", "last_checkpoint.pt"]
+    assert names == [
+        "best_model.pt",
+        "checkpoint_epoch_2.pt",
+        "checkpoint_epoch_4.pt",
+        "checkpoints.json",
+        "last_checkpoint.pt",
+    ]
+    assert checkpoint.read_hashes(tmp_path) == {path.name: checkpoint.digest(path) for path in tmp_path.glob("*.pt")}
     assert checkpoint.load(checkpoint.find(tmp_path))["epoch"] == 3
     assert checkpoint.load(tmp_path / "last_checkpoint.pt")["epoch"] == 4

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,8 +207,6 @@ def test_who_holds_a_lock(tmp_path: Path) -> None:
 
 
 def test_other_data_is_refused(small: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = shutil.copytree(small, tmp_path / "copy")
     with pytest.raises(Interrupted):
         run(tmp_path, copy, stop_at=4)
@@ -215,6 +214,61 @@ def test_other_data_is_refused(small: Path, tmp_path: Path) -> None:
     clip.unlink()
     with pytest.raises(InputError, match=r"clips: were (.|\n)*'train': 12(.|\n)*'train': 11(.|\n)*--override"):
         run(tmp_path, copy, resume=True)
+
+
+@pytest.fixture(scope="module")
+def three_epochs(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with the checkpoints of epochs 2 and 3."""
+    folder = tmp_path_factory.mktemp("three")
+    run(folder, small, checkpoint_every=2, mixup=0.0, cutmix=0.0, early_stopping=False)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped bit", "missing", "empty"])
+@pytest.mark.parametrize("listed", ["list", "list gone", "list damaged"])
+def test_of_damaged_checkpoints_the_newest_whole_one_is_found(
+    three_epochs: Path, tmp_path: Path, damage: str, listed: str
+) -> None:
+    folder = Path(shutil.copytree(three_epochs, tmp_path / "run"))
+    last, hashes = folder / checkpoint.LAST, folder / checkpoint.HASHES
+    if listed != "list":
+        hashes.unlink() if listed == "list gone" else hashes.write_text("{")
+    assert checkpoint.newest(folder) == (last, [])
+    content = bytearray(last.read_bytes())
+    if damage == "missing":
+        last.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        last.write_bytes({"truncated": content[:-1000], "flipped bit": content, "empty": b""}[damage])
+    found, complaints = checkpoint.newest(folder)
+    if damage == "flipped bit" and listed != "list":
+        return  # torch may read it: without the list nobody can tell
+    assert found == folder / "checkpoint_epoch_2.pt"
+    assert len(complaints) == 1
+    assert str(last) in complaints[0]
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
+    three_epochs: Path, small: Path, door: Door, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(three_epochs, tmp_path / "run"))
+    last = folder / checkpoint.LAST
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    result = door("train", "--resume", folder, "--max_epochs", 4, "--override", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"warning: {last} is damaged" in result.stdout
+    assert f"going on from {folder / 'checkpoint_epoch_2.pt'}" in result.stdout
+    assert "resumed after epoch 2" in result.stdout
+    assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert checkpoint.newest(folder) == (last, [])
+
+
+def test_without_a_whole_checkpoint_resuming_is_refused(small: Path, door: Door, tmp_path: Path) -> None:
+    run(tmp_path, small, max_epochs=1)
+    (tmp_path / "run" / checkpoint.LAST).write_bytes(b"no checkpoint")
+    refused(door("train", "--resume", tmp_path / "run", cwd=tmp_path), "no whole checkpoint", "SHA-256")
 
 
 @pytest.fixture

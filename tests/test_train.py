@@ -35,6 +35,7 @@ def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, 
     folder = run_folder(tmp_path)
     datetime.strptime(folder.name, "run_%Y%m%d_%H%M%S")
     names = {"config.json", "best_model.pt", "checkpoint_epoch_5.pt", "last_checkpoint.pt", "metrics.jsonl"}
+    names.add("checkpoints.json")
     assert {path.name for path in folder.iterdir()} == names
     config = json.loads((folder / "config.json").read_text())
     assert TrainConfig.model_validate(config).max_epochs == 5
