@@ -1,5 +1,7 @@
 """Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +87,36 @@ def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEF
         model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
     model.load_state_dict(state)
     return _quickened(model)
+
+
+def export(content: dict[str, Any], folder: Path) -> None:
+    """Write a checkpoint's model as `from_pretrained` reads it: config, safetensors, and how clips are normalised.
+
+    Args:
+        content: What `checkpoint.load` returned.
+        folder: It appears whole; one of that name makes way.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        rebuild(content["model_config"], content["model"]).save_pretrained(temporary)
+        form = content["clip_format"]
+        size, mean, std = form["image_size"], list(form["mean"]), list(form["std"])
+        square = {"height": size, "width": size}
+        processor = VideoMAEImageProcessor(
+            size={"shortest_edge": size}, crop_size=square, image_mean=mean, image_std=std
+        )
+        processor.save_pretrained(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
 
 
 # ---------------------------------------------------------------- the same model, quicker

@@ -118,6 +118,18 @@ def run(
     return Outcome(folders, parts.history, parts.best.epoch, early)
 
 
+def _newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
+    from lscht_ray import checkpoint
+
+    return checkpoint.newest(folder)
+
+
+def _export(folder: Path) -> None:
+    from lscht_ray import checkpoint, model
+
+    model.export(checkpoint.load(folder / checkpoint.BEST), folder / "best_model")
+
+
 def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", type=str, help="go on with the run in this folder, with its settings")
     parser.add_argument(
@@ -140,11 +152,9 @@ def main(argv: list[str]) -> int:
     screen = console.new_console()
     resume_from = found = None
     if flags.resume:
-        from lscht_ray import checkpoint
-
         run_folder = Path(flags.resume).resolve()
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
-        resume_from, damaged = checkpoint.newest(run_folder)
+        resume_from, damaged = _newest_checkpoint(run_folder)
         for complaint in damaged:
             screen.print(f"warning: {complaint}")
         if damaged:
@@ -172,6 +182,7 @@ def main(argv: list[str]) -> int:
     except interrupt.Interrupted as stopped:
         screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
         return stopped.exit_code
+    _export(folders.run)
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
     data = shlex.quote(config.data)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from conftest import FAST, Door, manifest, read_lines, refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import VideoMAEImageProcessor
+from transformers.models.videomae import VideoMAEForVideoClassification
 
-from lscht_ray import checkpoint, train
+from lscht_ray import checkpoint, model, train
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
 from lscht_ray.errors import TrainingError
@@ -35,7 +37,7 @@ def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, 
     folder = run_folder(tmp_path)
     datetime.strptime(folder.name, "run_%Y%m%d_%H%M%S")
     names = {"config.json", "best_model.pt", "checkpoint_epoch_5.pt", "last_checkpoint.pt", "metrics.jsonl"}
-    names.add("checkpoints.json")
+    names |= {"checkpoints.json", "best_model"}
     assert {path.name for path in folder.iterdir()} == names
     config = json.loads((folder / "config.json").read_text())
     assert TrainConfig.model_validate(config).max_epochs == 5
@@ -51,6 +53,12 @@ def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, 
     assert f"{lines[-1]['val_accuracy']:.2%}" in result.stdout
     best = checkpoint.load(folder / "best_model.pt")
     assert best["metrics"]["val_accuracy"] == max(line["val_accuracy"] for line in lines)
+    theirs = VideoMAEForVideoClassification.from_pretrained(folder / "best_model").eval()
+    clip = torch.randn(1, 4, 3, 24, 24)
+    ours = model.rebuild(best["model_config"], best["model"]).eval()
+    assert torch.equal(theirs(pixel_values=clip).logits, ours(pixel_values=clip).logits)
+    assert theirs.config.id2label == dict(enumerate(best["glosses"]))
+    assert list(VideoMAEImageProcessor.from_pretrained(folder / "best_model").image_mean) == list(model.IMAGENET_MEAN)
 
 
 def run(
@@ -157,8 +165,6 @@ def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Pa
 def test_a_frozen_backbone_stays_as_it_is(small: Path, tmp_path: Path) -> None:
     run(tmp_path, small, freeze_epochs=-1, max_epochs=2)
     full = checkpoint.load(tmp_path / "run" / checkpoint.LAST)
-    from lscht_ray import model
-
     before = model.build("tiny", tuple(full["glosses"]), num_frames=4, image_size=24, seed=42).model.state_dict()
     changed = {key for key, value in full["model"].items() if not torch.equal(value, before[key])}
     assert changed == {"classifier.weight", "classifier.bias"}
