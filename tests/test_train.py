@@ -241,10 +241,12 @@ def test_the_door_resumes_a_killed_run(small: Path, door: Door, tmp_path: Path) 
 
 def test_patience_ends_a_run(small: Path, tmp_path: Path) -> None:
     # At this rate nothing is learned, so the first epoch stays the best.
-    outcome = run(tmp_path, small, max_epochs=9, patience=2, lr=1e-12, min_lr=0.0, early_stopping_metric="val_accuracy")
+    still: dict[str, object] = {"max_epochs": 9, "patience": 2, "lr": 1e-12, "min_lr": 0.0}
+    still["early_stopping_metric"] = "val_accuracy"
+    outcome = run(tmp_path, small, **still)
     assert outcome.early_stopped
     assert len(outcome.history) == 3
-    assert run(tmp_path, small, resume=True, max_epochs=9, patience=2, lr=1e-12, min_lr=0.0).early_stopped
+    assert run(tmp_path, small, resume=True, **still).early_stopped
 
 
 def test_val_loss_is_plain_whatever_the_smoothing(small: Path, tmp_path: Path) -> None:
