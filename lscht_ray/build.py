@@ -91,9 +91,8 @@ def build(
     network, form, device = made.network, made.form, made.device
     used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
     filled = fill.fill(used, config, form.decoded_short_side, screen)
-    micro = config.batch_size
-    if micro == "auto":
-        micro = largest_batch(network, device, made.precision, config.num_frames, form.image_size)
+    micro = micro_batch(config, made)
+    if config.batch_size == "auto":
         how = "the most that fits" if device.type == "cuda" else "no GPU to fill"
         screen.print(f"batch_size auto: {micro} clips at a time ({how})")
     train_loader, val_loader = _loaders(config, micro, filled, form, device, rank, world)
@@ -157,6 +156,13 @@ def build(
         },
     )
     return parts, made.origin
+
+
+def micro_batch(config: TrainConfig, made: Network) -> int:
+    """Clips that go through the model at a time: as set, or as many as fit."""
+    if config.batch_size != "auto":
+        return config.batch_size
+    return largest_batch(made.network, made.device, made.precision, config.num_frames, made.form.image_size)
 
 
 def learning_rates(config: TrainConfig, micro: int, world: int) -> tuple[float, float]:

@@ -99,7 +99,7 @@ def _write(name: str | None, flag: str, screen: Console, write: Callable[[Path],
 
 
 def _json(file: Path, content: object) -> None:
-    from lscht_ray.recorder import write_json
+    from lscht_ray.files import write_json
 
     write_json(file, content)
 

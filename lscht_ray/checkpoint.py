@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from lscht_ray.errors import InputError
+from lscht_ray.files import write_json
 
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
@@ -159,9 +160,7 @@ class Saver:
         return path
 
     def _write_hashes(self) -> None:
-        temporary = self.folder / f".{HASHES}.{os.getpid()}"
-        temporary.write_text(json.dumps(self.hashes, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / HASHES)
+        write_json(self.folder / HASHES, self.hashes)
 
 
 def rng_state() -> dict[str, Any]:

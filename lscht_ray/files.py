@@ -179,3 +179,14 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is always whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udc80 is JSON's own way to say it
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ it goes through the model in micro-batches.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,8 +202,9 @@ def _checkpoint(parts: Training, inside: Inside | None = None) -> dict[str, Any]
     ``model`` is what is evaluated, under VideoMAE's own names; ``weights`` what is trained, where that is another.
     """
     states: list[Any] = [checkpoint.rng_state() | {"tally": inside.tally if inside is not None else None}]
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        own, states = states[0], [None] * dist.get_world_size()
+    _, workers = rank_and_world()
+    if workers > 1:
+        own, states = states[0], [None] * workers
         dist.all_gather_object(states, own)
     model, trained = plain_state(parts.evaluated), parts.network.state_dict()
     return {
@@ -264,6 +266,6 @@ def _read_something(result: dict[str, float], what: str, recorder: Recorder) -> 
     if not result["count"]:
         first = next(iter(recorder.unreadable.items()), ("", "unknown"))
         raise TrainingError(f"not one {what} clip could be read; the first: {first[0]}: {first[1]}")
-    if not result["loss"] + result["criterion"] < float("inf"):
+    if not math.isfinite(result["loss"] + result["criterion"]):
         raise TrainingError(f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr")
     return result

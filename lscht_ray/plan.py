@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lscht_ray import console, room
 from lscht_ray.annotations import Annotations
-from lscht_ray.build import Network, build_network, learning_rates
+from lscht_ray.build import Network, build_network, learning_rates, micro_batch
 from lscht_ray.config import TrainConfig
+from lscht_ray.data import EpochSampler
 from lscht_ray.device import autocast, out_of_memory
 from lscht_ray.errors import InputError
 from lscht_ray.optim import WarmupCosine, parameter_groups
@@ -86,11 +87,10 @@ def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: 
     """
     made = build_network(config, found.glosses)
     groups = parameter_groups(made.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
-    micro = config.batch_size
-    if micro == "auto":
-        micro = room.largest_batch(made.network, made.device, made.precision, config.num_frames, made.form.image_size)
-    views = len(found.split("train")) * config.repeated_augmentation
-    share = -(-views // workers)
+    micro = micro_batch(config, made)
+    clips, repeats = len(found.split("train")), config.repeated_augmentation
+    views = clips * repeats
+    share = len(EpochSampler(clips, shuffle=True, seed=config.seed, world=workers, repeats=repeats))
     steps = -(-share // (micro * config.accumulation))
     if config.limit_batches is not None:
         steps = min(steps, config.limit_batches)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lscht_ray.errors import InputError
+from lscht_ray.files import write_json
 
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
     from torch.utils.tensorboard import SummaryWriter
@@ -69,17 +69,6 @@ def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
     except OSError as error:
         raise InputError(f"{parent} can't be written: {error.strerror}; choose another folder") from None
     raise InputError(f"{parent}: {stem} and a thousand names like it are taken")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is always whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udc80 is JSON's own way to say it
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:

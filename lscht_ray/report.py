@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lscht_ray.recorder import write_json
+from lscht_ray.files import write_json
 
 
 @dataclass(frozen=True)

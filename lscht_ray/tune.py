@@ -19,6 +19,7 @@ from rich.console import Console
 from lscht_ray import commandline, console, recorder
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
+from lscht_ray.files import write_json
 from lscht_ray.ledger import Ledger, TrialRecord
 from lscht_ray.sweepconfig import SweepConfig
 
@@ -104,7 +105,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
 
     folder, place = _sweep_folder(sweep.storage_path)
     storage = Storage(place)
-    recorder.write_json(folder / CONFIG, sweep.model_dump(mode="json"))
+    write_json(folder / CONFIG, sweep.model_dump(mode="json"))
     ledger = Ledger(sweep.metric, sweep.mode, sweep.train.max_epochs)
     screen.print(f"sweep folder {folder}\nRay's own messages go to {folder / LOG}\nstarting Ray ...")
     decoded = fill.decodes(sweep.train)
@@ -115,7 +116,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
             interrupted = True
         ledger.interrupt()
         best = _keep_best(sweep, ledger, storage, folder)
-        recorder.write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
+        write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
         if place != str(folder):
             storage.put(folder, "")
     screen = console.new_console()
@@ -135,7 +136,7 @@ def _search(sweep: SweepConfig, folder: Path, storage: Storage, ledger: Ledger, 
     from lscht_ray import cluster, search, trial, watch
 
     def on_end(record: TrialRecord) -> None:
-        recorder.write_json(folder / SUMMARY, ledger.summary())
+        write_json(folder / SUMMARY, ledger.summary())
         _write_hparams(storage, record, ledger)
 
     with cluster.connected(sweep.resources) as started_here:
@@ -208,7 +209,7 @@ def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Pat
             kept.parent.mkdir(exist_ok=True)
             checkpoint.save(checkpoint.model_part(full), kept)
             config = sweep.trial_config(winner.params).model_dump(mode="json")
-            recorder.write_json(kept.parent / recorder.CONFIG, config)
+            write_json(kept.parent / recorder.CONFIG, config)
     for record in ledger.ranking():
         best, found = ledger.best_epoch(record), trial.checkpoints(storage, record.trial_id)
         if best is not None and best["epoch"] in found.values():  # else a later one took its place
