@@ -156,7 +156,7 @@ def _side(share: float, length: int) -> int:
 def _decode_all(
     clips: ClipCache, wanted: list[Sample], config: DataConfig, short_side: int, screen: Console
 ) -> int | None:
-    started, decoded, full = time.monotonic(), list[Path](), False
+    started, decoded, full = time.monotonic(), 0, False
     questions = [
         {
             "path": str(sample.video),
@@ -182,20 +182,20 @@ def _decode_all(
     ):
         for question, answer in pool.map(questions):
             if answer.content.get("frames"):
-                decoded.append(Path(question["target"]))
+                decoded += 1
                 log.write(f"{question['path']}\n")
             elif answer.content.get("error") == "no_room":
                 full = True
                 break
             progress.advance()
     if full:
-        for path in decoded:  # a disk filled to the brim helps nobody
-            path.unlink(missing_ok=True)
+        for question in questions:  # a disk filled to the brim helps nobody; a child may have written one unasked for
+            Path(str(question["target"])).unlink(missing_ok=True)
         screen.print(f"no clip cache: {clips.folder} is full; every clip is decoded each time it is used")
         return None
     size = disk.size_of(clips.folder) / GB
     screen.print(
-        f"clip cache {clips.folder}: {len(decoded)} videos decoded in {time.monotonic() - started:.1f} s, "
+        f"clip cache {clips.folder}: {decoded} videos decoded in {time.monotonic() - started:.1f} s, "
         f"{size:.2f} GiB"
     )
-    return len(decoded)
+    return decoded
