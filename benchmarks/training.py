@@ -53,12 +53,12 @@ def parts_of(config: TrainConfig, prepare: Callable[[torch.nn.Module], torch.nn.
     rank, world = rank_and_world()
     found = survey.ready(config, quiet_console())
     build.seed_everything(0)
-    return build.build(config, found, prepare, lambda loader: loader, rank, world, quiet_console())[0]
+    return build.build(config, found, prepare, rank, world, quiet_console())[0]
 
 
 def ours(parts: Training) -> None:
     """An epoch of our loop, with its metrics, checks and progress."""
-    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), enabled=False), quiet_console())
+    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), quiet_console(), enabled=False), quiet_console())
 
 
 def bare(parts: Training) -> None:

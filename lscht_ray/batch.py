@@ -97,9 +97,13 @@ def joined(clips: list[Batch]) -> Batch:
 
 
 class Loader(Protocol):
-    """What the loop iterates over; ``sampler.set_epoch`` must be called before each training epoch."""
+    """What the loop iterates over; ``sampler.set_epoch`` must be called before each training epoch.
+
+    ``dataset.reading()`` says which videos are being read.
+    """
 
     sampler: Any
+    dataset: Any
 
     @property
     def batch_size(self) -> int | None:

@@ -17,13 +17,12 @@ from lscht_ray.ema import Ema
 from lscht_ray.loss import Criterion, class_weights
 from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine, build_optimizer, scaled_lr
-from lscht_ray.parts import MicroBatches, Training
+from lscht_ray.parts import Limits, MicroBatches, Training
 from lscht_ray.room import compiled, largest_batch
 from lscht_ray.stopping import BestEpoch, EarlyStopping
 from lscht_ray.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 
 PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
-PrepareLoader = Callable[[Loader], Loader]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,6 @@ def build(
     config: TrainConfig,
     found: annotations.Annotations,
     prepare_model: PrepareModel,
-    prepare_loader: PrepareLoader,
     rank: int,
     world: int,
     screen: Console,
@@ -79,7 +77,6 @@ def build(
         config: The settings.
         found: The data set, `annotations.trainable`.
         prepare_model: Wraps the model for several workers.
-        prepare_loader: Wraps the loaders likewise.
         rank: This worker.
         world: How many there are.
         screen: Where the clip cache says what it does.
@@ -119,8 +116,8 @@ def build(
         optimizer=optimizer,
         schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
         criterion=Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing).to(device),
-        train_loader=prepare_loader(train_loader),
-        val_loader=prepare_loader(val_loader),
+        train_loader=train_loader,
+        val_loader=val_loader,
         augment=TrainingTransform(form, clips.augmentation(config)),
         present=EvaluationTransform(form),
         mixer=Mixer(
@@ -145,7 +142,7 @@ def build(
         device=device,
         precision=made.precision,
         gradient_clip=config.gradient_clip,
-        limit_batches=config.limit_batches,
+        limits=Limits(config.step_seconds, config.batch_seconds, config.max_skipped_steps, config.limit_batches),
         constants={
             "format": checkpoint.FORMAT,
             "config": config.model_dump(mode="json") | {"batch_size": micro},  # a resumed run must not choose again

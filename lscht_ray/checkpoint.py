@@ -10,12 +10,15 @@ import os
 import pickle
 import random
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 
+from lscht_ray import disk
 from lscht_ray.errors import InputError
 from lscht_ray.files import write_json
 
@@ -46,9 +49,10 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
     """Read a checkpoint; tensors come to the CPU, and no code in the file is ever run.
 
     Raises:
-        InputError: There is none, it is damaged, or it lacks one of ``keys``.
+        InputError: There is none, it is damaged (by its hash, where its folder lists it), or lacks one of ``keys``.
     """
     try:
+        _check_hash(path, read_hashes(path.parent))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
@@ -90,6 +94,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _check_hash(path: Path, hashes: dict[str, str]) -> None:
+    if path.name in hashes and digest(path) != hashes[path.name]:
+        raise InputError(f"{path} is damaged: it is not what was written (SHA-256)")
+
+
 def newest(folder: Path) -> tuple[Path, list[str]]:
     """The newest whole full checkpoint of a run folder, and why newer ones can't be used.
 
@@ -103,10 +112,10 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     complaints: list[str] = []
     for path in (folder / LAST, *kept):
         try:
-            if path.name not in hashes or not path.is_file():
+            if path.name in hashes and path.is_file():
+                _check_hash(path, hashes)
+            else:
                 load(path, FULL_KEYS)
-            elif digest(path) != hashes[path.name]:
-                raise InputError(f"{path} is damaged: it is not what was written (SHA-256)")
             return path, complaints
         except InputError as error:
             complaints.append(str(error))
@@ -124,43 +133,89 @@ def read_hashes(folder: Path) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-class Saver:
-    """Keeps the checkpoints of one run folder: the last, the best, and every Nth; and their hashes."""
+def list_hash(folder: Path, name: str) -> None:
+    """Add a file to the folder's list of hashes."""
+    write_json(folder / HASHES, read_hashes(folder) | {name: digest(folder / name)})
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
+
+class Saver:
+    """Keeps the checkpoints of one run folder: the last, the best, and every Nth; and their hashes.
+
+    What can't be written, for want of room or otherwise, is said once; what was written before stays as it is.
+
+    Args:
+        folder: The run folder.
+        every: Keep the checkpoint of every so many epochs; 0: of none.
+        console: Where it is said that something can't be written.
+        on_saved_inside: Gets the path of what `save_inside` saved, and the step of the run.
+
+    Attributes:
+        unsaved: The names whose newest content is not on the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        console: Console,
+        on_saved_inside: Callable[[Path, int], None] = lambda path, step: None,
+    ) -> None:
+        self.folder, self.every, self.console, self.on_saved_inside = folder, every, console, on_saved_inside
         self.hashes = read_hashes(folder)
-        for left in (
-            *folder.glob(".*.pt.*"),
-            *folder.glob(f".{HASHES}.*"),
-        ):  # of a process that was killed while it wrote
+        self.unsaved: set[str] = set()
+        for left in (*folder.glob(".*.pt.*"), *folder.glob(f".{HASHES}.*")):  # of a process that was killed
             left.unlink(missing_ok=True)
 
-    def save_inside(self, content: dict[str, Any]) -> Path:
-        """Save the state inside an epoch, as the last."""
-        return self._keep(content, LAST)
+    def save_inside(self, content: dict[str, Any]) -> Path | None:
+        """Save the state inside an epoch, as the last; None where that fails."""
+        saved = self._keep(content, LAST)
+        if saved is not None:
+            self.on_saved_inside(saved, int(content["step"]))
+        return saved
 
-    def save(self, content: dict[str, Any], *, improved: bool) -> Path:
-        """Save an epoch's full checkpoint under each name that is due; the path of the last."""
+    def save(self, content: dict[str, Any], *, improved: bool) -> Path | None:
+        """Save an epoch's full checkpoint under each name that is due; the path of the last, None where that fails."""
         epoch = int(content["epoch"])
         if improved:
             self._keep(model_part(content), BEST)
+        saved = self._keep(content, LAST)
         if self.every and epoch % self.every == 0:
             self._keep(content, f"{EPOCH}{epoch}.pt")
-        return self._keep(content, LAST)
+        return saved
 
-    def _keep(self, content: dict[str, Any], name: str) -> Path:
-        """Save under a name. Between its file and its hash a kill would leave a whole file called damaged: so the old
-        hash goes first."""
-        if self.hashes.pop(name, None) is not None:
-            self._write_hashes()
+    def _keep(self, content: dict[str, Any], name: str) -> Path | None:
         path = self.folder / name
-        self.hashes[name] = save(content, path)
-        self._write_hashes()
+        try:
+            disk.check_room(self.folder, _bytes(content))
+            # Between its file and its hash a kill would leave a whole file called damaged: so the old hash goes first.
+            if self.hashes.pop(name, None) is not None:
+                self._write_hashes()
+            self.hashes[name] = save(content, path)
+            self._write_hashes()
+        except OSError as error:
+            if not self.unsaved:
+                self.console.print(
+                    f"warning: {path} can't be written: {error.strerror}; training goes on, and what was saved before"
+                    " stays as it is"
+                )
+            self.unsaved.add(name)
+            return None
+        self.unsaved.discard(name)
         return path
 
     def _write_hashes(self) -> None:
         write_json(self.folder / HASHES, self.hashes)
+
+
+def _bytes(content: Any) -> int:
+    """About how large a file with this content is."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(_bytes(value) for value in content.values()) + 64 * len(content)
+    if isinstance(content, list | tuple):
+        return sum(_bytes(value) for value in content) + 16 * len(content)
+    return len(content) if isinstance(content, str) else 0
 
 
 def rng_state() -> dict[str, Any]:

@@ -87,6 +87,8 @@ class TrainConfig(DataConfig):
     """Evaluate and keep a moving average of the weights with this decay (about 1 / (1 - decay) steps); 0: off."""
     gradient_clip: float = Field(1.0, ge=0)
     """Largest norm of the gradient; 0: no limit."""
+    max_skipped_steps: int = Field(10, ge=1)
+    """A step whose loss or gradient is not finite is skipped; after so many in a row the run ends, naming the clips."""
     early_stopping: bool = True
     """Stop when `early_stopping_metric` has not improved for `patience` epochs."""
     early_stopping_metric: Metric = "val_loss"
@@ -99,6 +101,8 @@ class TrainConfig(DataConfig):
     """What decides which epoch becomes best_model.pt."""
 
     # Run
+    run_name: str = ""
+    """What the run's folder is called before its date, in ASCII (ñ becomes n); else run, or in a sweep sweep."""
     seed: int = Field(42, ge=0)
     """Seed of the head's weights, the order of clips, augmentation and dropout."""
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
@@ -113,6 +117,8 @@ class TrainConfig(DataConfig):
     """Compute activations twice instead of keeping them: less memory, a third more arithmetic."""
     gpu_hour_price: float | None = Field(None, ge=0)
     """What a GPU costs an hour, in any currency: --plan says what a run or sweep would cost."""
+    step_seconds: float = Field(1800.0, gt=0, le=86400)
+    """Time limit for one step, validation batch or checkpoint: a run that hangs ends, with all threads' stacks."""
     limit_batches: int | None = Field(None, ge=1)
     """Only so many steps per epoch, and validation batches (debugging)."""
     checkpoint_every: int = Field(5, ge=0)

@@ -123,6 +123,7 @@ class ClipDataset(Dataset[Batch]):
         self.reader, self.sampling, self.seed, self.augmentation = reader, sampling, seed, augmentation
         self.under_way: Tensor | None = None
         """Shared float64 (data workers, 2): which sample each one reads (1 + index; 0: none), and since when."""
+        self._own: tuple[int, float] = (0, 0.0)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -186,8 +187,16 @@ class ClipDataset(Dataset[Batch]):
 
     def _say(self, number: int) -> None:
         worker = get_worker_info()
-        if self.under_way is not None and worker is not None:
-            self.under_way[worker.id] = torch.tensor([number, time.time()], dtype=torch.float64)
+        if worker is None:
+            self._own = (number, time.monotonic())
+        elif self.under_way is not None:
+            self.under_way[worker.id] = torch.tensor([number, time.monotonic()], dtype=torch.float64)
+
+    def reading(self) -> list[str]:
+        """The videos that this process and its data workers are reading and for how long, the longest first."""
+        workers = self.under_way.tolist() if self.under_way is not None else []
+        reading = sorted((since, int(number) - 1) for number, since in (self._own, *workers) if number)
+        return [f"{self.samples[index].video}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
 
 
 def sample_id(sample: Sample) -> int:

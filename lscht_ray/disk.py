@@ -1,6 +1,7 @@
-"""Where decoded clips are kept: a local disk with room for them, made by evicting what nobody uses."""
+"""Room on disks: for decoded clips, made by evicting what nobody uses, and for checkpoints."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -18,7 +19,9 @@ NETWORK = frozenset(
 """File systems on another machine: reading clips over a network is what the cache is to avoid."""
 SHM = Path("/dev/shm")
 RESERVE = 0.05
-"""Share of a disk that is left free."""
+"""Share of a disk that the clip cache leaves free."""
+MARGIN = 2**20
+"""Bytes that a checkpoint leaves free, for the run's small files."""
 
 
 def find_root(mode: str, given: str | None) -> Path:
@@ -90,6 +93,18 @@ def make_room(root: Path, needed: int, limit: int | None, keep: Path) -> int:
         if _evict(folder):
             room = _room(root, limit)
     return room
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Whether a file of so many bytes fits.
+
+    Raises:
+        OSError: It doesn't.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed + MARGIN:
+        sizes = f"{needed / 2**20:.0f} MiB are needed, {free / 2**20:.0f} MiB are free"
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({sizes})")
 
 
 def _room(root: Path, limit: int | None) -> int:

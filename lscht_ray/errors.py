@@ -11,3 +11,14 @@ class TrainingError(InputError):
     """A run that started well can't go on (a loss that is not finite, no readable clip)."""
 
     exit_code = 1
+
+
+class OutOfMemoryError(TrainingError):
+    """There is no memory for so many clips at a time; there may be for fewer."""
+
+    def __init__(self, message: str, clips_at_once: int) -> None:
+        super().__init__(message)
+        self.clips_at_once = clips_at_once
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return OutOfMemoryError, (str(self), self.clips_at_once)

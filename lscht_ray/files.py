@@ -36,6 +36,15 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def slug(name: str) -> str:
+    """A name as a folder of any file system may have it: ASCII letters, digits, `.`, `_` and `-`; ñ becomes n.
+
+    It never leads out of its parent, and is empty where nothing of the name is left.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:80]
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file that may be looked at; False too for a name that no file can have."""
     try:
@@ -183,8 +192,12 @@ def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that the file is always whole."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text so that the file is always whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udc80 is JSON's own way to say it
         temporary.replace(path)

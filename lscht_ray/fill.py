@@ -195,7 +195,6 @@ def _decode_all(
         return None
     size = disk.size_of(clips.folder) / GB
     screen.print(
-        f"clip cache {clips.folder}: {decoded} videos decoded in {time.monotonic() - started:.1f} s, "
-        f"{size:.2f} GiB"
+        f"clip cache {clips.folder}: {decoded} videos decoded in {time.monotonic() - started:.1f} s, {size:.2f} GiB"
     )
     return decoded

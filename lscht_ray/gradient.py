@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lscht_ray.batch import Batch
 from lscht_ray.device import out_of_memory
-from lscht_ray.errors import TrainingError
+from lscht_ray.errors import OutOfMemoryError, TrainingError
 from lscht_ray.loss import class_similarity
 from lscht_ray.metrics import all_reduced, rank_and_world
 from lscht_ray.parts import MicroBatches, Training
@@ -29,6 +29,11 @@ class Outcome(NamedTuple):
     mask: Tensor
     loss_sum: Tensor
     weight: Tensor
+
+    def counting(self, finite: Tensor) -> "Outcome":
+        """The same where ``finite`` () is true; else one that counts for nothing."""
+        sums = (torch.where(finite, value, torch.zeros_like(value)) for value in (self.loss_sum, self.weight))
+        return Outcome(self.logits, self.labels, self.mask & finite, *sums)
 
 
 def gradients(parts: Training, batch: Batch, step: int, console: Console) -> list[Outcome]:
@@ -46,7 +51,8 @@ def gradients(parts: Training, batch: Batch, step: int, console: Console) -> lis
         What the model said of each micro-batch.
 
     Raises:
-        TrainingError: There is no memory for a single clip; or several workers ran out, who can't try again alone.
+        TrainingError: There is no memory for a single clip.
+        OutOfMemoryError: One of several workers has no memory for as many clips; it can't try again alone.
     """
     while True:
         parts.optimizer.zero_grad(set_to_none=True)
@@ -63,14 +69,10 @@ def gradients(parts: Training, batch: Batch, step: int, console: Console) -> lis
 
 def _give_up_or_halve(micro: MicroBatches, error: BaseException) -> None:
     first = str(error).splitlines()[0]
-    if rank_and_world()[1] > 1:
-        half = (micro.size + 1) // 2
-        raise TrainingError(
-            f"out of memory with {micro.size} clips at a time: {first}\n"
-            f"  several workers can't try again alone: set batch_size {half} and double accumulation"
-        ) from None
     if micro.size == 1:
         raise TrainingError(f"out of memory with a single clip: {first}\n  try gradient_checkpointing") from None
+    if rank_and_world()[1] > 1:  # the others wait within this step: all must start again
+        raise OutOfMemoryError(f"out of memory with {micro.size} clips at a time: {first}", micro.size)
     micro.halve()
 
 

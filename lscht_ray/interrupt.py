@@ -12,8 +12,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """The run was stopped by a signal, and saved."""
 
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")
+    def __init__(self, number: int, step: int, *, saved: bool = True) -> None:
+        unsaved = "" if saved else ", which could not be saved: what was saved before is still there"
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step}{unsaved}")
         self.number = number
 
     @property
@@ -26,6 +27,11 @@ class StopRequest:
     """Whether, and by which signal, the run was asked to stop."""
 
     number: int | None = None
+
+    def save_now(self, step: int) -> bool:
+        """Whether to save after this step of the run and go on. Every worker is asked after every step."""
+        del step
+        return False
 
 
 @contextmanager

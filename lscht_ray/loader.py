@@ -2,7 +2,6 @@
 
 import queue
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,13 +104,11 @@ class ClipLoader(DataLoader[Batch]):
             raise TrainingError(f"{self._culprits()}\n  {str(error).splitlines()[0]}") from None
 
     def _culprits(self) -> str:
-        dataset = self.dataset
-        assert isinstance(dataset, ClipDataset) and dataset.under_way is not None
-        reading = [(since, int(number) - 1) for number, since in dataset.under_way.tolist() if number]
+        assert isinstance(self.dataset, ClipDataset)
+        reading = self.dataset.reading()
         if not reading:
             return "the data workers deliver nothing, and read no video"
-        lines = [f"{dataset.samples[index].video}  ({time.time() - since:.0f} s)" for since, index in sorted(reading)]
-        return "a data worker hangs or died; they were reading, the longest first:\n  " + "\n  ".join(lines)
+        return "a data worker hangs or died; they were reading, the longest first:\n  " + "\n  ".join(reading)
 
 
 def _batches(sampler: EpochSampler, size: int) -> list[list[Position]]:

@@ -22,9 +22,9 @@ from lscht_ray.console import EpochProgress, epoch_block
 from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.gradient import apply, gradients
 from lscht_ray.interrupt import Interrupted, StopRequest
-from lscht_ray.metrics import Tally, rank_and_world
+from lscht_ray.metrics import Tally, of_first_rank, rank_and_world
 from lscht_ray.optim import WarmupCosine
-from lscht_ray.parts import Inside, Training
+from lscht_ray.parts import Inside, Skipped, Training
 from lscht_ray.recorder import Recorder
 from lscht_ray.steps import StepLog
 
@@ -58,7 +58,7 @@ def fit(
 
     Raises:
         Interrupted: It was asked to stop, and has saved where it is.
-        TrainingError: The loss is not finite, or no clip could be read.
+        TrainingError: Too many steps were not finite, validation was not, or no clip could be read.
     """
     stopped = _out_of_patience(parts)
     while not stopped and len(parts.history) < max_epochs:
@@ -66,28 +66,33 @@ def fit(
         _freeze_or_thaw(parts, epoch, console)
 
         def after_step(steps: int, tally: Tally) -> None:
+            step = parts.schedule.steps_done
             asked = stop.number if stop is not None else None
-            if asked is not None or (save_every and parts.schedule.steps_done % save_every == 0):
+            wanted = stop.save_now(step) if stop is not None else False
+            saved: Path | None = None
+            if wanted or asked is not None or (save_every and step % save_every == 0):
                 content = _checkpoint(parts, Inside(steps, tally.state()))
-                if recorder.enabled:
-                    saver.save_inside(content)
+                saved = saver.save_inside(content) if recorder.enabled else None
             if asked is not None:
-                raise Interrupted(asked, parts.schedule.steps_done)
+                raise Interrupted(asked, step, saved=saved is not None)
 
         train = train_one_epoch(parts, epoch, max_epochs, recorder, console, after_step)
         val = validate(parts, f"Epoch {epoch}/{max_epochs}  val  ", recorder, console)
         metrics = _epoch_metrics(epoch, parts.schedule, train, val)
         improved = parts.best.update(metrics[parts.best_metric], epoch)
         stopped = parts.stopper is not None and parts.stopper.should_stop(metrics[parts.stop_metric], epoch)
+        stopped = of_first_rank(stopped, parts.device)
         metrics |= {
             "best_epoch": parts.best.epoch,
             f"best_{parts.best_metric}": parts.best.value,
             "early_stopped": stopped,
             "unreadable": len(recorder.unreadable),
             "micro_batch": parts.micro.size,
+            "skipped_steps": parts.skipped.total,
             "seconds": time.monotonic() - started,
         }
         parts.history.append(metrics)
+        parts.watchdog.begin(f"saving epoch {epoch}", parts.limits.step_seconds)
         content = _checkpoint(parts)
         saved = saver.save(content, improved=improved) if recorder.enabled else None
         recorder.epoch(metrics)
@@ -119,8 +124,11 @@ def train_one_epoch(
     total = parts.batches(parts.train_loader)
     with EpochProgress(console, f"Epoch {epoch}/{max_epochs}  train", total) as progress:
         progress.skip(done)
-        log = StepLog(recorder, progress, wait=parts.device.type == "cuda")
+        wait = parts.device.type == "cuda"
+        log = StepLog(recorder, progress, console, parts.skipped, parts.limits.max_skipped_steps, wait=wait)
+        _watch_loading(parts, "training")
         for steps, batch in enumerate(itertools.islice(parts.train_loader, total - done), start=done + 1):
+            parts.watchdog.begin(f"step {parts.schedule.steps_done + 1}", parts.limits.step_seconds)
             _report_failures(batch, recorder, console)
             _train_step(parts, batch, tally, log, console)
             try:
@@ -128,12 +136,16 @@ def train_one_epoch(
             except Interrupted:
                 log.flush()
                 raise
+            _watch_loading(parts, "training")
         log.flush()
     if parts.scaler.is_enabled() and parts.scaler.get_scale() < SMALLEST_SCALE:
         raise TrainingError(
             "the gradients overflow fp16 at any scale: nothing is learned. Use --precision fp32 or a lower lr"
         )
-    return _read_something(tally.result(), "training", recorder)
+    result = tally.result()
+    if not result["count"] and parts.skipped.in_a_row:
+        log.give_up(f"not one step of epoch {epoch} was finite")
+    return _read_something(result, "training", recorder)
 
 
 def _train_step(parts: Training, batch: Batch, tally: Tally, log: StepLog, console: Console) -> None:
@@ -146,7 +158,7 @@ def _train_step(parts: Training, batch: Batch, tally: Tally, log: StepLog, conso
     if parts.ema is not None:
         parts.ema.update(step)
     for outcome in found:
-        tally.add(*outcome)
+        tally.add(*outcome.counting(finite))
 
 
 @torch.inference_mode()
@@ -156,7 +168,9 @@ def validate(parts: Training, label: str, recorder: Recorder, console: Console) 
     tally = Tally(parts.num_classes, parts.device)
     total = parts.batches(parts.val_loader)
     with EpochProgress(console, label, total) as progress:
-        for batch in itertools.islice(parts.val_loader, total):
+        _watch_loading(parts, "validation")
+        for number, batch in enumerate(itertools.islice(parts.val_loader, total), start=1):
+            parts.watchdog.begin(f"validation batch {number}", parts.limits.step_seconds)
             _report_failures(batch, recorder, console)
             for chunk in batch.split(parts.micro.size):
                 moved = (chunk.padded(parts.micro.size) if parts.fixed_shape else chunk).to(parts.device)
@@ -164,7 +178,14 @@ def validate(parts: Training, label: str, recorder: Recorder, console: Console) 
                     logits = network(pixel_values=parts.present(moved)).logits.float()  # (B, T, C, H, W) -> (B, K)
                 tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
             progress.advance()
+            _watch_loading(parts, "validation")
+    parts.watchdog.begin("adding up the validation", parts.limits.step_seconds)
     return _read_something(tally.result(), "validation", recorder)
+
+
+def _watch_loading(parts: Training, what: str) -> None:
+    # Data workers have the same limit, and know which of them hangs: theirs is over first.
+    parts.watchdog.begin(f"loading a {what} batch", 1.5 * parts.limits.batch_seconds)
 
 
 def _freeze_or_thaw(parts: Training, epoch: int, console: Console) -> None:
@@ -220,6 +241,7 @@ def _checkpoint(parts: Training, inside: Inside | None = None) -> dict[str, Any]
         "rng": states,
         "epoch": len(parts.history),
         "step": parts.schedule.steps_done,
+        "skipped": [parts.skipped.total, parts.skipped.in_a_row],
         "inside": inside.steps if inside is not None else None,
         "metrics": parts.history[-1] if parts.history else {},
         "history": parts.history,
@@ -242,6 +264,7 @@ def restore(parts: Training, content: dict[str, Any], rank: int) -> None:
     if parts.stopper is not None and content["early_stopping"] is not None:
         parts.stopper.load_state_dict(content["early_stopping"])
     parts.history = list(content["history"])
+    parts.skipped = Skipped(*content.get("skipped", (0, 0)))
     parts.micro.size = min(parts.micro.size, int(content["metrics"].get("micro_batch", parts.micro.size)))
     if rank < len(content["rng"]):
         checkpoint.restore_rng_state(content["rng"][rank])

@@ -20,6 +20,15 @@ def all_reduced(values: Tensor) -> Tensor:
     return values
 
 
+def of_first_rank(value: bool, device: torch.device) -> bool:
+    """What the first worker says; the value itself where there is one."""
+    if rank_and_world()[1] == 1:
+        return value
+    said = torch.tensor([value], dtype=torch.int32, device=device)
+    dist.broadcast(said, src=0)
+    return bool(said)
+
+
 class Tally:
     """Counts right answers and adds losses up, on the device, clip by clip.
 

@@ -1,5 +1,6 @@
 """Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
@@ -19,6 +21,8 @@ from lscht_ray import checkpoint
 from lscht_ray.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EXPORT = "best_model"
+"""In a run folder: the best epoch as `from_pretrained` reads it."""
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
 TINY: dict[str, Any] = {
     "image_size": 48,
@@ -95,6 +99,9 @@ def export(content: dict[str, Any], folder: Path) -> None:
     Args:
         content: What `checkpoint.load` returned.
         folder: It appears whole; one of that name makes way.
+
+    Raises:
+        OSError: It can't be written.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -113,6 +120,8 @@ def export(content: dict[str, Any], folder: Path) -> None:
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
+    except SafetensorError as error:  # which wraps what the disk said
+        raise OSError(errno.EIO, str(error)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         transformers_logging.set_verbosity(verbosity)
@@ -206,7 +215,7 @@ def _config(name: str) -> VideoMAEConfig:
         return VideoMAEConfig(**TINY)
     if Path(name).expanduser().is_dir() and not (Path(name).expanduser() / "config.json").is_file():
         raise InputError(f"--model_name {name}: the folder has no config.json, so it is no checkpoint of transformers")
-    config = _fetched(name, lambda: VideoMAEConfig.from_pretrained(_location(name)))
+    config = _fetched(name, lambda: VideoMAEConfig.from_pretrained(_location(name), trust_remote_code=False))
     if config.model_type != "videomae":
         raise InputError(f"--model_name {name}: it is a {config.model_type} model, not VideoMAE")
     return config
@@ -239,7 +248,11 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
             model, info = _fetched(
                 name,
                 lambda: VideoMAEForVideoClassification.from_pretrained(
-                    _location(name), config=config, ignore_mismatched_sizes=True, output_loading_info=True
+                    _location(name),
+                    config=config,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                    trust_remote_code=False,
                 ),
             )
     finally:
@@ -260,7 +273,7 @@ def _normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, 
     if name == "tiny":
         return IMAGENET_MEAN, IMAGENET_STD
     try:
-        processor = VideoMAEImageProcessor.from_pretrained(_location(name))
+        processor = VideoMAEImageProcessor.from_pretrained(_location(name), trust_remote_code=False)
     except (OSError, ValueError):
         return IMAGENET_MEAN, IMAGENET_STD
     mean, std = (

@@ -19,6 +19,7 @@ from lscht_ray.loss import Criterion
 from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine
 from lscht_ray.stopping import BestEpoch, EarlyStopping
+from lscht_ray.watchdog import Unwatched, Watchdog
 
 
 @dataclass
@@ -41,6 +42,28 @@ class Inside:
 
 
 @dataclass
+class Limits:
+    """What a run may not exceed: the settings of the same names.
+
+    Attributes:
+        batches: `limit_batches`.
+    """
+
+    step_seconds: float
+    batch_seconds: float
+    max_skipped_steps: int
+    batches: int | None
+
+
+@dataclass
+class Skipped:
+    """Steps that were not finite and changed nothing: in all, and the last ones in a row."""
+
+    total: int = 0
+    in_a_row: int = 0
+
+
+@dataclass
 class Training:
     """The parts of a run, built.
 
@@ -60,6 +83,8 @@ class Training:
         constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
         history: The metrics of each finished epoch.
         inside: Where a resumed run goes on in an epoch.
+        skipped: Counts steps that were not finite.
+        watchdog: Ends the run where a step hangs.
     """
 
     model: torch.nn.Module
@@ -88,14 +113,16 @@ class Training:
     device: torch.device
     precision: Precision
     gradient_clip: float
-    limit_batches: int | None
+    limits: Limits
     constants: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     inside: Inside | None = None
+    skipped: Skipped = field(default_factory=Skipped)
+    watchdog: Watchdog = field(default_factory=Unwatched)
 
     def batches(self, loader: Loader) -> int:
         """Batches per epoch of a loader."""
-        return min(len(loader), self.limit_batches or len(loader))
+        return min(len(loader), self.limits.batches or len(loader))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the model computes."""

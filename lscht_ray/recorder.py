@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lscht_ray.errors import InputError
-from lscht_ray.files import write_json
+from lscht_ray.files import slug, write_json, write_text
 
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
+    from rich.console import Console
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, METRICS, SPLITS = "config.json", "metrics.jsonl", "splits.csv"
@@ -34,13 +37,19 @@ class RunFolders(NamedTuple):
     logs: Path
 
 
-def new_folders(checkpoint_dir: str, log_dir: str, now: datetime | None = None) -> RunFolders:
+def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: datetime | None = None) -> RunFolders:
     """Two new folders ``run_YYYYMMDD_HHMMSS`` of one name; a number is added where that second's name is taken.
+
+    Args:
+        checkpoint_dir: The parent of the one.
+        log_dir: The parent of the other.
+        run_name: What stands in the place of ``run``, as a slug.
+        now: The time.
 
     Raises:
         InputError: They can't be made.
     """
-    name = new_folder(Path(checkpoint_dir), "run", now)
+    name = new_folder(Path(checkpoint_dir), slug(run_name) or "run", now)
     logs = Path(log_dir).expanduser().resolve() / name.name
     try:
         logs.mkdir(parents=True)
@@ -85,12 +94,17 @@ def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float
 
 
 class Recorder:
-    """Writes a run's files; a disabled one (ranks other than 0) writes nothing."""
+    """Writes a run's files; a disabled one (ranks other than 0) writes nothing.
 
-    def __init__(self, folders: RunFolders, *, enabled: bool = True) -> None:
-        self.folders, self.enabled = folders, enabled
+    Once it has started, what can't be written is said once, and training goes on.
+    """
+
+    def __init__(self, folders: RunFolders, console: Console, *, enabled: bool = True) -> None:
+        self.folders, self.console, self.enabled = folders, console, enabled
         self.unreadable: dict[str, str] = {}
+        self._history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
+        self._started = self._complained = False
 
     def start(
         self,
@@ -113,33 +127,37 @@ class Recorder:
         if gone:
             (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8", errors="backslashreplace")
         self._list_unreadable()
-        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        (self.folders.run / METRICS).write_text(lines, encoding="utf-8")
+        self._history = list(history)
+        self._write_metrics()
+        threading.excepthook = self._thread_failed
         self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
+        self._started = True
 
     def batch(self, step: int, loss: float, accuracy: float, lr: float) -> None:
         """TensorBoard's batch tags; ``step`` counts optimizer steps from 1."""
-        if self._writer is not None:
-            self._writer.add_scalar("Train/Loss_batch", loss, step)
-            self._writer.add_scalar("Train/Accuracy_batch", accuracy, step)
-            self._writer.add_scalar("Train/Learning_rate", lr, step)
+        tags = {"Train/Loss_batch": loss, "Train/Accuracy_batch": accuracy, "Train/Learning_rate": lr}
+        self._add(tags, step)
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """One line of metrics.jsonl, and TensorBoard's epoch tags."""
-        if self._writer is None:
+        if not self._started:
             return
-        for tag, key in EPOCH_TAGS.items():
-            self._writer.add_scalar(tag, metrics[key], metrics["epoch"])
-        self._writer.flush()
-        with (self.folders.run / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        self._history.append(metrics)
+        try:
+            self._write_metrics()
+        except OSError as error:
+            self._complain(f"{self.folders.run / METRICS} can't be written: {error.strerror}")
+        self._add({tag: metrics[key] for tag, key in EPOCH_TAGS.items()}, metrics["epoch"], flush=True)
 
     def failures(self, failures: Iterable[tuple[str, str]]) -> list[str]:
         """Note videos that could not be read; messages for those that are new."""
         new = {video: reason for video, reason in failures if video not in self.unreadable}
         self.unreadable.update(new)
         if new and self.enabled:
-            self._list_unreadable()
+            try:
+                self._list_unreadable()
+            except OSError as error:
+                self._complain(f"{self.folders.run / UNREADABLE} can't be written: {error.strerror}")
         return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
 
     def _list_unreadable(self) -> None:
@@ -147,8 +165,43 @@ class Recorder:
             lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
             (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8", errors="backslashreplace")
 
+    def _write_metrics(self) -> None:
+        write_text(self.folders.run / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in self._history))
+
+    def _add(self, tags: dict[str, float], step: int, *, flush: bool = False) -> None:
+        if self._writer is None:
+            return
+        try:
+            for tag, value in tags.items():
+                self._writer.add_scalar(tag, value, step)
+            if flush:
+                self._writer.flush()
+        except OSError as error:
+            self._give_tensorboard_up(error)
+
+    def _give_tensorboard_up(self, error: OSError) -> None:
+        self._writer, broken = None, self._writer
+        if broken is not None:
+            with contextlib.suppress(OSError):
+                broken.close()
+            self._complain(f"TensorBoard's events can't be written to {self.folders.logs}: {error.strerror}")
+
+    def _complain(self, text: str) -> None:
+        if not self._complained:
+            self.console.print(f"warning: {text}; training goes on")
+        self._complained = True
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own, whose failure is said when it is written to next."""
+        if not isinstance(failed.exc_value, OSError):
+            threading.__excepthook__(failed)
+
     def close(self) -> None:
         """Flush and close TensorBoard's writer."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        threading.excepthook = threading.__excepthook__
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError as error:
+            self._give_tensorboard_up(error)
+        self._writer = None

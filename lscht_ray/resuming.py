@@ -15,7 +15,7 @@ from lscht_ray.rows import SPLITS
 ELSEWHERE = frozenset(
     ("data", "videos", "model_name", "num_workers", "batch_seconds", "probe_seconds", "probe_memory_gb", "cache",
      "cache_dir", "cache_gb", "device", "gpu_hour_price", "checkpoint_every", "checkpoint_every_steps",
-     "checkpoint_dir", "log_dir")
+     "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
 )  # fmt: skip
 """Settings that may change freely: where things are, and what changes no result."""
 

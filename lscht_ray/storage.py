@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from lscht_ray import disk
 from lscht_ray.errors import InputError
 
 
@@ -27,6 +28,42 @@ class Storage:
         """Copy the content of the folder ``name`` below the root to a local folder."""
         target.mkdir(parents=True, exist_ok=True)
         fs.copy_files(f"{self.base}/{name}", str(target), self.filesystem, fs.LocalFileSystem())
+
+    def get_file(self, name: str, target: Path) -> None:
+        """Copy the file ``name`` below the root to a local one."""
+        fs.copy_files(f"{self.base}/{name}", str(target), self.filesystem, fs.LocalFileSystem())
+
+    def read_text(self, name: str) -> str | None:
+        """The text of a small file; None where there is no such file."""
+        try:
+            with self.filesystem.open_input_file(f"{self.base}/{name}") as file:
+                return bytes(file.read()).decode()
+        except FileNotFoundError:
+            return None
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small file."""
+        self.filesystem.create_dir(f"{self.base}/{name}".rsplit("/", 1)[0])
+        with self.filesystem.open_output_stream(f"{self.base}/{name}") as file:
+            file.write(text.encode())
+
+    def check_room(self, needed: int) -> None:
+        """Whether so many bytes fit; taken for granted where the storage is no local folder.
+
+        Raises:
+            OSError: They don't.
+        """
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            disk.check_room(Path(self.base), needed)
+
+    def files(self, name: str) -> list[str]:
+        """The names of the files in the folder ``name``; none where it does not exist."""
+        selector = fs.FileSelector(f"{self.base}/{name}", allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file)
+
+    def delete_file(self, name: str) -> None:
+        """Remove the file ``name``."""
+        self.filesystem.delete_file(f"{self.base}/{name}")
 
     def folders(self, name: str) -> list[str]:
         """The names of the folders in the folder ``name``; none where it does not exist."""

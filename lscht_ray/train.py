@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: a mistake on
     from rich.console import Console
 
     from lscht_ray.annotations import Annotations
-    from lscht_ray.build import PrepareLoader, PrepareModel
+    from lscht_ray.build import PrepareModel
     from lscht_ray.interrupt import StopRequest
     from lscht_ray.recorder import RunFolders
 
@@ -27,20 +27,48 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: a mistake on
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its folders, the metrics of each epoch, its best epoch, whether patience ended it."""
+    """How a run ended.
+
+    Attributes:
+        folders: Where it wrote.
+        history: The metrics of each epoch.
+        best_epoch: From 1.
+        early_stopped: Whether patience ended it.
+        unsaved: The checkpoints that could not be written as they ought to be.
+    """
 
     folders: RunFolders
     history: list[dict[str, Any]]
     best_epoch: int
     early_stopped: bool
+    unsaved: tuple[str, ...] = ()
 
 
 def _as_it_is(thing: Any) -> Any:
     return thing
 
 
-def _nothing(metrics: dict[str, Any], saved: Path | None) -> None:
-    del metrics, saved
+def _nothing(*given: object) -> None:
+    del given
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a launcher has a run do besides.
+
+    Attributes:
+        prepare_model: Wraps the model for several workers.
+        on_epoch_end: Gets each epoch's metrics and, on rank 0, the path of the checkpoint just saved.
+        on_saved_inside: Gets the path of a checkpoint from inside an epoch, and its step.
+        on_hang: Gets the file with all threads' stacks, before the process ends.
+        listen: The context that training runs in; what it gives may ask the run to stop, or to save.
+    """
+
+    prepare_model: PrepareModel = _as_it_is
+    on_epoch_end: OnEpochEnd = _nothing
+    on_saved_inside: Callable[[Path, int], None] = _nothing
+    on_hang: Callable[[Path], None] = _nothing
+    listen: Callable[[], AbstractContextManager[StopRequest | None]] = nullcontext
 
 
 def run(
@@ -48,13 +76,11 @@ def run(
     folders: RunFolders,
     *,
     screen: Console,
-    prepare_model: PrepareModel = _as_it_is,
-    prepare_loader: PrepareLoader = _as_it_is,
-    on_epoch_end: OnEpochEnd = _nothing,
+    hooks: Hooks | None = None,
     resume_from: Path | None = None,
     found: Annotations | None = None,
-    listen: Callable[[], AbstractContextManager[StopRequest | None]] = nullcontext,
     override: bool = False,
+    most_at_once: int | None = None,
 ) -> Outcome:
     """Train once.
 
@@ -62,13 +88,11 @@ def run(
         config: The settings.
         folders: Where it writes.
         screen: Where it says what it does.
-        prepare_model: Wraps the model for several workers.
-        prepare_loader: Wraps the loaders likewise; the samplers share the clips out already.
-        on_epoch_end: Gets each epoch's metrics and, on rank 0, the path of the checkpoint just saved.
+        hooks: What is done besides.
         resume_from: A full checkpoint to go on from.
         found: The data set, where `survey.ready` was asked for it already.
-        listen: The context that training runs in; what it gives may ask the run to stop.
         override: Resume with other settings or data than the run began with.
+        most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
 
     Raises:
         Interrupted: It was asked to stop, and has saved where it is.
@@ -78,44 +102,52 @@ def run(
     from lscht_ray import checkpoint, data, loop, recorder, resuming, splits, survey
     from lscht_ray.build import build, describe_batch, seed_everything
     from lscht_ray.metrics import rank_and_world
+    from lscht_ray.watchdog import Watchdog
 
     rank, world = rank_and_world()
     saved = checkpoint.load(resume_from, checkpoint.FULL_KEYS) if resume_from else None
     if saved is not None and config.batch_size == "auto":
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
-    notes = recorder.Recorder(folders, enabled=rank == 0)
+    hooks = hooks or Hooks()
+    notes = recorder.Recorder(folders, screen, enabled=rank == 0)
     seed_everything(config.seed + rank)
     found = found or survey.ready(config, screen)
     for line in (found.summary(), *found.notes, data.describe_support(found.split("train"), found.glosses)):
         screen.print(line)
     if saved is not None:
         resuming.check(saved, config, found, str(resume_from), override=override)
-    parts, origin = build(config, found, prepare_model, prepare_loader, rank, world, screen)
+    parts, origin = build(config, found, hooks.prepare_model, rank, world, screen)
     screen.print(f"{origin}; {parts.device}, {parts.precision}")
     screen.print(describe_batch(parts, config, world))
     if saved is not None:
         loop.restore(parts, saved, rank)
         within = f" and {parts.inside.steps} steps of the next" if parts.inside is not None else ""
         screen.print(f"resumed after epoch {len(parts.history)}{within}")
+    if most_at_once is not None:
+        parts.micro.size = min(parts.micro.size, most_at_once)
     notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
     if notes.enabled and found.drawn:
         splits.write(found.rows(), found.folder, folders.run / recorder.SPLITS)
-    saver = checkpoint.Saver(folders.run, config.checkpoint_every)
+    saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
+    loaders = (parts.train_loader, parts.val_loader)
+    parts.watchdog = Watchdog(
+        folders.run, lambda: [video for each in loaders for video in each.dataset.reading()], hooks.on_hang
+    )
     try:
-        with listen() as stop:
+        with hooks.listen() as stop, parts.watchdog:
             early = loop.fit(
                 parts,
                 max_epochs=config.max_epochs,
                 recorder=notes,
                 saver=saver,
                 console=screen,
-                on_epoch_end=on_epoch_end,
+                on_epoch_end=hooks.on_epoch_end,
                 save_every=config.checkpoint_every_steps,
                 stop=stop,
             )
     finally:
         notes.close()
-    return Outcome(folders, parts.history, parts.best.epoch, early)
+    return Outcome(folders, parts.history, parts.best.epoch, early, tuple(sorted(saver.unsaved)))
 
 
 def _newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
@@ -124,10 +156,17 @@ def _newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:
     return checkpoint.newest(folder)
 
 
-def _export(folder: Path) -> None:
+def _export(folder: Path, screen: Console) -> None:
+    """Write the best epoch as transformers reads it, where there is one."""
     from lscht_ray import checkpoint, model
 
-    model.export(checkpoint.load(folder / checkpoint.BEST), folder / "best_model")
+    if not (folder / checkpoint.BEST).is_file():
+        return
+    try:
+        model.export(checkpoint.load(folder / checkpoint.BEST), folder / model.EXPORT)
+        checkpoint.list_hash(folder, f"{model.EXPORT}/model.safetensors")
+    except OSError as error:
+        screen.print(f"warning: {folder / model.EXPORT} can't be written: {error.strerror}")
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +205,7 @@ def main(argv: list[str]) -> int:
         return 0
     else:
         found = survey.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
-        folders = recorder.new_folders(config.checkpoint_dir, config.log_dir)
+        folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
     try:
         with lock.held(folders.run):
@@ -174,15 +213,15 @@ def main(argv: list[str]) -> int:
                 config,
                 folders,
                 screen=screen,
+                hooks=Hooks(listen=interrupt.listening),
                 resume_from=resume_from,
                 found=found,
-                listen=interrupt.listening,
                 override=flags.override,
             )
+            _export(folders.run, screen)
     except interrupt.Interrupted as stopped:
         screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
         return stopped.exit_code
-    _export(folders.run)
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
     data = shlex.quote(config.data)
@@ -191,6 +230,12 @@ def main(argv: list[str]) -> int:
         f"{config.best_metric} {best[config.best_metric]:.4f}\n"
         f"next: python -m lscht_ray.evaluate {shlex.quote(str(folders.run))} --data {data} --split test"
     )
+    if outcome.unsaved:
+        screen.print(
+            f"warning: {', '.join(outcome.unsaved)} in {folders.run} is missing or from an earlier epoch: it could not "
+            f"be written. Make room, and train what is lost again with --resume {shlex.quote(str(folders.run))}"
+        )
+        return 1
     return 0
 
 

@@ -7,6 +7,7 @@ import ray.train.torch
 import ray.tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from lscht_ray.rescue import Rescue
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
 from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, checkpoint_epoch, train_worker
@@ -33,6 +34,8 @@ def trial_name(trial: Any) -> str:
 def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per_worker: float) -> None:
     """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
 
+    Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
+
     Args:
         params: The sampled settings.
         sweep: The sweep, its paths absolute.
@@ -40,14 +43,43 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
         gpus_per_worker: GPUs per worker, decided for this cluster.
     """
     trial_id = ray.tune.get_context().get_trial_name()
-    resources = sweep.resources
     order = WorkOrder(
         config=sweep.trial_config(params),
         trial_id=trial_id,
         storage=storage,
-        threads=max(1, int(resources.cpus_per_worker)),
+        threads=max(1, int(sweep.resources.cpus_per_worker)),
         higher_is_better=sweep.mode == "max",
     )
+    while True:
+        before = _clips_at_once(order)
+        try:
+            _trainer(order, sweep, gpus_per_worker).fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            if isinstance(error, ray.train.ControllerError) and _killed_for_memory(error):
+                _halve(order)
+            if _clips_at_once(order) == before:
+                raise
+
+
+def _clips_at_once(order: WorkOrder) -> int | None:
+    return Rescue(Storage(order.storage), order.trial_id).clips_at_once()
+
+
+def _killed_for_memory(error: ray.train.ControllerError) -> bool:
+    """Whether Ray ended a worker because its node ran out of memory, after which it doesn't try again."""
+    return isinstance(error.controller_failure, ray.exceptions.OutOfMemoryError)
+
+
+def _halve(order: WorkOrder) -> None:
+    """Have the next start take half as many clips at a time, unless it is one already."""
+    now = _clips_at_once(order) or order.config.batch_size
+    if isinstance(now, int) and now > 1:
+        Rescue(Storage(order.storage), order.trial_id).note_clips_at_once((now + 1) // 2)
+
+
+def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ray.train.torch.TorchTrainer:
+    resources, trial_id = sweep.resources, order.trial_id
     trainer = LeanTrainer(
         train_worker,
         train_loop_config={"order": order},
@@ -62,7 +94,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
         run_config=ray.train.RunConfig(
             # (storage_path, name) is what a restarted trial finds its checkpoints by.
             name=trial_id,
-            storage_path=f"{storage}/trials",
+            storage_path=f"{order.storage}/trials",
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute=CHECKPOINT_SCORE, checkpoint_score_order="max"
             ),
@@ -73,7 +105,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
         ),
     )
     trainer.needless = NEEDLESS if resources.dashboard else NEEDLESS | {CLEANER}
-    trainer.fit()
+    return trainer
 
 
 class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray has no types

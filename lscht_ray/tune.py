@@ -19,7 +19,7 @@ from rich.console import Console
 from lscht_ray import commandline, console, recorder
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
-from lscht_ray.files import write_json
+from lscht_ray.files import slug, write_json
 from lscht_ray.ledger import Ledger, TrialRecord
 from lscht_ray.sweepconfig import SweepConfig
 
@@ -90,12 +90,13 @@ def _look_at_data(config: TrainConfig, screen: Console) -> Annotations:
     return found
 
 
-def _sweep_folder(storage_path: str) -> tuple[Path, str]:
+def _sweep_folder(sweep: SweepConfig) -> tuple[Path, str]:
     """A new local folder for the sweep, and its place for all nodes: the same, or below the given URI."""
+    name, storage_path = slug(sweep.train.run_name) or "sweep", sweep.storage_path
     if "://" in storage_path:
-        folder = recorder.new_folder(Path("models/checkpoints"), "sweep")
+        folder = recorder.new_folder(Path("models/checkpoints"), name)
         return folder, f"{storage_path.rstrip('/')}/{folder.name}"
-    folder = recorder.new_folder(Path(storage_path), "sweep")
+    folder = recorder.new_folder(Path(storage_path), name)
     return folder, str(folder)
 
 
@@ -103,7 +104,7 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
     from lscht_ray import fill
     from lscht_ray.storage import Storage
 
-    folder, place = _sweep_folder(sweep.storage_path)
+    folder, place = _sweep_folder(sweep)
     storage = Storage(place)
     write_json(folder / CONFIG, sweep.model_dump(mode="json"))
     ledger = Ledger(sweep.metric, sweep.mode, sweep.train.max_epochs)

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ import ray.train
 import ray.util
 
 from lscht_ray.config import TrainConfig
+from lscht_ray.errors import OutOfMemoryError
+from lscht_ray.interrupt import StopRequest
 from lscht_ray.storage import Storage
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only the worker itself does, not who sends it
@@ -28,6 +31,8 @@ CHECKPOINT_FOLDER = "checkpoint_epoch_"
 PLACEMENT_GROUP = "placement_group"
 NOT_PUBLISHED = ("checkpoints.json",)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
+NOTICE_STEPS = 4
+"""Workers ask for spot notices, which costs them a round of messages, every so many steps."""
 TIE = 1e-9
 """Of equally good epochs the earlier one has the higher checkpoint score."""
 
@@ -68,14 +73,17 @@ def train_worker(settings: dict[str, Any]) -> None:
     try:
         folders = RunFolders(scratch / "run", scratch / "logs")
         folders.run.mkdir(parents=True)
-        hook = _Report(order, folders, first)
         screen = new_console() if first else quiet_console()
+        hook = _Report(order, folders, screen, first)
         resume_from = ray.train.get_checkpoint()
         if resume_from is None:
-            _train(config, folders, screen, hook, None)
+            _train(config, folders, screen, hook, hook.rescue.newest(0, scratch))
         else:
             with resume_from.as_directory() as folder:
-                _train(config, folders, screen, hook, Path(folder) / "last_checkpoint.pt")
+                inside = hook.rescue.newest(checkpoint_epoch(Path(resume_from.path).name) or 0, scratch)
+                _train(config, folders, screen, hook, inside or Path(folder) / "last_checkpoint.pt")
+        if first:
+            hook.rescue.forget()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -85,45 +93,106 @@ def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Rep
 
     from lscht_ray import train
 
-    train.run(
-        config,
-        folders,
-        screen=screen,
+    hooks = train.Hooks(
         # Nothing in the model's buffers is learned: they need not be sent at every step.
         prepare_model=partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False}),
         on_epoch_end=hook,
-        resume_from=resume,
+        on_saved_inside=hook.saved_inside,
+        on_hang=hook.publish,
+        listen=lambda: nullcontext(_SpotNotice()),
     )
+    most = hook.rescue.clips_at_once()
+    try:
+        train.run(config, folders, screen=screen, hooks=hooks, resume_from=resume, most_at_once=most)
+    except OutOfMemoryError as error:
+        half = (error.clips_at_once + 1) // 2
+        hook.rescue.note_clips_at_once(half)
+        screen.print(f"{error}\nstarting again with {half} clips at a time; the global batch stays")
+        raise
+
+
+class _SpotNotice(StopRequest):
+    """Has the run save where it is when a node of its workers is about to be taken away.
+
+    It goes on training: Ray ends it in time, and starts it elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self.known: object = None
+
+    def save_now(self, step: int) -> bool:
+        """Ask every few steps: all workers must ask, and wait for each other."""
+        if step % NOTICE_STEPS:
+            return False
+        notice = ray.train.get_preemption_info()
+        new = notice is not None and notice != self.known
+        self.known = notice
+        return new
 
 
 class _Report:
     """Tells Ray of an epoch: once per epoch, on every rank, finite floats only; and publishes the run's logs."""
 
-    def __init__(self, order: WorkOrder, folders: RunFolders, first: bool) -> None:
-        self.order, self.folders, self.first = order, folders, first
+    def __init__(self, order: WorkOrder, folders: RunFolders, screen: Console, first: bool) -> None:
+        from lscht_ray import rescue
+
+        self.order, self.folders, self.screen, self.first = order, folders, screen, first
         self.attempt = uuid.uuid4().hex[:8]
+        self.storage = Storage(order.storage)
+        self.rescue = rescue.Rescue(self.storage, order.trial_id)
+        self.complained = False
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
         report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
         group = ray.util.get_current_placement_group()
         if group is not None:
             report[PLACEMENT_GROUP] = group.id.hex()
-        if not self.first or saved is None:
+        if not self.first:
             ray.train.report(report)
             return
-        self._publish()
+        self._publish_run()
+        if saved is None or not self._has_room(saved):
+            ray.train.report(report)
+            return
         # A name that no earlier attempt used: a lost epoch's folder may still be there.
         name = f"{CHECKPOINT_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
         with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
             os.link(saved, Path(folder) / saved.name)
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
 
-    def _publish(self) -> None:
-        storage = Storage(self.order.storage)
-        for file in self.folders.run.iterdir():
-            if file.suffix in (".json", ".jsonl", ".txt", ".csv") and file.name not in NOT_PUBLISHED:
-                storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
-        storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
+    def saved_inside(self, saved: Path, step: int) -> None:
+        """Put a checkpoint from inside an epoch where the next start finds it."""
+        try:
+            self.rescue.keep(saved, step)
+        except OSError as error:
+            self._complain(error)
+
+    def publish(self, file: Path) -> None:
+        """Put a file of the run where it can be read when this node is gone."""
+        self.storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
+
+    def _publish_run(self) -> None:
+        try:
+            for file in self.folders.run.iterdir():
+                if file.suffix in (".json", ".jsonl", ".txt", ".csv") and file.name not in NOT_PUBLISHED:
+                    self.publish(file)
+            self.storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
+        except OSError as error:
+            self._complain(error)
+
+    def _has_room(self, saved: Path) -> bool:
+        """A checkpoint that is cut off because the disk is full could not be told from a whole one by Ray."""
+        try:
+            self.storage.check_room(saved.stat().st_size)
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _complain(self, error: OSError) -> None:
+        if not self.complained:
+            self.screen.print(f"warning: {self.storage.root} can't be written: {error}; training goes on")
+        self.complained = True
 
 
 def checkpoint_epoch(folder: str) -> int | None:

@@ -5,8 +5,10 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -92,3 +94,30 @@ def read_lines(path: Path) -> list[dict[str, object]]:
 
 FAST = ("--model_name", "tiny", "--num_workers", "0", "--num_frames", "4", "--image_size", "24", "--batch_size", "4")
 """Flags that make a run of the tiny model quick."""
+
+
+class Faults:
+    """Counts the faults that tests provoke, and after how many of them everything was as it should be."""
+
+    provoked: ClassVar[Counter[str]] = Counter()
+    survived: ClassVar[Counter[str]] = Counter()
+
+    def provoke(self, name: str, times: int = 1) -> None:
+        self.provoked[name] += times
+
+    def survive(self, name: str, times: int = 1) -> None:
+        self.survived[name] += times
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if Faults.provoked:
+        terminalreporter.section("faults")
+        terminalreporter.write_line(f"{'fault':60} provoked  survived  lost")
+        for name, times in Faults.provoked.items():
+            survived = Faults.survived[name]
+            terminalreporter.write_line(f"{name:60} {times:8}  {survived:8}  {times - survived:4}")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lscht_ray import checkpoint
+from lscht_ray.console import quiet_console
 from lscht_ray.errors import InputError
 
 
@@ -73,7 +74,7 @@ def test_damage_and_strangers_are_named(tmp_path: Path) -> None:
 
 
 def test_which_checkpoints_a_run_keeps(tmp_path: Path) -> None:
-    saver = checkpoint.Saver(tmp_path, every=2)
+    saver = checkpoint.Saver(tmp_path, 2, quiet_console())
     for epoch, improved in enumerate((True, False, True, False), start=1):
         saver.save(content(epoch=epoch), improved=improved)
     names = sorted(path.name for path in tmp_path.iterdir())

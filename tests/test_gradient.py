@@ -13,7 +13,7 @@ from lscht_ray import build, gradient, loop, survey
 from lscht_ray.batch import Batch
 from lscht_ray.config import TrainConfig
 from lscht_ray.console import quiet_console
-from lscht_ray.errors import TrainingError
+from lscht_ray.errors import OutOfMemoryError, TrainingError
 from lscht_ray.gradient import apply, gradients
 from lscht_ray.parts import MicroBatches, Training
 from lscht_ray.recorder import Recorder, RunFolders
@@ -24,7 +24,7 @@ def training(small: Path, tmp_path: Path, **settings: Any) -> Training:
     config = TrainConfig(data=str(small), cache_dir=str(tmp_path / "c"), **{**given, **settings})
     found = survey.ready(config, quiet_console())
     build.seed_everything(0)
-    return build.build(config, found, lambda m: m, lambda each: each, 0, 1, quiet_console())[0]
+    return build.build(config, found, lambda m: m, 0, 1, quiet_console())[0]
 
 
 def whole_epoch(parts: Training) -> Batch:
@@ -115,7 +115,7 @@ def test_no_memory_for_a_single_clip_and_other_errors(
         gradients(parts, batch, 0, quiet_console())
     monkeypatch.setattr(gradient, "rank_and_world", lambda: (0, 2))
     parts.micro = MicroBatches(8)
-    with pytest.raises(TrainingError, match="set batch_size 4 and double accumulation"):
+    with pytest.raises(OutOfMemoryError, match="with 8 clips at a time"):
         gradients(parts, batch, 0, quiet_console())
     monkeypatch.setattr(gradient, "_forward", lambda *given: torch.zeros(2) + torch.zeros(3))
     with pytest.raises(RuntimeError, match="must match the size"):
@@ -156,7 +156,7 @@ def test_gradients_that_overflow_at_any_scale_end_the_run(small: Path, tmp_path:
     parts.scaler = torch.amp.GradScaler("cpu", init_scale=1e-4)
     folders = RunFolders(tmp_path, tmp_path)
     with pytest.raises(TrainingError, match="overflow fp16 at any scale"):
-        loop.train_one_epoch(parts, 1, 1, Recorder(folders, enabled=False), quiet_console())
+        loop.train_one_epoch(parts, 1, 1, Recorder(folders, quiet_console(), enabled=False), quiet_console())
 
 
 def test_the_fused_optimizer_leaves_weights_alone_where_it_is_told_on_the_device() -> None:

@@ -75,7 +75,9 @@ def run(
     folders.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
     last = folders.run / checkpoint.LAST if resume else None
-    return train.run(config, folders, screen=quiet_console(), on_epoch_end=interrupt, resume_from=last)
+    return train.run(
+        config, folders, screen=quiet_console(), hooks=train.Hooks(on_epoch_end=interrupt), resume_from=last
+    )
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(small: Path, tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_limit_batches(small: Path, tmp_path: Path) -> None:
 
 def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
     now = datetime(2024, 5, 6, 7, 8, 9)
-    made = [new_folders(str(tmp_path / "models"), str(tmp_path / "runs"), now) for _ in range(3)]
+    made = [new_folders(str(tmp_path / "models"), str(tmp_path / "runs"), now=now) for _ in range(3)]
     assert [folders.run.name for folders in made] == [
         "run_20240506_070809",
         "run_20240506_070809_2",

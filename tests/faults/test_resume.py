@@ -67,7 +67,7 @@ def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **cha
         folders,
         screen=quiet_console(),
         resume_from=last,
-        listen=lambda: nullcontext(StopAt(stop_at) if stop_at else None),
+        hooks=train.Hooks(listen=lambda: nullcontext(StopAt(stop_at) if stop_at else None)),
     )
 
 
@@ -291,7 +291,7 @@ def child(folder: Path, small: Path, began: Any) -> None:
 def test_killed_at_random_moments_and_resumed_to_the_same_weights(small: Path, memory: Path, whole: Path) -> None:
     """kill -9 at 20 random moments, of as many runs as that takes: nothing is lost, and nothing differs."""
     processes = multiprocessing.get_context("forkserver")  # which imports torch once, not for every process
-    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_faults"])
+    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_resume"])
     rng, killed, finished = random.Random(0), 0, 0
     while killed < 20 or not finished:
         folder = memory / f"run{finished}"

@@ -1,0 +1,79 @@
+"""Ends a run that hangs: says at what, and writes down where every thread is."""
+
+import faulthandler
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+STACKS = "stacks.txt"
+TICK = 0.5
+"""Seconds between looks."""
+
+
+class Watchdog:
+    """Ends the process where something takes longer than its limit.
+
+    Time is counted in looks of its thread, not by a clock: a process that was stopped (SIGSTOP, a suspended laptop)
+    was not hanging meanwhile.
+
+    Args:
+        folder: Where ``stacks.txt`` is written.
+        reading: The videos that are being read, for the message.
+        on_hang: Gets ``stacks.txt`` before the process ends.
+    """
+
+    def __init__(
+        self, folder: Path, reading: Callable[[], list[str]], on_hang: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        self.folder, self.reading, self.on_hang = folder, reading, on_hang
+        self._doing, self._seconds, self._left = "", 0.0, 0.0
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Watchdog":
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def begin(self, doing: str, seconds: float) -> None:
+        """What begins now may take so many seconds; what was watched before is done."""
+        self._doing, self._seconds, self._left = doing, seconds, seconds
+
+    def _watch(self) -> None:
+        while not self._over.wait(TICK):
+            if not self._seconds:
+                continue
+            self._left -= TICK
+            if self._left < 0:
+                self._end()
+
+    def _end(self) -> None:
+        path = self.folder / STACKS
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                faulthandler.dump_traceback(file, all_threads=True)
+            where = f"where each thread is: {path}"
+            self.on_hang(path)
+        except OSError as error:
+            faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
+            where = f"{path} can't be written ({error.strerror}): the threads are above"
+        reading = "".join(f"\n  it was reading {video}" for video in self.reading())
+        text = (
+            f"error: {self._doing} took more than {self._seconds:g} s: the run hangs and is ended{reading}\n  {where}\n"
+        )
+        os.write(2, text.encode(errors="backslashreplace"))  # not print, whose lock may be what hangs
+        os._exit(1)
+
+
+class Unwatched(Watchdog):
+    """Watches nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), list)
