@@ -127,6 +127,9 @@ def door(main: Callable[[list[str]], int]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"error: out of memory: {error}; lower batch_size, accumulation or num_workers", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -61,7 +61,20 @@ def settle(device: torch.device, precision: Precision) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """The states of the random generators that a step on the device draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
+    """Put them back to such states."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or this machine, has no memory left."""
-    texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    # The last is what oneDNN says on a CPU, whatever kept it from making one: mostly that.
+    texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)

@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from lscht_ray import device
 from lscht_ray.batch import Batch
-from lscht_ray.device import out_of_memory
 from lscht_ray.errors import OutOfMemoryError, TrainingError
 from lscht_ray.loss import class_similarity
 from lscht_ray.metrics import all_reduced, rank_and_world
@@ -54,14 +54,16 @@ def gradients(parts: Training, batch: Batch, step: int, console: Console) -> lis
         TrainingError: There is no memory for a single clip.
         OutOfMemoryError: One of several workers has no memory for as many clips; it can't try again alone.
     """
+    drawing = device.random_state(parts.device)
     while True:
         parts.optimizer.zero_grad(set_to_none=True)
         try:
             return _pass(parts, batch, step)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
+            if not device.out_of_memory(error):
                 raise
             _give_up_or_halve(parts.micro, error)
+        device.set_random_state(parts.device, drawing)  # as where it had been as many clips from the start
         if parts.device.type == "cuda":
             torch.cuda.empty_cache()
         console.print(f"step {step + 1}: out of memory; now {parts.micro.size} clips at a time, the global batch stays")

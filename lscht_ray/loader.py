@@ -1,6 +1,9 @@
 """Batches of clips: from data workers that decode, from the cache through one prefetch thread, or from the device."""
 
+import multiprocessing
+import os
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -101,7 +104,11 @@ class ClipLoader(DataLoader[Batch]):
         except RuntimeError as error:
             if not any(sign in str(error) for sign in ("timed out after", "exited unexpectedly", "killed by signal")):
                 raise
-            raise TrainingError(f"{self._culprits()}\n  {str(error).splitlines()[0]}") from None
+            culprits = self._culprits()
+            for child in multiprocessing.active_children():
+                if child.pid is not None:  # one that was stopped would be waited for at the end, for ever
+                    os.kill(child.pid, signal.SIGCONT)
+            raise TrainingError(f"{culprits}\n  {str(error).splitlines()[0]}") from None
 
     def _culprits(self) -> str:
         assert isinstance(self.dataset, ClipDataset)

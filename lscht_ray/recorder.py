@@ -129,9 +129,12 @@ class Recorder:
         self._list_unreadable()
         self._history = list(history)
         self._write_metrics()
-        threading.excepthook = self._thread_failed
-        self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
         self._started = True
+        threading.excepthook = self._thread_failed
+        try:
+            self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
+        except OSError as error:
+            self._give_tensorboard_up(error)
 
     def batch(self, step: int, loss: float, accuracy: float, lr: float) -> None:
         """TensorBoard's batch tags; ``step`` counts optimizer steps from 1."""
@@ -184,7 +187,7 @@ class Recorder:
         if broken is not None:
             with contextlib.suppress(OSError):
                 broken.close()
-            self._complain(f"TensorBoard's events can't be written to {self.folders.logs}: {error.strerror}")
+        self._complain(f"TensorBoard's events can't be written to {self.folders.logs}: {error.strerror}")
 
     def _complain(self, text: str) -> None:
         if not self._complained:

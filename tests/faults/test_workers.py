@@ -45,6 +45,7 @@ def two_workers(folder: Path, function: Callable[..., None], *given: Any) -> lis
     for process in processes[1:]:
         process.join(20 if processes[0].exitcode == 0 else 0.1)
         process.kill()
+        process.join()
     return [process.exitcode for process in processes]
 
 
@@ -150,6 +151,20 @@ def test_killed_workers_go_on_bit_for_bit(small: Path, tmp_path: Path, shared_ru
     assert same(shared_run, tmp_path)
     faults.survive(f"one of two workers, in a step: {signal.SIGKILL.name}", 2)
     faults.survive(f"one of two workers, in a step: {signal.SIGSEGV.name}")
+
+
+def test_a_worker_that_stands_still_is_not_waited_for(
+    small: Path, tmp_path: Path, shared_run: Path, faults: Faults
+) -> None:
+    """The other one's watchdog ends it, in a step that waits for ever; then both go on."""
+    faults.provoke("SIGSTOP of one of two workers")
+    config = recipe(small).model_copy(update={"step_seconds": 4.0})
+    ended = two_workers(tmp_path, share_of_a_run, config, tmp_path, 1, 5, signal.SIGSTOP)
+    assert ended == [1, -signal.SIGKILL]  # by the watchdog; by the test, as Ray does
+    assert "distributed_c10d.py" in (tmp_path / "run" / "stacks.txt").read_text()
+    assert two_workers(tmp_path, share_of_a_run, recipe(small), tmp_path, -1, 0, 0) == [0, 0]
+    assert same(shared_run, tmp_path)
+    faults.survive("SIGSTOP of one of two workers")
 
 
 def test_other_numbers_of_workers_go_on_from_an_epochs_end_alone(small: Path, tmp_path: Path, shared_run: Path) -> None:

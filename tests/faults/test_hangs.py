@@ -1,0 +1,151 @@
+"""What hangs is ended and named: a decoder that sleeps, a data worker that stands still, a step that waits for ever."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAST, Faults
+from test_resume import run_folder, until
+
+import lscht_ray.data
+from lscht_ray import decode, train
+from lscht_ray.console import door
+
+Start = Callable[..., "subprocess.Popen[str]"]
+SLOW_EPOCHS = (*FAST, "--max_epochs", "100000", "--early_stopping", "false", "--cache", "off", "--batch_seconds", "2")
+
+
+@pytest.fixture
+def copy(small: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small, tmp_path / "data"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts `train` in the background; it is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*flags: object) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "lscht_ray.train", *map(str, flags)]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
+    """Train with a decoder that sleeps for ever once the file `asleep` names its video; what is said goes to `said`."""
+    with (folder / "said").open("w") as said:
+        for descriptor in (1, 2):
+            os.dup2(said.fileno(), descriptor)
+    multiprocessing.set_start_method("fork", force=True)  # for data workers, as where `train` is started by hand
+    awake = decode.decode
+
+    def sleepy(path: Path, *given: Any, **more: Any) -> Any:
+        asleep = folder / "asleep"
+        while asleep.exists() and asleep.read_text() == str(path):
+            time.sleep(0.1)
+        return awake(path, *given, **more)
+
+    lscht_ray.data.decode = sleepy
+    sys.argv = ["train", "--data", str(data), *SLOW_EPOCHS, "--checkpoint_dir", str(folder / "models" / "checkpoints")]
+    sys.argv += ["--log_dir", str(folder / "runs"), "--num_workers", str(workers), *flags]
+    sys.exit(door(train.main))
+
+
+@contextmanager
+def sleepy(data: Path, folder: Path, workers: int, *flags: str) -> Iterator[Any]:
+    """A run whose decoder is about to fall asleep, in its second epoch."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_hangs"])
+    process = processes.Process(target=sleepy_run, args=(data, folder, workers, *flags))
+    process.start()
+    try:
+        while not list(folder.glob("models/checkpoints/*/last_checkpoint.pt")):
+            assert process.is_alive(), (folder / "said").read_text()
+            time.sleep(0.05)
+        (folder / "asleep").write_text(str(sorted((data / "val").rglob("*.mp4"))[0]))
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_decoder_that_sleeps_is_ended_and_the_video_named(
+    copy: Path, tmp_path: Path, faults: Faults, workers: int
+) -> None:
+    fault = f"a decoder sleeps in {'a data worker' if workers else 'the training process'}"
+    faults.provoke(fault)
+    with sleepy(copy, tmp_path, workers) as process:
+        process.join(60)
+        said = (tmp_path / "said").read_text()
+        assert process.exitcode == 1, said
+    assert (tmp_path / "asleep").read_text() in said
+    assert "Traceback" not in said
+    if not workers:
+        assert "error: loading a validation batch took more than 3 s: the run hangs and is ended" in said
+        stacks = (run_folder(tmp_path) / "stacks.txt").read_text()
+        assert "in sleepy" in stacks
+        assert "watchdog.py" in stacks  # all threads
+    faults.survive(fault)
+
+
+def test_a_data_worker_that_stands_still(start: Start, copy: Path, faults: Faults) -> None:
+    faults.provoke("SIGSTOP of a data worker")
+    process = start("--data", copy, *SLOW_EPOCHS, "--num_workers", 1)
+    until(process, "Epoch 2/")
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGSTOP)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, said
+    assert "data worker" in said
+    assert "Traceback" not in said
+    faults.survive("SIGSTOP of a data worker")
+
+
+def test_a_second_signal_ends_at_once_what_hangs(copy: Path, tmp_path: Path, faults: Faults) -> None:
+    faults.provoke("Ctrl-C twice")
+    with sleepy(copy, tmp_path, 0, "--batch_seconds", "600") as process:
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(1)
+        assert "stopping after this step, resumable (again: at once)" in (tmp_path / "said").read_text()
+        assert process.is_alive()  # it waits for the step
+        os.kill(process.pid, signal.SIGINT)
+        process.join(10)
+        assert process.exitcode == 130
+    faults.survive("Ctrl-C twice")
+
+
+def test_a_process_that_was_stopped_for_a_while_goes_on(
+    start: Start, copy: Path, tmp_path: Path, faults: Faults
+) -> None:
+    """As a batch system does to make way; the watchdog doesn't take it for a hang."""
+    faults.provoke("SIGSTOP of the run, SIGCONT later")
+    process = start("--data", copy, *SLOW_EPOCHS, "--step_seconds", 2)
+    until(process, "Epoch 2/")
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    process.send_signal(signal.SIGCONT)
+    for _ in range(20):
+        until(process, "Epoch ")
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert not (run_folder(tmp_path) / "stacks.txt").exists()
+    faults.survive("SIGSTOP of the run, SIGCONT later")
