@@ -14,6 +14,7 @@ import ray._private.state
 from lscht_ray.errors import InputError
 from lscht_ray.sweepconfig import ResourcesConfig
 from lscht_ray.trial import DRIVER_RESOURCES
+from lscht_ray.worker import WATCHER
 
 WORKER_ENVIRONMENT = {
     # How often Train's controller looks for reports: the default of 2 s would be most of a short epoch.
@@ -86,7 +87,7 @@ def _join(resources: ResourcesConfig) -> bool:
     # A few logical CPUs more than the machine has: the trials' own processes, which mostly wait, live on them.
     cpus = machine_cpus() + math.ceil(machine_cpus() * DRIVER_RESOURCES["CPU"])
     # A machine of one's own is not taken away with a notice: nobody needs to watch for one.
-    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    os.environ[WATCHER] = "0"
     os.environ["RAY_TRAIN_METRICS_ENABLED"] = "0"
     ray.init(address="local", num_cpus=cpus, include_dashboard=resources.dashboard, dashboard_host="127.0.0.1")
     return False

@@ -139,7 +139,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
 def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Our own figures in one of Tune's results."""
-    counts = ("epoch", "step", "unreadable", "micro_batch", "train_clips", "val_clips")
+    counts = ("epoch", "step", "unreadable", "micro_batch", "skipped_steps", "train_clips", "val_clips")
     others = ("lr", "seconds", "early_stopped")
     figures = {key: v for key, v in result.items() if key in others or key.startswith(("train_", "val_"))}
     return figures | {key: int(result[key]) for key in counts}

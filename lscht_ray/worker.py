@@ -33,6 +33,8 @@ NOT_PUBLISHED = ("checkpoints.json",)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
 NOTICE_STEPS = 4
 """Workers ask for spot notices, which costs them a round of messages, every so many steps."""
+WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+"""Ray's switch for such notices; "0": there are none."""
 TIE = 1e-9
 """Of equally good epochs the earlier one has the higher checkpoint score."""
 
@@ -122,7 +124,7 @@ class _SpotNotice(StopRequest):
 
     def save_now(self, step: int) -> bool:
         """Ask every few steps: all workers must ask, and wait for each other."""
-        if step % NOTICE_STEPS:
+        if step % NOTICE_STEPS or os.environ.get(WATCHER) == "0":
             return False
         notice = ray.train.get_preemption_info()
         new = notice is not None and notice != self.known

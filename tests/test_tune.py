@@ -98,7 +98,7 @@ def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any])
     assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 1e30, 2e-3]
     assert [trial["status"] for trial in trials] == ["completed", "pruned", "failed", "completed"]
     assert [trial["epochs"] for trial in trials] == [2, 1, 0, 2]
-    assert "TrainingError: the loss at step" in trials[2]["error"]
+    assert "TrainingError: the validation loss is" in trials[2]["error"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,158 @@
+"""A trial's workers are killed, its node is taken away, its memory is short: Ray starts them again, nothing is lost.
+
+Slow: every start takes seconds.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Faults
+
+from lscht_ray import checkpoint
+
+SWEEP = """
+train:
+  data: {data}
+  model_name: tiny
+  num_frames: 4
+  image_size: 24
+  batch_size: 2
+  num_workers: 0
+  max_epochs: {epochs}
+  early_stopping: false
+  lr: 1.0e-3
+  head_dropout: 0.2
+  drop_path: 0.2
+  mixup: 0.8
+  ema_decay: 0.9
+  class_balanced_sampling: true
+  cache_dir: {folder}/clips
+search_space: {{lr: {{type: choice, choices: [1.0e-3]}}}}
+num_trials: 2
+metric: val_loss
+mode: min
+asha: {{grace_period: {epochs}}}
+storage_path: {folder}/sweeps
+"""
+
+ALONE = """
+resources: {workers_per_trial: 2, cpus_per_worker: 0.5, gpus_per_worker: 0, address: local, max_concurrent_trials: 1}
+"""
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(small: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts a sweep of two equal trials in the background; it is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(more: str, epochs: int, *flags: object, **environment: str) -> "subprocess.Popen[str]":
+        file = tmp_path / "sweep.yaml"
+        file.write_text(SWEEP.format(data=small, folder=tmp_path, epochs=epochs) + more, encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lscht_ray.tune", "--config", str(file), *map(str, flags)],
+            cwd=tmp_path,
+            stdout=(tmp_path / "said").open("w"),
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    return sweep / "trials" / f"trial_{number:05d}"
+
+
+def log(folder: Path) -> str:
+    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    return (sweep / "ray.log").read_text(errors="replace")
+
+
+def workers() -> list[int]:
+    """The processes of Ray Train's workers on this machine."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def wait_for(process: "subprocess.Popen[str]", folder: Path, what: Callable[[], Any]) -> Any:
+    """Wait until something is so, and the sweep still runs."""
+    began = time.monotonic()
+    while True:
+        try:
+            found = what()
+        except (OSError, ValueError):
+            found = None
+        if found:
+            return found
+        assert process.poll() is None, (folder / "said").read_text()
+        assert time.monotonic() - began < 120, (folder / "said").read_text() + log(folder)
+        time.sleep(0.02)
+
+
+def step_inside(folder: Path) -> int:
+    """How far the first trial's checkpoint from inside an epoch is."""
+    return max((int(file.name.split("_")[0]) for file in (trial_folder(folder, 1) / "inside").glob("*.pt")), default=0)
+
+
+def last_weights(folder: Path, number: int) -> dict[str, Any]:
+    newest = sorted(trial_folder(folder, number).glob("checkpoint_epoch_*"))[-1]
+    return checkpoint.load(newest / checkpoint.LAST, checkpoint.FULL_KEYS)
+
+
+def equal_trials(folder: Path) -> bool:
+    """Whether both trials ended with the same weights, and each with every epoch once."""
+    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    trials = json.loads((sweep / "summary.json").read_text())["trials"]
+    assert [trial["status"] for trial in trials] == ["completed", "completed"], trials
+    assert trials[0]["epochs"] == trials[1]["epochs"]
+    one, other = (last_weights(folder, number) for number in (1, 2))
+    for part in ("model", "weights", "ema"):
+        if not all(torch.equal(one[part][key], other[part][key]) for key in one[part]):
+            return False
+    histories = [[{k: v for k, v in e.items() if k != "seconds"} for e in full["history"]] for full in (one, other)]
+    lines = (trial_folder(folder, 1) / "metrics.jsonl").read_text().splitlines()
+    return histories[0] == histories[1] and len(lines) == len(histories[0])
+
+
+@pytest.mark.slow
+def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Start, tmp_path: Path, faults: Faults) -> None:
+    process = start(ALONE + "max_failures: 3\n", 8, "--train.checkpoint_every_steps", 1)
+    names = []
+    for number, wanted in ((signal.SIGKILL, 2), (signal.SIGSEGV, 8), (signal.SIGTERM, 14)):
+        wait_for(process, tmp_path, lambda wanted=wanted: step_inside(tmp_path) >= wanted and len(workers()) == 2)
+        names.append(f"a worker of Ray's, in an epoch: {number.name}")
+        faults.provoke(names[-1])
+        starts = log(tmp_path).count("resumed after epoch")
+        os.kill(workers()[wanted % 2], number)
+        wait_for(process, tmp_path, lambda starts=starts: log(tmp_path).count("resumed after epoch") > starts)
+    assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text()
+    assert "steps of the next" in log(tmp_path)  # it did go on inside an epoch
+    assert equal_trials(tmp_path)
+    assert not list((tmp_path / "sweeps").glob("*/trials/*/inside"))
+    for name in names:
+        faults.survive(name)
