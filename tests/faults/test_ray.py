@@ -156,3 +156,48 @@ def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Start, tmp_path: 
     assert not list((tmp_path / "sweeps").glob("*/trials/*/inside"))
     for name in names:
         faults.survive(name)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of three nodes on this machine: a head that has no room for workers, and two others."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.5")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    yield made, nodes
+    made.shutdown()
+
+
+def node_of(process: int, nodes: list[Any]) -> Any:
+    """The node whose raylet started a process."""
+    parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    for node in nodes:
+        if parent in [info.process.pid for info in node.all_processes["raylet"]]:
+            return node
+    raise AssertionError(f"{process} has parent {parent}")
+
+
+@pytest.mark.slow
+def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
+    start: Start, tmp_path: Path, cluster: Any, faults: Faults
+) -> None:
+    faults.provoke("spot notice, then the node is gone")
+    made, nodes = cluster
+    more = f"resources: {{gpus_per_worker: 0, address: '{made.address}', max_concurrent_trials: 1}}\nmax_failures: 0\n"
+    process = start(more, 4, "--train.repeated_augmentation", 40)
+    (worker,) = wait_for(process, tmp_path, workers)
+    wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*")))
+    node = node_of(worker, nodes)
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--node-id", node.node_id]
+    ray = [str(Path(sys.executable).with_name("ray")), "drain-node", "--address", made.address]
+    subprocess.run([*ray, *reason, "--deadline-remaining-seconds", "6"], check=True, capture_output=True)
+    step = wait_for(process, tmp_path, lambda: step_inside(tmp_path))
+    assert step % 4 == 0
+    made.remove_node(node, allow_graceful=False)
+    wait_for(process, tmp_path, lambda: "steps of the next" in log(tmp_path))
+    assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text()
+    assert equal_trials(tmp_path)
+    faults.survive("spot notice, then the node is gone")
