@@ -21,6 +21,9 @@ NEEDLESS = frozenset(["DatasetsCallback"])
 CLEANER = "PlacementGroupCleanerCallback"
 """Frees a stopped trial's place, but can't without the dashboard; `watch` does it with and without."""
 
+ENDED_FOR_MEMORY = "killed due to the node running low on memory"
+"""In Ray's errors, of either kind, where its memory monitor ended a worker."""
+
 DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
 """What the trial's own process takes, on the head node: so it never takes a worker's place."""
 
@@ -56,7 +59,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
             _trainer(order, sweep, gpus_per_worker).fit()
             return
         except ray.train.TrainingFailedError as error:
-            if isinstance(error, ray.train.ControllerError) and _killed_for_memory(error):
+            if ENDED_FOR_MEMORY in str(error):
                 _halve(order)
             if _clips_at_once(order) == before:
                 raise
@@ -64,11 +67,6 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
 
 def _clips_at_once(order: WorkOrder) -> int | None:
     return Rescue(Storage(order.storage), order.trial_id).clips_at_once()
-
-
-def _killed_for_memory(error: ray.train.ControllerError) -> bool:
-    """Whether Ray ended a worker because its node ran out of memory, after which it doesn't try again."""
-    return isinstance(error.controller_failure, ray.exceptions.OutOfMemoryError)
 
 
 def _halve(order: WorkOrder) -> None:

@@ -94,6 +94,7 @@ def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Rep
     import ray.train.torch
 
     from lscht_ray import train
+    from lscht_ray.console import new_console
 
     hooks = train.Hooks(
         # Nothing in the model's buffers is learned: they need not be sent at every step.
@@ -109,7 +110,8 @@ def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Rep
     except OutOfMemoryError as error:
         half = (error.clips_at_once + 1) // 2
         hook.rescue.note_clips_at_once(half)
-        screen.print(f"{error}\nstarting again with {half} clips at a time; the global batch stays")
+        text = f"{error}\nstarting again with {half} clips at a time; the global batch stays"
+        new_console().print(text)  # whichever worker it is
         raise
 
 

@@ -5,6 +5,7 @@ Slow: every start takes seconds.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -201,3 +202,61 @@ def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
     assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text()
     assert equal_trials(tmp_path)
     faults.survive("spot notice, then the node is gone")
+
+
+@pytest.mark.slow
+def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
+    start: Start, tmp_path: Path, faults: Faults
+) -> None:
+    """Ray's memory monitor ends it, and would not try again."""
+    fault = "a worker of Ray's is ended for its memory"
+    faults.provoke(fault)
+    used, whole = (int(read_meminfo(name)) for name in ("MemAvailable", "MemTotal"))
+    allowed = (whole - used) / whole + 4.5 * 2**20 / whole  # 4.5 GiB more; meminfo counts KiB
+    large = ("--train.image_size", 192, "--train.num_frames", 16, "--train.attention", "eager")
+    process = start(
+        ALONE.replace("workers_per_trial: 2", "workers_per_trial: 1") + "max_failures: 0\n",
+        1,
+        *("--train.batch_size", 12, *large, "--num_trials", 1, "--train.class_balanced_sampling", "false"),
+        RAY_memory_usage_threshold=f"{allowed:.3f}",
+        RAY_memory_monitor_refresh_ms="50",
+    )
+    assert process.wait(timeout=300) == 0, (tmp_path / "said").read_text() + log(tmp_path)
+    (sweep,) = (tmp_path / "sweeps").glob("sweep_*")
+    (trial,) = json.loads((sweep / "summary.json").read_text())["trials"]
+    assert trial["status"] == "completed"
+    assert trial["metrics"]["train_clips"] == 12
+    assert trial["metrics"]["micro_batch"] in (2, 3, 6)
+    assert "Out of memory" in log(tmp_path) or "OutOfMemory" in log(tmp_path)
+    faults.survive(fault)
+
+
+def read_meminfo(name: str) -> str:
+    (line,) = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith(name)]
+    return line.split()[1]
+
+
+@pytest.mark.slow
+def test_one_of_two_workers_without_memory_has_both_start_again_with_fewer_clips_at_a_time(
+    start: Start, tmp_path: Path, faults: Faults
+) -> None:
+    """An error within the worker, which can't be mended in a step that the other one waits in."""
+    fault = "one of two workers of Ray's can't allocate"
+    faults.provoke(fault)
+    large = ("--train.image_size", 144, "--train.num_frames", 16, "--train.attention", "eager")
+    flags = ("--train.batch_size", 6, *large, "--num_trials", 1, "--train.checkpoint_every_steps", 1)
+    process = start(ALONE + "max_failures: 0\n", 8, *flags)
+    wait_for(process, tmp_path, lambda: step_inside(tmp_path))
+    victim = workers()[1]
+    sizes = []
+    for _ in range(30):  # the smallest of some steps: what it has between them
+        sizes.append(int(Path(f"/proc/{victim}/statm").read_text().split()[0]) * resource.getpagesize())
+        time.sleep(0.1)
+    resource.prlimit(victim, resource.RLIMIT_AS, (min(sizes) + 400 * 2**20, resource.RLIM_INFINITY))
+    assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text() + log(tmp_path)
+    lines = (trial_folder(tmp_path, 1) / "metrics.jsonl").read_text().splitlines()
+    epochs = [json.loads(line) for line in lines]
+    assert "starting again with 3 clips at a time; the global batch stays" in log(tmp_path)
+    assert [epoch["micro_batch"] for epoch in epochs][-1] == 3
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 9))
+    faults.survive(fault)
