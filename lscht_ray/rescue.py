@@ -1,22 +1,37 @@
-"""What a trial leaves in the storage for its next start: where it is inside an epoch, and how many clips memory holds.
+"""What a trial finds in the storage when it starts again: where it was, and how many clips its memory holds.
 
-Ray itself keeps the checkpoints of finished epochs.
+Checkpoints of finished epochs are put there by Ray, and found by their folders' names: Ray's own list of them is cut
+off where a disk is full or a process is killed while it writes.
 """
 
+import json
 from pathlib import Path
 
 from lscht_ray import checkpoint
 from lscht_ray.errors import InputError
 from lscht_ray.storage import Storage
 
-INSIDE, MEMORY = "inside", "clips_at_once.txt"
+INSIDE, MEMORY, LIST = "inside", "clips_at_once.txt", "checkpoint_manager_snapshot.json"
+EPOCH_FOLDER = "checkpoint_epoch_"
+
+
+def checkpoint_epoch(folder: str) -> int | None:
+    """The epoch of a checkpoint folder of that name; None for other folders."""
+    epoch = folder.removeprefix(EPOCH_FOLDER).split("_")[0]
+    return int(epoch) if folder.startswith(EPOCH_FOLDER) and epoch.isdecimal() else None
+
+
+def checkpoints(storage: Storage, trial_id: str) -> dict[str, int]:
+    """A trial's checkpoint folders and their epochs, the newest last."""
+    found = ((name, checkpoint_epoch(name)) for name in storage.folders(f"trials/{trial_id}"))
+    return dict(sorted(((name, epoch) for name, epoch in found if epoch is not None), key=lambda pair: pair[1]))
 
 
 class Rescue:
     """The place of one trial in the storage."""
 
     def __init__(self, storage: Storage, trial_id: str) -> None:
-        self.storage, self.place = storage, f"trials/{trial_id}"
+        self.storage, self.trial_id, self.place = storage, trial_id, f"trials/{trial_id}"
 
     def keep(self, saved: Path, step: int) -> None:
         """Put a checkpoint from inside an epoch there; the one before goes once it is whole.
@@ -32,8 +47,29 @@ class Rescue:
             if old != name:
                 self.storage.delete_file(f"{self.place}/{INSIDE}/{old}")
 
-    def newest(self, epochs: int, folder: Path) -> Path | None:
-        """Fetch the newest whole checkpoint from inside the epoch after so many; None where there is none."""
+    def newest(self, told: str | None, folder: Path) -> Path | None:
+        """The newest whole checkpoint, also from inside an epoch; None where there is none.
+
+        Args:
+            told: The folder that Ray knows as the newest. A newer one may be there whose epoch was never told to
+                anybody: it is passed over, and that epoch trained again.
+            folder: Where copies may be put.
+        """
+        latest = checkpoint_epoch(told) if told is not None else None
+        epochs, found = 0, None
+        for name, epoch in reversed(checkpoints(self.storage, self.trial_id).items()):
+            if latest is not None and epoch > latest:
+                continue
+            path = self.storage.fetched(f"{self.place}/{name}", folder) / checkpoint.LAST
+            try:
+                checkpoint.load(path, checkpoint.FULL_KEYS)
+            except InputError:
+                continue
+            epochs, found = epoch, path
+            break
+        return self._inside(epochs, folder) or found
+
+    def _inside(self, epochs: int, folder: Path) -> Path | None:
         for name in reversed(self.storage.files(f"{self.place}/{INSIDE}")):
             target = folder / name
             self.storage.get_file(f"{self.place}/{INSIDE}/{name}", target)
@@ -50,6 +86,14 @@ class Rescue:
         """Remove what is there from inside epochs: the trial is at its end."""
         if self.storage.files(f"{self.place}/{INSIDE}"):
             self.storage.delete(f"{self.place}/{INSIDE}")
+
+    def mend(self) -> None:
+        """Remove Ray's list of checkpoints where it is damaged: with it the trial could never start again."""
+        text = self.storage.read_text(f"{self.place}/{LIST}")
+        try:
+            json.loads(text if text is not None else "{}")
+        except ValueError:
+            self.storage.delete_file(f"{self.place}/{LIST}")
 
     def clips_at_once(self) -> int | None:
         """How many clips the memory holds, where it was found not to hold as many as were set."""

@@ -33,6 +33,14 @@ class Storage:
         """Copy the file ``name`` below the root to a local one."""
         fs.copy_files(f"{self.base}/{name}", str(target), self.filesystem, fs.LocalFileSystem())
 
+    def fetched(self, name: str, folder: Path) -> Path:
+        """The folder ``name`` as a local one: itself where it is local, else a copy in ``folder``."""
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            return Path(self.base) / name
+        target = folder / name.rpartition("/")[2]
+        self.get(name, target)
+        return target
+
     def read_text(self, name: str) -> str | None:
         """The text of a small file; None where there is no such file."""
         try:

@@ -10,7 +10,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from lscht_ray.rescue import Rescue
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
-from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, checkpoint_epoch, train_worker
+from lscht_ray.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
 
 CONTROLLER_FAILURES = 3
 """Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
@@ -54,6 +54,7 @@ def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per
         higher_is_better=sweep.mode == "max",
     )
     while True:
+        Rescue(Storage(storage), trial_id).mend()
         before = _clips_at_once(order)
         try:
             _trainer(order, sweep, gpus_per_worker).fit()
@@ -122,12 +123,3 @@ class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray ha
 def worker_resources(cpus: float, gpus: float) -> dict[str, float]:
     """What one worker asks of Ray."""
     return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}
-
-
-def checkpoints(storage: Storage, trial_id: str) -> dict[str, int]:
-    """A trial's checkpoint folders and their epochs, the newest last.
-
-    By their names: what Ray writes down of them is cut off where a trial is killed while it writes.
-    """
-    found = ((name, checkpoint_epoch(name)) for name in storage.folders(f"trials/{trial_id}"))
-    return dict(sorted(((name, epoch) for name, epoch in found if epoch is not None), key=lambda pair: pair[1]))

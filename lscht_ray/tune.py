@@ -116,10 +116,14 @@ def _run(sweep: SweepConfig, screen: Console) -> int:
         except KeyboardInterrupt:
             interrupted = True
         ledger.interrupt()
-        best = _keep_best(sweep, ledger, storage, folder)
-        write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
-        if place != str(folder):
-            storage.put(folder, "")
+        best = None
+        try:
+            best = _keep_best(sweep, ledger, storage, folder)
+            write_json(folder / SUMMARY, ledger.summary(str(best) if best else None))
+            if place != str(folder):
+                storage.put(folder, "")
+        except OSError as error:
+            screen.print(f"warning: the results can't be written to {folder}: {error}")
     screen = console.new_console()
     if sweep.train.cache != "off":
         decoded = fill.decodes(sweep.train) - decoded
@@ -137,8 +141,11 @@ def _search(sweep: SweepConfig, folder: Path, storage: Storage, ledger: Ledger, 
     from lscht_ray import cluster, search, trial, watch
 
     def on_end(record: TrialRecord) -> None:
-        write_json(folder / SUMMARY, ledger.summary())
-        _write_hparams(storage, record, ledger)
+        try:
+            write_json(folder / SUMMARY, ledger.summary())
+            _write_hparams(storage, record, ledger)
+        except OSError as error:
+            screen.print(f"warning: {folder} can't be written: {error}")
 
     with cluster.connected(sweep.resources) as started_here:
         planned = cluster.plan(sweep.resources, sweep.num_trials, started_here=started_here)
@@ -200,7 +207,7 @@ def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Pat
 
     Nothing is removed of a trial whose best epoch is gone: it was stopped while a better one took its place.
     """
-    from lscht_ray import checkpoint, trial
+    from lscht_ray import checkpoint, model, rescue
 
     kept = None
     for winner in ledger.ranking()[:1]:
@@ -209,10 +216,13 @@ def _keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Pat
             kept = folder / "best" / checkpoint.BEST
             kept.parent.mkdir(exist_ok=True)
             checkpoint.save(checkpoint.model_part(full), kept)
+            model.export(full, kept.parent / model.EXPORT)
+            for name in (checkpoint.BEST, f"{model.EXPORT}/model.safetensors"):
+                checkpoint.list_hash(kept.parent, name)
             config = sweep.trial_config(winner.params).model_dump(mode="json")
             write_json(kept.parent / recorder.CONFIG, config)
     for record in ledger.ranking():
-        best, found = ledger.best_epoch(record), trial.checkpoints(storage, record.trial_id)
+        best, found = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
         if best is not None and best["epoch"] in found.values():  # else a later one took its place
             for name, epoch in found.items():
                 if epoch not in (best["epoch"], max(record.epochs)):
@@ -226,12 +236,12 @@ def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> d
     A trial that is killed may have saved a better epoch, and removed the one before, without telling of it: then that
     epoch is entered into the ledger.
     """
-    from lscht_ray import trial, watch
+    from lscht_ray import rescue, watch
 
     best, heard = ledger.best_epoch(record), max(record.epochs)
     saved = [
         (epoch, _loaded(storage, f"trials/{record.trial_id}/{name}"))
-        for name, epoch in trial.checkpoints(storage, record.trial_id).items()
+        for name, epoch in rescue.checkpoints(storage, record.trial_id).items()
         if epoch > heard or (best and epoch == best["epoch"])
     ]
     whole = {epoch: full for epoch, full in saved if full is not None}
@@ -273,7 +283,13 @@ def _conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best
         if record.error:
             screen.print(f"{record.trial_id} failed: {record.error}")
     if best is None:
-        damaged = next((f"the checkpoint of {record.trial_id} can't be read" for record in ledger.ranking()), None)
+        damaged = next(
+            (
+                f"the checkpoint of the best epoch of {record.trial_id} is missing or damaged"
+                for record in ledger.ranking()
+            ),
+            None,
+        )
         screen.print(f"{damaged or 'no trial finished an epoch'}; see {folder / LOG} and {folder / SUMMARY}")
         return
     winner = ledger.ranking()[0]

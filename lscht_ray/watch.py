@@ -171,4 +171,9 @@ def _error_text(trial: Trial) -> str:
 def cause(text: str) -> str:
     """The message of the innermost exception in a chain of tracebacks."""
     found = re.findall(r"^(?:[\w]+\.)*(\w*(?:Error|Exception|Interrupt): .+)$", text, re.MULTILINE)
-    return str(found[-1])[:500] if found else "unknown: see the log file"
+    if found and not str(found[-1]).endswith("worker errors:"):
+        return str(found[-1])[:500]
+    # A worker that died raised nothing; Ray says how it ended.
+    endings = r"(?:Worker exit detail: |^(?=.*low on memory|The actor died because ))(.+)$"
+    ends = re.findall(endings, text, re.MULTILINE)
+    return f"a worker died: {ends[-1]}"[:500] if ends else "unknown: see the log file"

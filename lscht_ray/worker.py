@@ -17,6 +17,7 @@ import ray.util
 
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import OutOfMemoryError
+from lscht_ray.files import write_json
 from lscht_ray.interrupt import StopRequest
 from lscht_ray.storage import Storage
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: only the wor
     from lscht_ray.train import Outcome
 
 CHECKPOINT_SCORE = "checkpoint_score"
-CHECKPOINT_FOLDER = "checkpoint_epoch_"
 PLACEMENT_GROUP = "placement_group"
 NOT_PUBLISHED = ("checkpoints.json",)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
@@ -77,13 +77,9 @@ def train_worker(settings: dict[str, Any]) -> None:
         folders.run.mkdir(parents=True)
         screen = new_console() if first else quiet_console()
         hook = _Report(order, folders, screen, first)
-        resume_from = ray.train.get_checkpoint()
-        if resume_from is None:
-            _train(config, folders, screen, hook, hook.rescue.newest(0, scratch))
-        else:
-            with resume_from.as_directory() as folder:
-                inside = hook.rescue.newest(checkpoint_epoch(Path(resume_from.path).name) or 0, scratch)
-                _train(config, folders, screen, hook, inside or Path(folder) / "last_checkpoint.pt")
+        told = ray.train.get_checkpoint()
+        resume_from = hook.rescue.newest(Path(told.path).name if told is not None else None, scratch)
+        _train(config, folders, screen, hook, resume_from)
         if first:
             hook.rescue.forget()
     finally:
@@ -154,14 +150,17 @@ class _Report:
         if not self.first:
             ray.train.report(report)
             return
+        from lscht_ray import checkpoint, rescue
+
         self._publish_run()
         if saved is None or not self._has_room(saved):
             ray.train.report(report)
             return
         # A name that no earlier attempt used: a lost epoch's folder may still be there.
-        name = f"{CHECKPOINT_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
+        name = f"{rescue.EPOCH_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
         with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
             os.link(saved, Path(folder) / saved.name)
+            write_json(Path(folder) / checkpoint.HASHES, checkpoint.read_hashes(saved.parent))
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
 
     def saved_inside(self, saved: Path, step: int) -> None:
@@ -197,12 +196,6 @@ class _Report:
         if not self.complained:
             self.screen.print(f"warning: {self.storage.root} can't be written: {error}; training goes on")
         self.complained = True
-
-
-def checkpoint_epoch(folder: str) -> int | None:
-    """The epoch of a checkpoint folder of that name; None for other folders."""
-    epoch = folder.removeprefix(CHECKPOINT_FOLDER).split("_")[0]
-    return int(epoch) if folder.startswith(CHECKPOINT_FOLDER) and epoch.isdecimal() else None
 
 
 def reportable(metrics: dict[str, Any], metric: str, higher_is_better: bool) -> dict[str, Any]:

@@ -124,3 +124,13 @@ def test_the_cause_of_a_failure_is_the_innermost_message() -> None:
     )
     assert cause(text) == "TrainingError: the loss at step 2 is nan: nothing was updated."
     assert cause("") == "unknown: see the log file"
+    died = (
+        "ray.train.WorkerGroupError: Training failed due to worker errors:\n[Rank 0 Error Snippet]:\n"
+        "A worker health check failed.\nThe actor died unexpectedly before finishing this task.\n"
+    )
+    exited = "The actor is dead because its worker process has died. Worker exit detail: Worker exits by a signal.\n"
+    assert cause(died + exited) == "a worker died: Worker exits by a signal."
+    short = "1 worker(s) were killed due to the node running low on memory. Memory was 3 GB used\n"
+    assert cause(died + short) == f"a worker died: {short.strip()}"
+    gone = "The actor died because its node has died. Node Id: 3c\n"
+    assert cause(died + gone) == f"a worker died: {gone.strip()}"

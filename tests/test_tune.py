@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import Door, refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import VideoMAEForVideoClassification
 
 from lscht_ray import cluster, synthetic, tune
 from lscht_ray.ledger import Ledger
@@ -123,6 +124,9 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
     metrics = json.loads((sweep_folder(folder) / "best" / "evaluation_val" / "metrics.json").read_text())
     assert metrics["loss"] == pytest.approx(best["metrics"]["val_loss"], rel=1e-4)
     assert metrics["epoch"] == best["metrics"]["epoch"]
+    as_it_is = VideoMAEForVideoClassification.from_pretrained(sweep_folder(folder) / "best" / "best_model")
+    kept = torch.load(best["checkpoint"], weights_only=True)["model"]
+    assert all(torch.equal(value, kept[name]) for name, value in as_it_is.state_dict().items())
     again = door("train", "--config", sweep_folder(folder) / "best" / "config.json", "--max_epochs", 1, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
 

@@ -3,9 +3,11 @@
 Slow: every start takes seconds.
 """
 
+import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import torch
 from conftest import Faults
 
 from lscht_ray import checkpoint
+from lscht_ray.errors import InputError
 
 SWEEP = """
 train:
@@ -42,7 +45,7 @@ num_trials: 2
 metric: val_loss
 mode: min
 asha: {{grace_period: {epochs}}}
-storage_path: {folder}/sweeps
+storage_path: {folder}/barridos ñ
 """
 
 ALONE = """
@@ -79,12 +82,12 @@ def start(small: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def trial_folder(folder: Path, number: int) -> Path:
-    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
     return sweep / "trials" / f"trial_{number:05d}"
 
 
 def log(folder: Path) -> str:
-    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
     return (sweep / "ray.log").read_text(errors="replace")
 
 
@@ -127,7 +130,7 @@ def last_weights(folder: Path, number: int) -> dict[str, Any]:
 
 def equal_trials(folder: Path) -> bool:
     """Whether both trials ended with the same weights, and each with every epoch once."""
-    (sweep,) = (folder / "sweeps").glob("sweep_*")
+    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
     trials = json.loads((sweep / "summary.json").read_text())["trials"]
     assert [trial["status"] for trial in trials] == ["completed", "completed"], trials
     assert trials[0]["epochs"] == trials[1]["epochs"]
@@ -154,7 +157,7 @@ def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Start, tmp_path: 
     assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text()
     assert "steps of the next" in log(tmp_path)  # it did go on inside an epoch
     assert equal_trials(tmp_path)
-    assert not list((tmp_path / "sweeps").glob("*/trials/*/inside"))
+    assert not list((tmp_path / "barridos ñ").glob("*/trials/*/inside"))
     for name in names:
         faults.survive(name)
 
@@ -222,7 +225,7 @@ def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
         RAY_memory_monitor_refresh_ms="50",
     )
     assert process.wait(timeout=300) == 0, (tmp_path / "said").read_text() + log(tmp_path)
-    (sweep,) = (tmp_path / "sweeps").glob("sweep_*")
+    (sweep,) = (tmp_path / "barridos ñ").glob("sweep_*")
     (trial,) = json.loads((sweep / "summary.json").read_text())["trials"]
     assert trial["status"] == "completed"
     assert trial["metrics"]["train_clips"] == 12
@@ -260,3 +263,48 @@ def test_one_of_two_workers_without_memory_has_both_start_again_with_fewer_clips
     assert [epoch["micro_batch"] for epoch in epochs][-1] == 3
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, 9))
     faults.survive(fault)
+
+
+@pytest.fixture
+def small_storage(tmp_path: Path) -> Iterator[Path]:
+    """The sweep's storage is a disk of 24 MB."""
+    place = tmp_path / "barridos ñ"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["room for small files", "nothing"])
+def test_a_storage_that_fills_up(start: Start, tmp_path: Path, small_storage: Path, faults: Faults, left: str) -> None:
+    """Trials go on without checkpoints; where not even Ray's own files fit, the trial fails and the sweep says so."""
+    fault = f"a sweep's storage fills up, {left} left"
+    faults.provoke(fault)
+    process = start(ALONE.replace("workers_per_trial: 2", "workers_per_trial: 1"), 6, "--num_trials", 1)
+    wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*/last_checkpoint.pt")))
+    with (small_storage / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while left == "nothing" or shutil.disk_usage(small_storage).free > 2 * 2**20:
+            file.write(bytes(4096))
+    code = process.wait(timeout=200)
+    said = (tmp_path / "said").read_text()
+    assert "Traceback" not in said
+    saved = list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*/last_checkpoint.pt"))
+    assert any(whole(path) for path in saved)
+    if left == "nothing":
+        assert code == 1, said
+        assert "No space left on device" in said
+    else:
+        assert "completed after 6 epochs" in said
+        assert code == 1, said + log(tmp_path)  # the best epoch, a later one, is not there
+        assert "the checkpoint of the best epoch of trial_00001 is missing or damaged" in said
+        assert log(tmp_path).count("can't be written: [Errno 28] No space left on device") == 1
+    faults.survive(fault)
+
+
+def whole(path: Path) -> bool:
+    try:
+        return bool(checkpoint.load(path, checkpoint.FULL_KEYS))
+    except InputError:
+        return False
