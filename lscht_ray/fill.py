@@ -14,6 +14,7 @@ from lscht_ray.cache import ClipCache, clip_key
 from lscht_ray.console import EpochProgress
 from lscht_ray.dataconfig import DataConfig
 from lscht_ray.errors import InputError
+from lscht_ray.files import slug
 from lscht_ray.killable import KillablePool
 
 VERSION = 1
@@ -58,7 +59,7 @@ def fill(found: Annotations, config: DataConfig, short_side: int, screen: Consol
         screen.print(f"no clip cache: {error}")
         return Filled(None, found)
     settings = (short_side, config.pixel_format, config.decoder, config.salvage, config.cache_max_frames)
-    name = f"{found.root.name}-{clip_key(found.root, VERSION, av.__version__, *settings)[:12]}"
+    name = f"{slug(found.root.name) or 'data'}-{clip_key(found.root, VERSION, av.__version__, *settings)[:12]}"
     clips = ClipCache(root / name)
     keyed = tuple(replace(sample, key=_key(sample, config)) for sample in found.samples)
     found = replace(found, samples=keyed)

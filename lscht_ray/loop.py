@@ -65,12 +65,13 @@ def fit(
         epoch, started = len(parts.history) + 1, time.monotonic()
         _freeze_or_thaw(parts, epoch, console)
 
-        def after_step(steps: int, tally: Tally) -> None:
+        def after_step(steps: int, tally: Tally, log: StepLog) -> None:
             step = parts.schedule.steps_done
             asked = stop.number if stop is not None else None
             wanted = stop.save_now(step) if stop is not None else False
             saved: Path | None = None
             if wanted or asked is not None or (save_every and step % save_every == 0):
+                log.flush()  # so that every skipped step is counted
                 content = _checkpoint(parts, Inside(steps, tally.state()))
                 saved = saver.save_inside(content) if recorder.enabled else None
             if asked is not None:
@@ -107,11 +108,11 @@ def train_one_epoch(
     max_epochs: int,
     recorder: Recorder,
     console: Console,
-    after_step: Callable[[int, Tally], None] = lambda steps, tally: None,
+    after_step: Callable[[int, Tally, StepLog], None] = lambda steps, tally, log: None,
 ) -> dict[str, float]:
     """One pass over the training clips, or the rest of one; the epoch's figures over all workers.
 
-    ``after_step`` gets the number of the epoch's steps so far, and what was counted in them.
+    ``after_step`` gets the number of the epoch's steps so far, what was counted in them, and their log.
     """
     parts.model.train()
     tally = Tally(parts.num_classes, parts.device)
@@ -131,11 +132,7 @@ def train_one_epoch(
             parts.watchdog.begin(f"step {parts.schedule.steps_done + 1}", parts.limits.step_seconds)
             _report_failures(batch, recorder, console)
             _train_step(parts, batch, tally, log, console)
-            try:
-                after_step(steps, tally)
-            except Interrupted:
-                log.flush()
-                raise
+            after_step(steps, tally, log)
             _watch_loading(parts, "training")
         log.flush()
     if parts.scaler.is_enabled() and parts.scaler.get_scale() < SMALLEST_SCALE:

@@ -105,6 +105,7 @@ class Recorder:
         self._history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
         self._started = self._complained = False
+        self._excepthook = threading.excepthook
 
     def start(
         self,
@@ -130,7 +131,7 @@ class Recorder:
         self._history = list(history)
         self._write_metrics()
         self._started = True
-        threading.excepthook = self._thread_failed
+        self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
         try:
             self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
         except OSError as error:
@@ -197,11 +198,11 @@ class Recorder:
     def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
         """TensorBoard writes in a thread of its own, whose failure is said when it is written to next."""
         if not isinstance(failed.exc_value, OSError):
-            threading.__excepthook__(failed)
+            self._excepthook(failed)
 
     def close(self) -> None:
         """Flush and close TensorBoard's writer."""
-        threading.excepthook = threading.__excepthook__
+        threading.excepthook = self._excepthook
         try:
             if self._writer is not None:
                 self._writer.close()

@@ -47,19 +47,14 @@ class Rescue:
             if old != name:
                 self.storage.delete_file(f"{self.place}/{INSIDE}/{old}")
 
-    def newest(self, told: str | None, folder: Path) -> Path | None:
+    def newest(self, folder: Path) -> Path | None:
         """The newest whole checkpoint, also from inside an epoch; None where there is none.
 
         Args:
-            told: The folder that Ray knows as the newest. A newer one may be there whose epoch was never told to
-                anybody: it is passed over, and that epoch trained again.
             folder: Where copies may be put.
         """
-        latest = checkpoint_epoch(told) if told is not None else None
         epochs, found = 0, None
         for name, epoch in reversed(checkpoints(self.storage, self.trial_id).items()):
-            if latest is not None and epoch > latest:
-                continue
             path = self.storage.fetched(f"{self.place}/{name}", folder) / checkpoint.LAST
             try:
                 checkpoint.load(path, checkpoint.FULL_KEYS)

@@ -34,7 +34,7 @@ class Outcome:
         history: The metrics of each epoch.
         best_epoch: From 1.
         early_stopped: Whether patience ended it.
-        unsaved: The checkpoints that could not be written as they ought to be.
+        unsaved: Which of the best and the last checkpoint could not be written.
     """
 
     folders: RunFolders
@@ -58,6 +58,7 @@ class Hooks:
 
     Attributes:
         prepare_model: Wraps the model for several workers.
+        on_resumed: Gets the metrics of the epochs before.
         on_epoch_end: Gets each epoch's metrics and, on rank 0, the path of the checkpoint just saved.
         on_saved_inside: Gets the path of a checkpoint from inside an epoch, and its step.
         on_hang: Gets the file with all threads' stacks, before the process ends.
@@ -65,6 +66,7 @@ class Hooks:
     """
 
     prepare_model: PrepareModel = _as_it_is
+    on_resumed: Callable[[list[dict[str, Any]]], None] = _nothing
     on_epoch_end: OnEpochEnd = _nothing
     on_saved_inside: Callable[[Path, int], None] = _nothing
     on_hang: Callable[[Path], None] = _nothing
@@ -123,6 +125,7 @@ def run(
         loop.restore(parts, saved, rank)
         within = f" and {parts.inside.steps} steps of the next" if parts.inside is not None else ""
         screen.print(f"resumed after epoch {len(parts.history)}{within}")
+        hooks.on_resumed(parts.history)
     if most_at_once is not None:
         parts.micro.size = min(parts.micro.size, most_at_once)
     notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
@@ -147,7 +150,13 @@ def run(
             )
     finally:
         notes.close()
-    return Outcome(folders, parts.history, parts.best.epoch, early, tuple(sorted(saver.unsaved)))
+    return Outcome(
+        folders,
+        parts.history,
+        parts.best.epoch,
+        early,
+        tuple(sorted(saver.unsaved & {checkpoint.BEST, checkpoint.LAST})),
+    )
 
 
 def _newest_checkpoint(folder: Path) -> tuple[Path, list[str]]:

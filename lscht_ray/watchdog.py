@@ -1,8 +1,8 @@
 """Ends a run that hangs: says at what, and writes down where every thread is."""
 
+import contextlib
 import faulthandler
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 STACKS = "stacks.txt"
 TICK = 0.5
 """Seconds between looks."""
+WRITE_SECONDS = 30.0
+"""Time for writing the stacks down."""
 
 
 class Watchdog:
@@ -29,6 +31,7 @@ class Watchdog:
     ) -> None:
         self.folder, self.reading, self.on_hang = folder, reading, on_hang
         self._doing, self._seconds, self._left = "", 0.0, 0.0
+        self._written: Path | None = None
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -55,21 +58,25 @@ class Watchdog:
                 self._end()
 
     def _end(self) -> None:
+        reading = "".join(f"\n  it was reading {video}" for video in self.reading())
+        text = f"error: {self._doing} took more than {self._seconds:g} s: the run hangs and is ended{reading}\n"
+        os.write(2, text.encode(errors="backslashreplace"))  # not print, whose lock may be what hangs
+        writer = threading.Thread(target=self._write_stacks, name="stacks", daemon=True)
+        writer.start()
+        writer.join(WRITE_SECONDS)  # the disk may be what hangs
+        if self._written is None:
+            faulthandler.dump_traceback(2, all_threads=True)
+        else:
+            os.write(2, f"  where each thread was: {self._written}\n".encode(errors="backslashreplace"))
+        os._exit(1)
+
+    def _write_stacks(self) -> None:
         path = self.folder / STACKS
-        try:
+        with contextlib.suppress(OSError):
             with path.open("w", encoding="utf-8") as file:
                 faulthandler.dump_traceback(file, all_threads=True)
-            where = f"where each thread is: {path}"
+            self._written = path
             self.on_hang(path)
-        except OSError as error:
-            faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
-            where = f"{path} can't be written ({error.strerror}): the threads are above"
-        reading = "".join(f"\n  it was reading {video}" for video in self.reading())
-        text = (
-            f"error: {self._doing} took more than {self._seconds:g} s: the run hangs and is ended{reading}\n  {where}\n"
-        )
-        os.write(2, text.encode(errors="backslashreplace"))  # not print, whose lock may be what hangs
-        os._exit(1)
 
 
 class Unwatched(Watchdog):

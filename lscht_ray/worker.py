@@ -77,9 +77,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         folders.run.mkdir(parents=True)
         screen = new_console() if first else quiet_console()
         hook = _Report(order, folders, screen, first)
-        told = ray.train.get_checkpoint()
-        resume_from = hook.rescue.newest(Path(told.path).name if told is not None else None, scratch)
-        _train(config, folders, screen, hook, resume_from)
+        _train(config, folders, screen, hook, hook.rescue.newest(scratch))
         if first:
             hook.rescue.forget()
     finally:
@@ -95,6 +93,7 @@ def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Rep
     hooks = train.Hooks(
         # Nothing in the model's buffers is learned: they need not be sent at every step.
         prepare_model=partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False}),
+        on_resumed=hook.catch_up,
         on_epoch_end=hook,
         on_saved_inside=hook.saved_inside,
         on_hang=hook.publish,
@@ -143,10 +142,7 @@ class _Report:
         self.complained = False
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
-        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
-        group = ray.util.get_current_placement_group()
-        if group is not None:
-            report[PLACEMENT_GROUP] = group.id.hex()
+        report = self._report(metrics)
         if not self.first:
             ray.train.report(report)
             return
@@ -162,6 +158,21 @@ class _Report:
             os.link(saved, Path(folder) / saved.name)
             write_json(Path(folder) / checkpoint.HASHES, checkpoint.read_hashes(saved.parent))
             ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+
+    def _report(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
+        group = ray.util.get_current_placement_group()
+        return report if group is None else report | {PLACEMENT_GROUP: group.id.hex()}
+
+    def catch_up(self, history: list[dict[str, Any]]) -> None:
+        """Report the epochs that Ray was not told of before the trial was started again."""
+        from lscht_ray import rescue
+
+        told = ray.train.get_checkpoint()
+        known = rescue.checkpoint_epoch(Path(told.path).name) if told is not None else None
+        for metrics in history:
+            if metrics["epoch"] > (known or 0):
+                ray.train.report(self._report(metrics))
 
     def saved_inside(self, saved: Path, step: int) -> None:
         """Put a checkpoint from inside an epoch where the next start finds it."""
