@@ -1,7 +1,9 @@
 """Joins or starts a Ray cluster, and works out what fits on it before anything runs."""
 
+import contextlib
 import math
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ import ray
 import ray._private.state
 
 from lscht_ray.errors import InputError
-from lscht_ray.sweepconfig import ResourcesConfig
+from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
 from lscht_ray.trial import DRIVER_RESOURCES
 from lscht_ray.worker import WATCHER
 
@@ -44,10 +46,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the sweep runs on the cluster: trials at a time, GPUs per worker, and one line that says so."""
+    """How the sweep runs on the cluster.
+
+    Attributes:
+        concurrent: Trials at a time.
+        gpus_per_worker: GPUs that a worker gets.
+        in_actor: Whether trials run in Tune's own processes (`actor`).
+        description: One line that says so.
+    """
 
     concurrent: int
     gpus_per_worker: float
+    in_actor: bool
     description: str
 
 
@@ -105,17 +115,41 @@ def _guard_token() -> None:
         token.chmod(0o600)
 
 
-def plan(resources: ResourcesConfig, num_trials: int, *, started_here: bool) -> Plan:
+class Room:
+    """How many trials may run now: as set, and as the cluster has room for, where nodes may have joined or gone."""
+
+    SECONDS = 5.0
+    """The cluster is looked at again after so long."""
+
+    def __init__(self, sweep: SweepConfig, num_trials: int, *, started_here: bool) -> None:
+        self.sweep, self.num_trials, self.started_here = sweep, num_trials, started_here
+        self.looked, self.found = -math.inf, 1
+
+    def __call__(self) -> int:
+        """That number, at least 1."""
+        if time.monotonic() - self.looked > self.SECONDS:
+            self.looked = time.monotonic()
+            with contextlib.suppress(InputError):  # for now nothing fits
+                self.found = plan(self.sweep, self.num_trials, started_here=self.started_here).concurrent
+        return self.found
+
+
+def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool) -> Plan:
     """What fits on the connected cluster.
 
     Raises:
         InputError: Not even one trial fits; the message says what the cluster has.
     """
+    resources = sweep.resources
     nodes = _nodes(started_here)
     autoscaled = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     has_gpus = any(node.gpus for node in nodes) or bool(autoscaled.get("GPU"))
     gpus = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(has_gpus)
-    fitting = max(most_trials(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
+    in_actor = sweep.trial_runner == "in_actor" or (
+        sweep.trial_runner == "auto" and resources.workers_per_trial == 1 and not gpus
+    )
+    at_once = trials_that_fit if in_actor else most_trials
+    fitting = max(at_once(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
     needs = f"{resources.workers_per_trial} worker(s) of {resources.cpus_per_worker:g} CPU"
     needs += f" and {gpus:g} GPU" if gpus else ""
     needs += f" ({resources.accelerator_type})" if resources.accelerator_type else ""
@@ -129,8 +163,9 @@ def plan(resources: ResourcesConfig, num_trials: int, *, started_here: bool) -> 
     concurrent = min(wanted, fitting, num_trials)
     capped = f" (max_concurrent_trials {wanted} would not fit)" if wanted > fitting else ""
     where = "a local Ray" if started_here else "the running Ray cluster"
-    text = f"{where}: {has}; {concurrent} trial(s) at a time{capped}, each {needs}"
-    return Plan(concurrent, gpus, text)
+    how = "in processes that stay" if in_actor else "in workers of its own"
+    text = f"{where}: {has}; {concurrent} trial(s) at a time{capped}, each {needs}, {how}"
+    return Plan(concurrent, gpus, in_actor, text)
 
 
 def _nodes(started_here: bool) -> list[Node]:

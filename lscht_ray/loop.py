@@ -209,6 +209,7 @@ def _epoch_metrics(
         "val_accuracy": val["accuracy"],
         "val_top5_accuracy": val["top5_accuracy"],
         "val_mean_class_accuracy": val["mean_class_accuracy"],
+        "val_calibration_error": val["calibration_error"],
         "train_clips": int(train["count"]),
         "val_clips": int(val["count"]),
     }

@@ -29,12 +29,17 @@ def of_first_rank(value: bool, device: torch.device) -> bool:
     return bool(said)
 
 
+BINS = 15
+"""Of probabilities, for the calibration error."""
+
+
 class Tally:
     """Counts right answers and adds losses up, on the device, clip by clip.
 
     Attributes:
         confusion: float64 (K, K), rows the true class, columns the predicted one.
         sums: float64 (4,): criterion sum, criterion weight, plain cross-entropy sum, clips right within the first five.
+        bins: float64 (15, 3): by the probability of the answer, its clips, the sum of that probability, right answers.
     """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
@@ -43,15 +48,17 @@ class Tally:
         self.num_classes = num_classes
         self.confusion = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
         self.sums = torch.zeros(4, dtype=dtype, device=device)
+        self.bins = torch.zeros(BINS, 3, dtype=dtype, device=device)
 
     def state(self) -> dict[str, Tensor]:
         """What was counted by this worker so far, on the CPU."""
-        return {"confusion": self.confusion.cpu(), "sums": self.sums.cpu()}
+        return {"confusion": self.confusion.cpu(), "sums": self.sums.cpu(), "bins": self.bins.cpu()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what was counted before."""
         self.confusion += state["confusion"].to(self.confusion)
         self.sums += state["sums"].to(self.sums)
+        self.bins += state["bins"].to(self.bins)
 
     @torch.no_grad()
     def add(self, logits: Tensor, labels: Tensor, mask: Tensor, loss_sum: Tensor, loss_weight: Tensor) -> None:
@@ -66,7 +73,10 @@ class Tally:
         """
         # Masked clips weigh nothing; picking the others out would have a GPU wait for their number.
         logits, counts = logits.float(), mask.to(self.confusion.dtype)
-        cells = labels * self.num_classes + logits.argmax(dim=1)
+        sure, said = logits.softmax(dim=1).max(dim=1)
+        cells = labels * self.num_classes + said
+        rows = torch.stack([counts, counts * sure.nan_to_num(), counts * (said == labels)], dim=1).to(self.bins)
+        self.bins.index_add_(0, (sure.nan_to_num() * BINS).long().clamp(max=BINS - 1), rows)
         self.confusion.view(-1).index_add_(0, cells, counts)
         plain = torch.nn.functional.cross_entropy(logits, labels, reduction="none").masked_fill(~mask, 0.0).sum()
         top5 = logits.topk(min(5, self.num_classes), dim=1).indices
@@ -77,10 +87,13 @@ class Tally:
         """The figures over all clips of all workers; every one is a finite float where at least one clip counted.
 
         Keys: ``count``; ``accuracy`` (top-1), ``top5_accuracy``: share of all clips; ``mean_class_accuracy``: mean of
-        the accuracies of the classes that occur; ``loss``: plain cross-entropy; ``criterion``: the training criterion.
+        the accuracies of the classes that occur; ``loss``: plain cross-entropy; ``criterion``: the training criterion;
+        ``calibration_error``: the expected one over 15 bins, sum of n_b / n |accuracy_b - probability_b| (Guo et al.
+        2017, arXiv 1706.04599).
         """
-        flat = all_reduced(torch.cat([self.confusion.flatten(), self.sums])).cpu()
-        confusion, sums = flat[:-4].view_as(self.confusion), flat[-4:]
+        flat = all_reduced(torch.cat([self.confusion.flatten(), self.bins.flatten(), self.sums])).cpu()
+        confusion, bins, sums = flat[: self.confusion.numel()], flat[self.confusion.numel() : -4], flat[-4:]
+        confusion, bins = confusion.view_as(self.confusion), bins.view(BINS, 3)
         support, right = confusion.sum(dim=1), confusion.diag()
         count, occurs = max(float(support.sum()), 1.0), support > 0
         recalls = right[occurs] / support[occurs]
@@ -91,4 +104,5 @@ class Tally:
             "mean_class_accuracy": float(recalls.mean()) if len(recalls) else 0.0,
             "loss": float(sums[2]) / count,
             "criterion": float(sums[0] / sums[1]) if sums[1] > 0 else 0.0,
+            "calibration_error": float((bins[:, 2] - bins[:, 1]).abs().sum()) / count,
         }

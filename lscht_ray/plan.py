@@ -261,7 +261,7 @@ def _span(seconds: float) -> str:
 def rungs(sweep: SweepConfig) -> list[int]:
     """The epochs at which ASHA stops trials."""
     found, epoch = [], float(sweep.asha.grace_period)
-    while sweep.asha.enabled and epoch < sweep.train.max_epochs:
+    while sweep.trial_stopping == "asha" and epoch < sweep.train.max_epochs:
         found.append(int(epoch))
         epoch *= sweep.asha.reduction_factor
     return found

@@ -77,6 +77,20 @@ class Rescue:
                 continue
         return None
 
+    def keep_epoch(self, folder: Path, name: str, best: int) -> None:
+        """Put the checkpoint folder of a finished epoch there; of the others only that of the best epoch stays.
+
+        Raises:
+            OSError: There is no room.
+        """
+        for file in sorted(
+            folder.iterdir(), key=lambda file: file.name == checkpoint.LAST
+        ):  # the checkpoint comes last
+            self.storage.put(file, f"{self.place}/{name}/{file.name}")
+        for old, epoch in checkpoints(self.storage, self.trial_id).items():
+            if old != name and epoch != best:
+                self.storage.delete(f"{self.place}/{old}")
+
     def forget(self) -> None:
         """Remove what is there from inside epochs: the trial is at its end."""
         if self.storage.files(f"{self.place}/{INSIDE}"):

@@ -1,95 +1,166 @@
-"""Search space, Optuna sampler and ASHA scheduler from a SweepConfig."""
+"""What Ray Tune asks of us: the next trial, and whether one goes on."""
 
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
-import optuna
 import ray.tune
-from optuna import distributions
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import Searcher
 
-from lscht_ray.sweepconfig import Dimension, SamplerConfig, SweepConfig
+from lscht_ray.study import Past, Study
+from lscht_ray.sweepconfig import SweepConfig
 
 SCORE = "best_score"
-"""What ASHA and Optuna see of an epoch: the best value of the sweep's metric so far in that trial."""
+"""What stops trials: the best value of the sweep's metric so far in that trial."""
+FEW = 3
+"""A median of fewer trials says nothing."""
 
 
-def distribution(dimension: Dimension) -> distributions.BaseDistribution:
-    """Optuna's name for a searched range."""
-    if dimension.choices is not None:
-        return distributions.CategoricalDistribution(dimension.choices)
-    assert dimension.low is not None and dimension.high is not None
-    if dimension.type in ("int", "logint"):
-        step = int(dimension.step or 1)
-        low, high = int(dimension.low), int(dimension.high)
-        return distributions.IntDistribution(low, high, log=dimension.type == "logint", step=step)
-    log = dimension.type == "loguniform"
-    return distributions.FloatDistribution(dimension.low, dimension.high, log=log, step=dimension.step)
+class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Hands the study's proposals to Tune, as many at a time as there is room for.
 
+    ``room`` says how many trials may run now: nodes may have joined.
+    """
 
-def sampler(config: SamplerConfig) -> optuna.samplers.BaseSampler:
-    """The sampler that proposes trials."""
-    if config.type == "random":
-        return optuna.samplers.RandomSampler(seed=config.seed)
-    return optuna.samplers.TPESampler(
-        seed=config.seed, multivariate=True, constant_liar=True, n_startup_trials=config.n_startup_trials
-    )
+    def __init__(self, study: Study, room: Callable[[], int]) -> None:
+        super().__init__(metric=SCORE, mode="max")
+        self.study, self.room = study, room
+        self.running: set[str] = set()
+        self.over = False
 
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's settings, nothing for now, or that there are no more."""
+        if self.over:
+            return str(Searcher.FINISHED)
+        if len(self.running) >= max(1, self.room()):
+            return None
+        proposal = self.study.ask()
+        if proposal is None:
+            return str(Searcher.FINISHED)
+        self.running.add(trial_id)
+        return {"trial_id": proposal.trial_id, "params": proposal.params}
 
-def searcher(sweep: SweepConfig) -> OptunaSearch:
-    """Optuna as Tune's search algorithm; its first point is the sweep's own settings."""
-    return OptunaSearch(
-        space={name: distribution(dimension) for name, dimension in sweep.search_space.items()},
-        sampler=sampler(sweep.sampler),
-        points_to_evaluate=[sweep.first_point()],
-        metric=SCORE,
-        mode=sweep.mode,
-    )
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended; what it found is told to the study by `watch`."""
+        del result, error
+        self.running.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is in its database."""
+        Path(checkpoint_path).write_text("")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing is read from a sweep's folder but the study.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError("a sweep goes on with a new Tuner on the same study")
 
 
 class ReplayingASHA(ASHAScheduler):  # type: ignore[misc]  # Ray has no types
-    """ASHA that knows its rungs after a restore: Tune doesn't save them (github.com/ray-project/ray/issues/30838).
+    """ASHA that knows its rungs from the trials before: Tune doesn't save them (ray-project/ray issue 30838).
 
-    A trial that comes back with reported results has them entered into its bracket again.
+    Args:
+        past: The scores by epoch of each trial that ran before, by its name.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, past: dict[str, dict[int, float]], **settings: Any) -> None:
         super().__init__(**settings)
-        self.reported: dict[str, list[dict[str, Any]]] = {}
+        self.doomed: set[str] = set()
+        for name in sorted(past):
+            self._replay(name, past[name])
 
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        """Enter a trial, and what it reported before."""
-        super().on_trial_add(tune_controller, trial)
-        for result in self.reported.get(trial.trial_id, []):
-            self._trial_info[trial.trial_id].on_result(trial, result[self._time_attr], result[self._metric])
+    def _replay(self, name: str, scores: dict[int, float]) -> None:
+        action = TrialScheduler.CONTINUE
+        for epoch in sorted(scores):
+            action = self._brackets[0].on_result(SimpleNamespace(trial_id=name), epoch, self._metric_op * scores[epoch])
+        if action == TrialScheduler.STOP:
+            self.doomed.add(name)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether a trial goes on. In the rungs it has its name, which is the same after a restart."""
+        if self._time_attr not in result or self._metric not in result:
+            return str(TrialScheduler.CONTINUE)
+        value = self._metric_op * result[self._metric]
+        named = SimpleNamespace(trial_id=_name(trial))
+        return str(self._brackets[0].on_result(named, result[self._time_attr], value))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """A trial ended by itself: its last result is in the rungs already."""
+        self._trial_info.pop(trial.trial_id, None)
+
+    def rungs(self) -> dict[int, dict[str, float]]:
+        """Each rung's epoch, and the scores of the trials that came there."""
+        bracket = self._brackets[0]
+        return {int(epoch): {k: self._metric_op * v for k, v in scores.items()} for epoch, scores in bracket._rungs}
 
 
-def scheduler(sweep: SweepConfig) -> TrialScheduler:
-    """ASHA over our own epochs, or nothing that stops trials.
+class Median(FIFOScheduler):  # type: ignore[misc]
+    """Stops a trial whose best score so far is worse than the median of the others' at that epoch.
 
-    ``max_t`` is one more than the epochs: at the last one ASHA would end a trial that is about to end by itself, which
-    ends Tune's driver with an error.
+    (Golovin et al. 2017, Vizier.) Ray's own pauses trials, which ours have no use for.
+
+    Args:
+        past: The scores by epoch of each trial that ran before, by its name.
+        grace: Epochs that every trial gets.
+        sign: -1 where less is better.
     """
-    if not sweep.asha.enabled:
+
+    def __init__(self, past: dict[str, dict[int, float]], *, grace: int, sign: float) -> None:
+        super().__init__()
+        self.scores = {name: dict(scores) for name, scores in past.items()}
+        self.grace, self.sign = grace, sign
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether a trial goes on."""
+        if "epoch" not in result or SCORE not in result:
+            return str(TrialScheduler.CONTINUE)
+        name, epoch = _name(trial), int(result["epoch"])
+        self.scores.setdefault(name, {})[epoch] = float(result[SCORE])
+        others = [scores[epoch] for other, scores in self.scores.items() if other != name and epoch in scores]
+        if epoch < self.grace or len(others) < FEW or self.sign * (result[SCORE] - median(others)) >= 0:
+            return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP)
+
+
+def _name(trial: Trial) -> str:
+    return str(trial.config["trial_id"])
+
+
+def scheduler(sweep: SweepConfig, past: dict[str, Past]) -> TrialScheduler:
+    """What stops weak trials, over our own epochs.
+
+    ASHA's ``max_t`` is one more than the epochs: at the last one it would end a trial that is about to end by itself,
+    which ends Tune's driver with an error.
+    """
+    if sweep.trial_stopping == "none":
         return FIFOScheduler()
+    grace, scores = sweep.asha.grace_period, {name: trial.scores for name, trial in past.items()}
+    if sweep.trial_stopping == "median":
+        return Median(scores, grace=grace, sign=1.0 if sweep.mode == "max" else -1.0)
     return ReplayingASHA(
+        scores,
         time_attr="epoch",
         metric=SCORE,
         mode=sweep.mode,
-        grace_period=sweep.asha.grace_period,
+        grace_period=grace,
         reduction_factor=sweep.asha.reduction_factor,
         max_t=sweep.train.max_epochs + 1,
     )
 
 
-def tune_config(sweep: SweepConfig, concurrent: int, name_trial: Any) -> ray.tune.TuneConfig:
+def tune_config(proposals: Proposals, stopping: TrialScheduler, *, reuse_actors: bool) -> ray.tune.TuneConfig:
     """How Tune runs the sweep. Metric and mode are known to searcher and scheduler: twice is an error."""
     return ray.tune.TuneConfig(
-        search_alg=searcher(sweep),
-        scheduler=scheduler(sweep),
-        num_samples=sweep.num_trials,
-        max_concurrent_trials=concurrent,
-        trial_name_creator=name_trial,
-        trial_dirname_creator=name_trial,
+        search_alg=proposals,
+        scheduler=stopping,
+        num_samples=-1,
+        trial_name_creator=_name,
+        trial_dirname_creator=_name,
+        reuse_actors=reuse_actors,
     )

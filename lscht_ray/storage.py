@@ -18,6 +18,11 @@ class Storage:
         except (OSError, ValueError) as error:
             raise InputError(f"storage_path {root} can't be used: {error}") from None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, and no URI of another kind."""
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
     def put(self, source: Path, name: str) -> None:
         """Copy a file or a folder's content to ``name`` below the root, or to the root itself."""
         target = f"{self.base}/{name}".rstrip("/")
@@ -35,7 +40,7 @@ class Storage:
 
     def fetched(self, name: str, folder: Path) -> Path:
         """The folder ``name`` as a local one: itself where it is local, else a copy in ``folder``."""
-        if isinstance(self.filesystem, fs.LocalFileSystem):
+        if self.is_local:
             return Path(self.base) / name
         target = folder / name.rpartition("/")[2]
         self.get(name, target)
@@ -61,7 +66,7 @@ class Storage:
         Raises:
             OSError: They don't.
         """
-        if isinstance(self.filesystem, fs.LocalFileSystem):
+        if self.is_local:
             disk.check_room(Path(self.base), needed)
 
     def files(self, name: str) -> list[str]:

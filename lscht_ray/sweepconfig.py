@@ -22,6 +22,8 @@ class Dimension(Settings):
     """Grid of quniform, step of int."""
     choices: list[Any] | None = None
     """Values of choice."""
+    when: dict[str, Any] = Field(default_factory=dict)
+    """Searched only where other settings have these values (or one of a list); else it is as in `train`."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Dimension":
@@ -47,6 +49,21 @@ class Dimension(Settings):
             raise ValueError("step belongs to quniform (where it is needed) and int")
         return self
 
+    def values(self) -> list[Any]:
+        """Every value of the range.
+
+        Raises:
+            ValueError: There are infinitely many.
+        """
+        if self.choices is not None:
+            return self.choices
+        if self.type not in ("int", "quniform"):
+            raise ValueError(f"a grid needs values that can be counted: choice, int or quniform, not {self.type}")
+        assert self.low is not None and self.high is not None
+        step = self.step or 1
+        values = [self.low + number * step for number in range(int((self.high - self.low) / step + 1e-9) + 1)]
+        return [int(value) for value in values] if self.type == "int" else values
+
     def examples(self) -> list[Any]:
         """The values at the ends of the range and one within, or every choice."""
         if self.choices is not None:
@@ -60,19 +77,31 @@ class Dimension(Settings):
 class SamplerConfig(Settings):
     """How Optuna proposes trials."""
 
-    type: Literal["tpe", "random"] = "tpe"
-    """tpe (multivariate, constant liar) or random."""
+    type: Literal["tpe", "random", "grid", "qmc", "gp", "cma"] = "tpe"
+    """tpe (multivariate, constant liar), random, grid (every combination), qmc (Sobol'), gp (a Gaussian process) or cma
+    (CMA-ES); the last three need the extra `samplers`."""
     seed: int = Field(42, ge=0)
     """Seed of the proposals; the same trials come again where one runs at a time."""
     n_startup_trials: int = Field(10, ge=1)
-    """Random trials before TPE learns from the finished ones."""
+    """Random trials before tpe, gp and cma learn from the finished ones."""
+
+
+class BudgetConfig(Settings):
+    """What a sweep may cost; where it is used up, trials end after the epoch that they are in."""
+
+    hours: float | None = Field(None, gt=0)
+    """Of the clock, since this start of the sweep."""
+    gpu_hours: float | None = Field(None, gt=0)
+    """Of all trials: their time times their GPUs."""
+    money: float | None = Field(None, gt=0)
+    """GPU hours times train.gpu_hour_price."""
+    trials_without_improvement: int | None = Field(None, ge=1)
+    """Finished trials since the best one changed."""
 
 
 class AshaConfig(Settings):
     """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
 
-    enabled: bool = True
-    """False: every trial runs to its own end."""
     grace_period: int = Field(3, ge=1)
     """Epochs that every trial gets."""
     reduction_factor: float = Field(2.0, gt=1)
@@ -117,14 +146,30 @@ class SweepConfig(Settings):
     """What the best epoch of a trial is judged by."""
     mode: Literal["max", "min"] = "max"
     """Whether more or less of it is better."""
+    second_metric: Literal["seconds", "val_calibration_error"] | None = None
+    """Something else to have little of: the trials that are not beaten in both are shown. Weak trials are then stopped
+    by `metric` alone."""
     num_trials: int = Field(30, ge=1)
-    """Trials in all."""
+    """Trials in all (of a grid: at most)."""
+    start_from: list[str] = Field(default_factory=list)
+    """Tried first, after `train` as it stands: recipes or sweep files, run folders, sweep folders (their best)."""
+    warm_start: str | None = None
+    """An earlier sweep's folder, whose finished trials the sampler is told of."""
     sampler: SamplerConfig = SamplerConfig()
     """How trials are proposed."""
+    trial_stopping: Literal["asha", "median", "none"] = "asha"
+    """How weak trials are stopped: asha, median (below the median of the others at that epoch), or never."""
     asha: AshaConfig = AshaConfig()
-    """How weak trials are stopped."""
+    """ASHA's rungs; its grace period is also median's."""
+    budget: BudgetConfig = BudgetConfig()
+    """What the sweep may cost at most."""
     resources: ResourcesConfig = ResourcesConfig()
     """What a trial takes."""
+    trial_runner: Literal["auto", "torch_trainer", "in_actor"] = "auto"
+    """torch_trainer: each trial starts workers of its own (several, or one); in_actor: one-worker trials run one after
+    the other in processes that stay, which saves about 10 s each; auto: in_actor for one worker without a GPU."""
+    study_storage: str | None = None
+    """Database of the Optuna study, such as postgresql://user@host/name; null: study.db (SQLite) in the folder."""
     max_failures: int = Field(1, ge=0)
     """Times a trial is restarted from its last checkpoint after a crash."""
     storage_path: str = Field("models/checkpoints", min_length=1)
@@ -152,17 +197,23 @@ class SweepConfig(Settings):
         if self.mode != best:
             complaints.append(f"mode: {self.mode} seeks the worst {self.metric}: set mode: {best}")
         grace, epochs = self.asha.grace_period, self.train.max_epochs
-        if self.asha.enabled and grace > epochs:
+        if self.trial_stopping != "none" and grace > epochs:
             complaints.append(f"asha.grace_period ({grace}) must not be above train.max_epochs ({epochs})")
         if not self.search_space:
             complaints.append("search_space: name at least one setting to search")
+        if self.budget.money is not None and not self.train.gpu_hour_price:
+            complaints.append("budget.money: what does a GPU hour cost? Set train.gpu_hour_price")
+        if self.trial_runner == "in_actor" and self.resources.workers_per_trial > 1:
+            complaints.append("trial_runner: in_actor has one worker per trial; use torch_trainer for several")
+        if self.second_metric and self.sampler.type == "cma":
+            complaints.append("sampler.type: cma seeks one thing only; use tpe for two")
         if complaints:
             raise ValueError("; ".join(complaints))
         return self
 
     def _space_problems(self) -> list[tuple[str, str]]:
         base = self.train.model_dump()
-        problems = []
+        problems = self._condition_problems()
         for name, dimension in self.search_space.items():
             if name not in TrainConfig.model_fields:
                 problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
@@ -173,10 +224,11 @@ class SweepConfig(Settings):
                 continue
             for value in dimension.examples():
                 try:
-                    TrainConfig.model_validate(_without_idle({**base, name: value}))
+                    beside = {other: v[0] if isinstance(v, list) and v else v for other, v in dimension.when.items()}
+                    TrainConfig.model_validate(_without_idle({**base, **beside, name: value}))
                 except ValidationError as error:
                     problems.append((name, f"{value!r} can't be used: {error.errors()[0]['msg']}"))
-            if dimension.choices is not None and base[name] not in dimension.choices:
+            if dimension.choices is not None and not dimension.when and base[name] not in dimension.choices:
                 hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
                 problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
         lr, min_lr = (self.search_space.get(name) for name in ("lr", "min_lr"))
@@ -184,9 +236,71 @@ class SweepConfig(Settings):
             problems.append(("min_lr", f"it reaches above the lowest lr ({min(lr.examples()):g}): lower its high"))
         return problems
 
+    def _condition_problems(self) -> list[tuple[str, str]]:
+        problems = []
+        for name, dimension in self.search_space.items():
+            for other in dimension.when:
+                if other not in TrainConfig.model_fields:
+                    known = suggestion(other, TrainConfig.model_fields)
+                    problems.append((f"{name}.when", f"{other} is no setting of train{known}"))
+            if self.sampler.type == "grid":
+                if dimension.when:
+                    problems.append((name, "a grid has every combination: it can't have `when`"))
+                try:
+                    dimension.values()
+                except ValueError as error:
+                    problems.append((name, str(error)))
+        try:
+            self.in_order()
+        except ValueError as error:
+            problems.append(("when", str(error)))
+        return problems
+
+    def in_order(self) -> list[str]:
+        """The searched settings, each after those that its `when` names.
+
+        Raises:
+            ValueError: They wait for each other.
+        """
+        waiting = {name: set(d.when) & self.search_space.keys() for name, d in self.search_space.items()}
+        ordered: list[str] = []
+        while waiting:
+            ready = [name for name, others in waiting.items() if others <= set(ordered)]
+            if not ready:
+                raise ValueError(f"{', '.join(sorted(waiting))} wait for each other")
+            ordered += ready
+            waiting = {name: others for name, others in waiting.items() if name not in ready}
+        return ordered
+
+    def is_searched(self, name: str, params: dict[str, Any]) -> bool:
+        """Whether a setting is searched beside the values that those before it (`in_order`) have."""
+        for other, wanted in self.search_space[name].when.items():
+            value = params.get(other, getattr(self.train, other))
+            if value not in (wanted if isinstance(wanted, list) else [wanted]):
+                return False
+        return True
+
+    def searched(self, params: dict[str, Any]) -> list[str]:
+        """The settings that are searched where the others have these values."""
+        found: list[str] = []
+        for name in self.in_order():
+            if self.is_searched(name, {key: params[key] for key in found if key in params}):
+                found.append(name)
+        return found
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every searched setting."""
+        return {name: dimension.values() for name, dimension in self.search_space.items()}
+
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """What Optuna seeks of each objective."""
+        best: Literal["minimize", "maximize"] = "maximize" if self.mode == "max" else "minimize"
+        return [best, "minimize"] if self.second_metric else [best]
+
     def first_point(self) -> dict[str, Any]:
         """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
-        return {name: getattr(self.train, name) for name in self.search_space}
+        values = {name: getattr(self.train, name) for name in self.search_space}
+        return {name: values[name] for name in self.searched(values)}
 
     def trial_config(self, params: dict[str, Any]) -> TrainConfig:
         """The settings of the trial with these sampled values.
@@ -196,6 +310,14 @@ class SweepConfig(Settings):
         """
         fixed = {"best_metric": self.metric, "checkpoint_every": 0}
         return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
+
+    def problem(self, params: dict[str, Any]) -> str | None:
+        """Why a trial can't have these sampled values, or None."""
+        try:
+            self.trial_config(params)
+        except ValidationError as error:
+            return str(error.errors()[0]["msg"])
+        return None
 
 
 def _without_idle(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import ray.train.torch
 import ray.tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from lscht_ray.config import TrainConfig
 from lscht_ray.rescue import Rescue
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
@@ -30,38 +31,43 @@ DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
 
 def trial_name(trial: Any) -> str:
     """The trial's name: trial_00001, trial_00002, ... in the order of their proposal."""
-    number = trial.experiment_tag.split("_")[0]
-    return f"trial_{int(number):05d}"
+    return str(trial.config["trial_id"])
 
 
-def run_trial(params: dict[str, Any], sweep: SweepConfig, storage: str, gpus_per_worker: float) -> None:
+def work_order(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> WorkOrder:
+    """What the workers of a trial are to do."""
+    return WorkOrder(
+        config=sweep.trial_config(proposal["params"]),
+        trial_id=proposal["trial_id"],
+        storage=storage,
+        threads=max(1, int(sweep.resources.cpus_per_worker)),
+        higher_is_better=sweep.mode == "max",
+        driver=driver,
+    )
+
+
+def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str, gpus_per_worker: float) -> None:
     """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
 
     Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
 
     Args:
-        params: The sampled settings.
+        proposal: The trial's name and its sampled settings.
         sweep: The sweep, its paths absolute.
         storage: The sweep's folder or URI.
+        driver: Who asks for it.
         gpus_per_worker: GPUs per worker, decided for this cluster.
     """
-    trial_id = ray.tune.get_context().get_trial_name()
-    order = WorkOrder(
-        config=sweep.trial_config(params),
-        trial_id=trial_id,
-        storage=storage,
-        threads=max(1, int(sweep.resources.cpus_per_worker)),
-        higher_is_better=sweep.mode == "max",
-    )
+    order = work_order(proposal, sweep, storage, driver)
     while True:
-        Rescue(Storage(storage), trial_id).mend()
+        Rescue(Storage(storage), order.trial_id).mend()
         before = _clips_at_once(order)
         try:
             _trainer(order, sweep, gpus_per_worker).fit()
             return
         except ray.train.TrainingFailedError as error:
             if ENDED_FOR_MEMORY in str(error):
-                _halve(order)
+                halve(order.storage, order.trial_id, order.config)
             if _clips_at_once(order) == before:
                 raise
 
@@ -70,11 +76,12 @@ def _clips_at_once(order: WorkOrder) -> int | None:
     return Rescue(Storage(order.storage), order.trial_id).clips_at_once()
 
 
-def _halve(order: WorkOrder) -> None:
-    """Have the next start take half as many clips at a time, unless it is one already."""
-    now = _clips_at_once(order) or order.config.batch_size
+def halve(storage: str, trial_id: str, config: TrainConfig) -> None:
+    """Have the trial's next start take half as many clips at a time, unless it is one already."""
+    rescue = Rescue(Storage(storage), trial_id)
+    now = rescue.clips_at_once() or config.batch_size
     if isinstance(now, int) and now > 1:
-        Rescue(Storage(order.storage), order.trial_id).note_clips_at_once((now + 1) // 2)
+        rescue.note_clips_at_once((now + 1) // 2)
 
 
 def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ray.train.torch.TorchTrainer:

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup
 from rich.console import Console
 
+from lscht_ray.budget import Budget
 from lscht_ray.ledger import Ledger, TrialRecord
-from lscht_ray.trial import trial_name
+from lscht_ray.search import SCORE
+from lscht_ray.study import Study
+from lscht_ray.trial import ENDED_FOR_MEMORY, trial_name
 from lscht_ray.worker import PLACEMENT_GROUP
 
 RELEASE_SECONDS = 3.0
@@ -32,12 +36,55 @@ SILENT_SECONDS = 120.0
 """A trial that reports nothing for so long (or eight times its epoch) is named on the screen."""
 
 
-class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
-    """A Tune callback; everything it needs of a trial is kept by the trial's name."""
+class Stop(ray.tune.Stopper):  # type: ignore[misc]
+    """Ends the sweep when its budget is used up, or when every trial fails."""
 
-    def __init__(self, ledger: Ledger, screen: Console, num_trials: int, on_end: Any) -> None:
-        self.ledger, self.screen, self.num_trials = ledger, screen, num_trials
-        self.on_end = on_end
+    def __init__(self, budget: Budget) -> None:
+        self.budget: Budget | None = budget
+        self.reason, self.cause = "", ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves it, and it is never read."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the sweep is over."""
+        if self.budget is not None and not self.reason:
+            self.reason = self.budget.used_up() or ""
+            self.cause = self.budget.hopeless() or ""
+        return bool(self.reason or self.cause)
+
+
+class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
+    """A Tune callback; everything it needs of a trial is kept by the trial's name.
+
+    Args:
+        ledger: What has been done.
+        study: Is told of scores and ends.
+        screen: Where lines are printed.
+        num_trials: Trials in all.
+        gpus: That a trial takes.
+        on_end: Gets the record of each trial that ended.
+        on_memory: Gets the name of each trial that is started again because Ray ended it for its memory.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        study: Study,
+        screen: Console,
+        num_trials: int,
+        gpus: float,
+        on_end: Callable[[TrialRecord], None],
+        on_memory: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self.ledger, self.study, self.screen, self.num_trials, self.gpus = ledger, study, screen, num_trials, gpus
+        self.on_end, self.on_memory = on_end, on_memory
+        self.stopping: Callable[[], bool] = lambda: False
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
         self.named: set[str] = set()
@@ -49,10 +96,12 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial starts."""
-        name = trial_name(trial)
+        name, chosen = trial_name(trial), dict(trial.config["params"])
         fresh = name not in self.ledger.trials
-        self.ledger.start(name, dict(trial.config))
-        params = ", ".join(f"{key} {_short(value)}" for key, value in trial.config.items())
+        if not fresh and ENDED_FOR_MEMORY in _error_text(trial):
+            self.on_memory(name)
+        self.ledger.start(name, chosen, self.gpus)
+        params = ", ".join(f"{key} {_short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
 
     def on_trial_result(
@@ -62,10 +111,12 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         name = trial_name(trial)
         if "epoch" not in result:
             return
-        self.groups[name] = str(result.get(PLACEMENT_GROUP, ""))
-        if result.get("hostname") == socket.gethostname():  # else it is not this machine's process of that number
-            self.processes[name] = int(result.get("pid", 0))
+        if PLACEMENT_GROUP in result:  # a trial that has workers of its own
+            self.groups[name] = str(result[PLACEMENT_GROUP])
+            if result.get("hostname") == socket.gethostname():  # else it is not this machine's process of that number
+                self.processes[name] = int(result.get("pid", 0))
         self.ledger.report(name, epoch_metrics(result))
+        self.study.report(name, int(result["epoch"]), float(result[SCORE]))
         self.named.discard(name)
         metric, best = self.ledger.metric, self.ledger.ranking()[0]
         leader = self.ledger.best_epoch(best)
@@ -97,8 +148,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._release(name)
 
     def _end(self, name: str, error: str | None) -> None:
-        self.ledger.end(name, error)
+        self.ledger.end(name, error, cut_short=self.stopping())
         record = self.ledger.trials[name]
+        tell(self.study, self.ledger, record)
         ended = sum(other.status != "running" for other in self.ledger.trials.values())
         cause = f": {error}" if error else ""
         self._say(
@@ -135,6 +187,13 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def _say(self, text: str) -> None:
         self.screen.print(f"[{time.monotonic() - self.began:5.0f} s] {text}")
+
+
+def tell(study: Study, ledger: Ledger, record: TrialRecord) -> None:
+    """Tell the study how a trial ended."""
+    best = ledger.best_epoch(record)
+    scores = [float(best[name]) for name in (ledger.metric, ledger.second) if name] if best else None
+    study.end(record.trial_id, record.status, scores, record.seconds, record.error)
 
 
 def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import ray.train
 import ray.util
 
 from lscht_ray.config import TrainConfig
-from lscht_ray.errors import OutOfMemoryError
+from lscht_ray.errors import OutOfMemoryError, TrainingError
 from lscht_ray.files import write_json
 from lscht_ray.interrupt import StopRequest
 from lscht_ray.storage import Storage
@@ -24,6 +25,7 @@ from lscht_ray.storage import Storage
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only the worker itself does, not who sends it
     from rich.console import Console
 
+    from lscht_ray.annotations import Annotations
     from lscht_ray.recorder import RunFolders
     from lscht_ray.train import Outcome
 
@@ -33,6 +35,8 @@ NOT_PUBLISHED = ("checkpoints.json",)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
 NOTICE_STEPS = 4
 """Workers ask for spot notices, which costs them a round of messages, every so many steps."""
+DRIVER = "driver.txt"
+"""In the sweep's storage: whose orders count."""
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Ray's switch for such notices; "0": there are none."""
 TIE = 1e-9
@@ -49,6 +53,8 @@ class WorkOrder:
         storage: The sweep's folder or URI, the same on all nodes.
         threads: Threads for the model.
         higher_is_better: Direction of ``config.best_metric``.
+        driver: Who gives the order. Another driver may take the sweep over, of one that was killed: then nobody listens
+            to this worker any more, and it must not write.
     """
 
     config: TrainConfig
@@ -56,58 +62,83 @@ class WorkOrder:
     storage: str
     threads: int
     higher_is_better: bool
+    driver: str
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Train one trial, or this worker's share of it."""
+    """Train one trial, or this worker's share of it, as a worker of Ray Train's."""
     import ray.train.torch
+
+    order: WorkOrder = settings["order"]
+    first = ray.train.get_context().get_world_rank() == 0
+    # Nothing in the model's buffers is learned: they need not be sent at every step.
+    wrap = partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False})
+    carry_out(order, Report, str(ray.train.torch.get_device()), first=first, prepare_model=wrap, stop=_SpotNotice())
+
+
+def carry_out(
+    order: WorkOrder,
+    report: type[Report],
+    device: str,
+    *,
+    first: bool = True,
+    prepare_model: Callable[[Any], Any] | None = None,
+    stop: StopRequest | None = None,
+    found: Annotations | None = None,
+) -> None:
+    """Train as ordered, from where the trial was.
+
+    Args:
+        order: What is to be done.
+        report: How Ray is told of an epoch.
+        device: Where.
+        first: Whether this worker is the one that writes.
+        prepare_model: Wraps the model for several workers.
+        stop: May ask the run to save.
+        found: The data set, where it was looked at before.
+
+    Raises:
+        OutOfMemoryError: One of several workers has no memory; how much is enough was written down.
+    """
     import torch
 
+    from lscht_ray import train
     from lscht_ray.console import new_console, quiet_console
     from lscht_ray.recorder import RunFolders
 
-    order: WorkOrder = settings["order"]
     torch.set_num_threads(order.threads)
-    context = ray.train.get_context()
-    first = context.get_world_rank() == 0
-    config = order.config.model_copy(update={"device": str(ray.train.torch.get_device())})
     scratch = _scratch(Path(order.storage).name, order.trial_id)
     try:
         folders = RunFolders(scratch / "run", scratch / "logs")
         folders.run.mkdir(parents=True)
         screen = new_console() if first else quiet_console()
-        hook = _Report(order, folders, screen, first)
-        _train(config, folders, screen, hook, hook.rescue.newest(scratch))
+        hook = report(order, folders, screen, first)
+        hooks = train.Hooks(
+            on_resumed=hook.catch_up,
+            on_epoch_end=hook,
+            on_saved_inside=hook.saved_inside,
+            on_hang=hook.publish,
+            listen=lambda: nullcontext(stop),
+        )
+        train.run(
+            order.config.model_copy(update={"device": device}),
+            folders,
+            screen=screen,
+            hooks=hooks if prepare_model is None else replace(hooks, prepare_model=prepare_model),
+            resume_from=hook.rescue.newest(scratch),
+            found=found,
+            most_at_once=hook.rescue.clips_at_once(),
+        )
         if first:
             hook.rescue.forget()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _train(config: TrainConfig, folders: RunFolders, screen: Console, hook: _Report, resume: Path | None) -> None:
-    import ray.train.torch
-
-    from lscht_ray import train
-    from lscht_ray.console import new_console
-
-    hooks = train.Hooks(
-        # Nothing in the model's buffers is learned: they need not be sent at every step.
-        prepare_model=partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False}),
-        on_resumed=hook.catch_up,
-        on_epoch_end=hook,
-        on_saved_inside=hook.saved_inside,
-        on_hang=hook.publish,
-        listen=lambda: nullcontext(_SpotNotice()),
-    )
-    most = hook.rescue.clips_at_once()
-    try:
-        train.run(config, folders, screen=screen, hooks=hooks, resume_from=resume, most_at_once=most)
     except OutOfMemoryError as error:
         half = (error.clips_at_once + 1) // 2
         hook.rescue.note_clips_at_once(half)
         text = f"{error}\nstarting again with {half} clips at a time; the global batch stays"
         new_console().print(text)  # whichever worker it is
         raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _SpotNotice(StopRequest):
@@ -129,8 +160,8 @@ class _SpotNotice(StopRequest):
         return new
 
 
-class _Report:
-    """Tells Ray of an epoch: once per epoch, on every rank, finite floats only; and publishes the run's logs."""
+class Report:
+    """Tells Ray Train of an epoch: once per epoch, on every rank, finite floats only; and publishes the run's logs."""
 
     def __init__(self, order: WorkOrder, folders: RunFolders, screen: Console, first: bool) -> None:
         from lscht_ray import rescue
@@ -142,44 +173,63 @@ class _Report:
         self.complained = False
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
-        report = self._report(metrics)
+        """An epoch is over; its checkpoint is there, on the worker that writes."""
+        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
         if not self.first:
-            ray.train.report(report)
+            self.tell(report)
             return
         from lscht_ray import checkpoint, rescue
 
+        self._still_wanted()
         self._publish_run()
         if saved is None or not self._has_room(saved):
-            ray.train.report(report)
+            self.tell(report)
             return
         # A name that no earlier attempt used: a lost epoch's folder may still be there.
         name = f"{rescue.EPOCH_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
         with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
             os.link(saved, Path(folder) / saved.name)
             write_json(Path(folder) / checkpoint.HASHES, checkpoint.read_hashes(saved.parent))
-            ray.train.report(report, checkpoint=ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+            self.tell_with_checkpoint(report, Path(folder), name)
 
-    def _report(self, metrics: dict[str, Any]) -> dict[str, Any]:
-        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
+    def tell(self, report: dict[str, Any]) -> None:
+        """Report an epoch without a checkpoint."""
+        ray.train.report(report | self._group())
+
+    def tell_with_checkpoint(self, report: dict[str, Any], folder: Path, name: str) -> None:
+        """Report an epoch, and have the folder kept under that name."""
+        kept = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(report | self._group(), checkpoint=kept, checkpoint_dir_name=name)
+
+    def _group(self) -> dict[str, str]:
         group = ray.util.get_current_placement_group()
-        return report if group is None else report | {PLACEMENT_GROUP: group.id.hex()}
+        return {} if group is None else {PLACEMENT_GROUP: group.id.hex()}
 
-    def catch_up(self, history: list[dict[str, Any]]) -> None:
-        """Report the epochs that Ray was not told of before the trial was started again."""
+    def known_epochs(self) -> int:
+        """How many epochs Ray was told of before this start."""
         from lscht_ray import rescue
 
         told = ray.train.get_checkpoint()
-        known = rescue.checkpoint_epoch(Path(told.path).name) if told is not None else None
+        return (rescue.checkpoint_epoch(Path(told.path).name) or 0) if told is not None else 0
+
+    def catch_up(self, history: list[dict[str, Any]]) -> None:
+        """Report the epochs that Ray was not told of before the trial was started again."""
+        known = self.known_epochs()
         for metrics in history:
-            if metrics["epoch"] > (known or 0):
-                ray.train.report(self._report(metrics))
+            if metrics["epoch"] > known:
+                self.tell(reportable(metrics, self.order.config.best_metric, self.order.higher_is_better))
+
+    def _still_wanted(self) -> None:
+        if self.storage.read_text(DRIVER) not in (self.order.driver, None):
+            raise TrainingError("another driver has taken the sweep over: this worker is not wanted any more")
 
     def saved_inside(self, saved: Path, step: int) -> None:
         """Put a checkpoint from inside an epoch where the next start finds it."""
+        self._still_wanted()
         try:
             self.rescue.keep(saved, step)
         except OSError as error:
-            self._complain(error)
+            self.complain(error)
 
     def publish(self, file: Path) -> None:
         """Put a file of the run where it can be read when this node is gone."""
@@ -192,18 +242,19 @@ class _Report:
                     self.publish(file)
             self.storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
         except OSError as error:
-            self._complain(error)
+            self.complain(error)
 
     def _has_room(self, saved: Path) -> bool:
         """A checkpoint that is cut off because the disk is full could not be told from a whole one by Ray."""
         try:
             self.storage.check_room(saved.stat().st_size)
         except OSError as error:
-            self._complain(error)
+            self.complain(error)
             return False
         return True
 
-    def _complain(self, error: OSError) -> None:
+    def complain(self, error: OSError) -> None:
+        """Say once that the storage can't be written."""
         if not self.complained:
             self.screen.print(f"warning: {self.storage.root} can't be written: {error}; training goes on")
         self.complained = True

@@ -105,6 +105,9 @@ class Faults:
     def provoke(self, name: str, times: int = 1) -> None:
         self.provoked[name] += times
 
+    def forget(self, name: str) -> None:
+        del self.provoked[name]
+
     def survive(self, name: str, times: int = 1) -> None:
         self.survived[name] += times
 

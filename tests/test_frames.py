@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lscht_ray.frames import clip_indices, evaluation_indices, training_indices
@@ -14,6 +14,7 @@ LENGTHS = st.integers(1, 3000)
 FRAMES = st.integers(1, 64)
 
 
+@settings(deadline=None)
 @given(LENGTHS, FRAMES)
 def test_evaluation_is_in_range_ascending_and_even(available: int, frames: int) -> None:
     indices = evaluation_indices(available, frames)
@@ -26,6 +27,7 @@ def test_evaluation_is_in_range_ascending_and_even(available: int, frames: int) 
         assert steps.max() - steps.min() <= 1  # as even as whole numbers can be
 
 
+@settings(deadline=None)
 @given(LENGTHS, FRAMES)
 def test_short_videos_repeat_every_frame_equally_often(available: int, frames: int) -> None:
     counts = np.bincount(evaluation_indices(available, frames), minlength=available)
@@ -33,6 +35,7 @@ def test_short_videos_repeat_every_frame_equally_often(available: int, frames: i
         assert counts.max() - counts.min() <= 1
 
 
+@settings(deadline=None)
 @given(LENGTHS, FRAMES, st.integers(0, 2**32))
 def test_training_takes_one_frame_of_each_segment(available: int, frames: int, seed: int) -> None:
     indices = training_indices(available, frames, np.random.default_rng(seed))
@@ -72,6 +75,7 @@ def test_a_span_beyond_the_end_takes_the_last_frame(span: Span) -> None:
     assert set(clip_indices(EVEN, 4, span=span).tolist()) == {39}
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.floats(0.001, 3), min_size=1, max_size=60),
     num_frames=st.integers(1, 32),

@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "lscht_ray"
 FILES = {path.stem: path for path in sorted(PACKAGE.glob("*.py"))}
 DOORS = {"train", "evaluate", "check", "demo", "tune", "predict"}
-ROOF = {"worker", "trial", "cluster", "search", "watch", "tune"}
+ROOF = {"worker", "trial", "actor", "cluster", "search", "watch", "sweep", "tune"}
 SPECIALISED = {
     "ray": ROOF,
-    "optuna": {"search"},
+    "optuna": {"study", "samplers"},
     "decord": {"decode", "probe", "survey"},
     "av": {"decode", "pictures", "synthetic", "probe", "fill"},
     "PIL": {"probe", "contact_sheet"},
@@ -34,14 +34,17 @@ SPECIALISED = {
         "gradient",
         "plan",
         "recorder",
+        "results",
         "room",
         "console",
         "loop",
         "inference",
         "steps",
         "survey",
+        "sweep",
         "train",
         "tune",
+        "view",
         "watch",
         "worker",
     },
@@ -78,9 +81,12 @@ FLOORS = [
     {"build", "inference"},
     {"plan"},
     {"train", "evaluate", "demo", "check"},
-    {"worker", "search"},
-    {"trial"},
-    {"cluster", "watch"},
+    {"worker", "samplers", "firsts", "budget"},
+    {"trial", "study"},
+    {"cluster", "search", "actor"},
+    {"watch"},
+    {"winner", "results", "view"},
+    {"sweep"},
     {"tune"},
 ]
 

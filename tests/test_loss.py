@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from lscht_ray.loss import Criterion, class_similarity, class_weights
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=200))
 def test_weights_are_balanced_weights_scaled_to_mean_one(labels: list[int]) -> None:
     weights = class_weights(labels, 12).numpy()

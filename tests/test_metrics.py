@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
@@ -11,6 +11,7 @@ from lscht_ray.loss import Criterion
 from lscht_ray.metrics import Tally
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 17), st.integers(0, 10**6))
 def test_against_scikit_learn(clips: int, batch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -32,6 +33,12 @@ def test_against_scikit_learn(clips: int, batch: int, seed: int) -> None:
     assert result["mean_class_accuracy"] == pytest.approx(np.mean(recalls))
     if present.all():
         assert result["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted))
+    sure, error = scores.max(axis=1), 0.0
+    for low in range(15):
+        here = (sure * 15).astype(int).clip(max=14) == low
+        if here.any():
+            error += here.mean() * abs((predicted[here] == true[here]).mean() - sure[here].mean())
+    assert result["calibration_error"] == pytest.approx(error, abs=1e-6)
     assert result["loss"] == pytest.approx(log_loss(true, scores, labels=range(classes)), rel=1e-4)
 
 

@@ -17,7 +17,7 @@ from conftest import Door, refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEForVideoClassification
 
-from lscht_ray import cluster, synthetic, tune
+from lscht_ray import cluster, synthetic, winner
 from lscht_ray.ledger import Ledger
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
@@ -179,7 +179,7 @@ def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Pat
     ledger.start("trial_00001", {})
     first, second = [json.loads(line) for line in (source / "metrics.jsonl").read_text().splitlines()]
     ledger.report("trial_00001", {**first, "val_loss": second["val_loss"] + 1})
-    best = tune._keep_best(config, ledger, Storage(str(tmp_path)), tmp_path)
+    best = winner.keep_best(config, ledger, Storage(str(tmp_path)), tmp_path)
     assert best is not None
     assert sorted(ledger.trials["trial_00001"].epochs) == [1, 2]
     assert torch.load(best, weights_only=True)["metrics"]["val_loss"] == second["val_loss"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FAST, Door, read_lines, refused
+from conftest import FAST, Door, Faults, read_lines, refused
 
 from lscht_ray import checkpoint, lock, train
 from lscht_ray.config import TrainConfig
@@ -157,8 +157,16 @@ ENDLESS = ("--max_epochs", "100000", "--early_stopping", "false")
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_at_the_next_step(
-    start: Callable[..., "subprocess.Popen[str]"], small: Path, door: Door, tmp_path: Path, number: int, code: int
+    start: Callable[..., "subprocess.Popen[str]"],
+    small: Path,
+    door: Door,
+    tmp_path: Path,
+    faults: Faults,
+    number: int,
+    code: int,
 ) -> None:
+    fault = "SIGTERM" if code == 143 else "Ctrl-C once"
+    faults.provoke(fault)
     process = start("--data", str(small), *FAST, *ENDLESS)
     until(process, "Epoch 2/")
     process.send_signal(number)
@@ -174,11 +182,13 @@ def test_a_signal_saves_at_the_next_step(
     result = door("train", "--resume", folder, "--max_epochs", done + 1, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"resumed after epoch {done} and {full['inside']} steps of the next" in result.stdout
+    faults.survive(fault)
 
 
 def test_two_starts_on_one_folder_and_a_dead_owners_lock(
-    start: Callable[..., "subprocess.Popen[str]"], small: Path, door: Door, tmp_path: Path
+    start: Callable[..., "subprocess.Popen[str]"], small: Path, door: Door, tmp_path: Path, faults: Faults
 ) -> None:
+    faults.provoke("two starts on one folder; a dead owner", 2)
     process = start("--data", str(small), *FAST, *ENDLESS)
     until(process, "Epoch 2/")
     folder = run_folder(tmp_path)
@@ -190,6 +200,7 @@ def test_two_starts_on_one_folder_and_a_dead_owners_lock(
     result = door("train", "--resume", folder, "--max_epochs", done + 1, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert not (folder / ".lock").exists()
+    faults.survive("two starts on one folder; a dead owner", 2)
 
 
 def test_who_holds_a_lock(tmp_path: Path) -> None:
@@ -227,8 +238,10 @@ def three_epochs(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("damage", ["truncated", "flipped bit", "missing", "empty"])
 @pytest.mark.parametrize("listed", ["list", "list gone", "list damaged"])
 def test_of_damaged_checkpoints_the_newest_whole_one_is_found(
-    three_epochs: Path, tmp_path: Path, damage: str, listed: str
+    three_epochs: Path, tmp_path: Path, faults: Faults, damage: str, listed: str
 ) -> None:
+    fault = f"checkpoint {damage}, {listed}"
+    faults.provoke(fault)
     folder = Path(shutil.copytree(three_epochs, tmp_path / "run"))
     last, hashes = folder / checkpoint.LAST, folder / checkpoint.HASHES
     if listed != "list":
@@ -242,10 +255,12 @@ def test_of_damaged_checkpoints_the_newest_whole_one_is_found(
         last.write_bytes({"truncated": content[:-1000], "flipped bit": content, "empty": b""}[damage])
     found, complaints = checkpoint.newest(folder)
     if damage == "flipped bit" and listed != "list":
+        faults.forget(fault)
         return  # torch may read it: without the list nobody can tell
     assert found == folder / "checkpoint_epoch_2.pt"
     assert len(complaints) == 1
     assert str(last) in complaints[0]
+    faults.survive(fault)
 
 
 def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
@@ -288,7 +303,9 @@ def child(folder: Path, small: Path, began: Any) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_and_resumed_to_the_same_weights(small: Path, memory: Path, whole: Path) -> None:
+def test_killed_at_random_moments_and_resumed_to_the_same_weights(
+    small: Path, memory: Path, whole: Path, faults: Faults
+) -> None:
     """kill -9 at 20 random moments, of as many runs as that takes: nothing is lost, and nothing differs."""
     processes = multiprocessing.get_context("forkserver")  # which imports torch once, not for every process
     processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_resume"])
@@ -304,8 +321,10 @@ def test_killed_at_random_moments_and_resumed_to_the_same_weights(small: Path, m
         process.join()
         if process.exitcode == -signal.SIGKILL:
             killed += 1
+            faults.provoke("kill -9 at a random moment")
             continue
         assert process.exitcode == 0
         assert same(whole, folder), f"after {killed} kills"
         assert list((folder / "run").glob(".*")) == []  # nothing half written is left
         finished += 1
+    faults.survive("kill -9 at a random moment", killed)

@@ -1,0 +1,58 @@
+"""What a sweep may cost, and when it is better to stop at once."""
+
+import re
+import time
+
+from lscht_ray.ledger import Ledger
+from lscht_ray.sweepconfig import BudgetConfig
+
+SAME_FAILURES = 3
+"""If the first so many trials fail for one cause, the others would too."""
+
+
+class Budget:
+    """Says when a sweep is over before its trials are.
+
+    Args:
+        limits: The settings.
+        price: Of a GPU hour, where it is known.
+        ledger: What has been done.
+    """
+
+    def __init__(self, limits: BudgetConfig, price: float | None, ledger: Ledger) -> None:
+        self.limits, self.price, self.ledger = limits, price, ledger
+        self.began = time.monotonic()
+
+    def used_up(self) -> str | None:
+        """Which limit has been reached, or None."""
+        limits = self.limits
+        hours = (time.monotonic() - self.began) / 3600
+        if limits.hours is not None and hours >= limits.hours:
+            return f"budget.hours {limits.hours:g}: {hours:.3g} hours have passed"
+        spent = self.ledger.gpu_hours
+        if limits.gpu_hours is not None and spent >= limits.gpu_hours:
+            return f"budget.gpu_hours {limits.gpu_hours:g}: {spent:.3g} GPU hours have been used"
+        if limits.money is not None and self.money is not None and self.money >= limits.money:
+            return f"budget.money {limits.money:g}: {self.money:.2f} have been spent"
+        without, most = self.ledger.since_improvement(), limits.trials_without_improvement
+        if most is not None and without >= most:
+            return f"budget.trials_without_improvement {most}: the last {without} trials were not better than the best"
+        return None
+
+    @property
+    def money(self) -> float | None:
+        """What has been spent, where a GPU hour has a price."""
+        return None if self.price is None else self.ledger.gpu_hours * self.price
+
+    def hopeless(self) -> str | None:
+        """The cause for which every trial has failed so far, where those are enough to say that the others will."""
+        ended = self.ledger.ended()
+        if len(ended) < SAME_FAILURES or any(record.status != "failed" for record in ended):
+            return None
+        causes = {re.sub(r"[0-9a-fx.:/_-]+", "#", record.error) for record in ended[:SAME_FAILURES]}
+        return ended[0].error if len(causes) == 1 else None
+
+    def describe(self) -> str:
+        """What has been used, in a few words."""
+        text = f"{self.ledger.gpu_hours:.3g} GPU hours"
+        return text if self.money is None else f"{text}, {self.money:.2f} spent"
