@@ -36,8 +36,10 @@ class Network:
     precision: Precision
 
 
-def build_network(config: TrainConfig, glosses: tuple[str, ...]) -> Network:
+def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False) -> Network:
     """The model with all that the settings do to it, on its device.
+
+    ``keep_weights``: What was loaded stays in this process's memory for its next trial.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
@@ -46,7 +48,12 @@ def build_network(config: TrainConfig, glosses: tuple[str, ...]) -> Network:
     precision = choose_precision(config.precision, device)
     settle(device, precision)
     built = model.build(
-        config.model_name, glosses, num_frames=config.num_frames, image_size=config.image_size, seed=config.seed
+        config.model_name,
+        glosses,
+        num_frames=config.num_frames,
+        image_size=config.image_size,
+        seed=config.seed,
+        keep=keep_weights,
     )
     network = cast(torch.nn.Module, built.model)
     if config.drop_path:
@@ -70,6 +77,8 @@ def build(
     rank: int,
     world: int,
     screen: Console,
+    *,
+    keep_weights: bool = False,
 ) -> tuple[Training, str]:
     """The parts of a run, and one line about where the model's weights come from.
 
@@ -80,11 +89,12 @@ def build(
         rank: This worker.
         world: How many there are.
         screen: Where the clip cache says what it does.
+        keep_weights: As `build_network` has it.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    made = build_network(config, found.glosses)
+    made = build_network(config, found.glosses, keep_weights=keep_weights)
     network, form, device = made.network, made.form, made.device
     used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
     filled = fill.fill(used, config, form.decoded_short_side, screen)

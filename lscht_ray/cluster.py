@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
 from lscht_ray.trial import DRIVER_RESOURCES
 from lscht_ray.worker import WATCHER
 
+SAFE_SHARE = 0.9
+"""Of a GPU's memory, for the trials that share it."""
 WORKER_ENVIRONMENT = {
     # How often Train's controller looks for reports: the default of 2 s would be most of a short epoch.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -116,26 +118,46 @@ def _guard_token() -> None:
 
 
 class Room:
-    """How many trials may run now: as set, and as the cluster has room for, where nodes may have joined or gone."""
+    """How many trials may run now: as set, and as the cluster has room for, where nodes may have joined or gone.
+
+    Args:
+        sweep: The sweep.
+        num_trials: Trials in all.
+        share: Says the largest share of a GPU's memory that a trial has taken, 0 where none is known yet.
+        started_here: Whether the cluster was.
+    """
 
     SECONDS = 5.0
     """The cluster is looked at again after so long."""
 
-    def __init__(self, sweep: SweepConfig, num_trials: int, *, started_here: bool) -> None:
-        self.sweep, self.num_trials, self.started_here = sweep, num_trials, started_here
-        self.looked, self.found = -math.inf, 1
+    def __init__(self, sweep: SweepConfig, num_trials: int, share: Callable[[], float], *, started_here: bool) -> None:
+        self.sweep, self.num_trials, self.share, self.started_here = sweep, num_trials, share, started_here
+        self.looked, self.found = -math.inf, plan(sweep, num_trials, started_here=started_here)
 
-    def __call__(self) -> int:
-        """That number, at least 1."""
+    def look(self) -> Plan:
+        """What fits now."""
         if time.monotonic() - self.looked > self.SECONDS:
             self.looked = time.monotonic()
             with contextlib.suppress(InputError):  # for now nothing fits
-                self.found = plan(self.sweep, self.num_trials, started_here=self.started_here).concurrent
+                share = self.share()
+                self.found = plan(self.sweep, self.num_trials, started_here=self.started_here, share=share)
         return self.found
 
+    def __call__(self) -> int:
+        """How many trials, at least 1: one, as long as it is to show what it takes."""
+        found = self.look()
+        unknown = self.sweep.resources.gpus_per_worker == "auto" and found.gpus_per_worker and not self.share()
+        return 1 if unknown else found.concurrent
 
-def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool) -> Plan:
+    def gpus(self) -> float:
+        """How many GPUs a worker of the next trial gets."""
+        return self.look().gpus_per_worker
+
+
+def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: float = 0.0) -> Plan:
     """What fits on the connected cluster.
+
+    ``share``: Of a GPU's memory that a trial is known to take; 0: that is not known.
 
     Raises:
         InputError: Not even one trial fits; the message says what the cluster has.
@@ -144,7 +166,12 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool) -> Plan:
     nodes = _nodes(started_here)
     autoscaled = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     has_gpus = any(node.gpus for node in nodes) or bool(autoscaled.get("GPU"))
-    gpus = resources.gpus_per_worker if resources.gpus_per_worker is not None else float(has_gpus)
+    if isinstance(resources.gpus_per_worker, float):
+        gpus = resources.gpus_per_worker
+    elif resources.gpus_per_worker == "auto" and has_gpus and share:
+        gpus = 1 / max(1, int(SAFE_SHARE / share))
+    else:
+        gpus = float(has_gpus)
     in_actor = sweep.trial_runner == "in_actor" or (
         sweep.trial_runner == "auto" and resources.workers_per_trial == 1 and not gpus
     )

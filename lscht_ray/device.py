@@ -61,6 +61,14 @@ def settle(device: torch.device, precision: Precision) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
+def memory_share(device: torch.device) -> float:
+    """The share of a GPU's memory that is in use, by whatever process; 0 for other devices."""
+    if device.type != "cuda":
+        return 0.0
+    free, whole = torch.cuda.mem_get_info(device)
+    return 1 - free / whole
+
+
 def random_state(device: torch.device) -> list[torch.Tensor]:
     """The states of the random generators that a step on the device draws from."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]

@@ -101,6 +101,11 @@ class Ledger:
         """What all trials have taken."""
         return sum(record.gpu_hours for record in self.trials.values())
 
+    def memory_share(self) -> float:
+        """The largest share of a GPU's memory that was in use beside a trial that had it alone; 0: not known."""
+        alone = [record for record in self.trials.values() if record.gpus >= 1]
+        return max((float(e.get("memory_share", 0)) for record in alone for e in record.epochs.values()), default=0.0)
+
     def ended(self) -> list[TrialRecord]:
         """Trials that are over, in the order of their ends."""
         over = [record for record in self.trials.values() if record.status not in ("running", "interrupted")]

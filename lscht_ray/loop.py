@@ -19,6 +19,7 @@ from lscht_ray import checkpoint
 from lscht_ray.adapt import plain_state
 from lscht_ray.batch import Batch
 from lscht_ray.console import EpochProgress, epoch_block
+from lscht_ray.device import memory_share
 from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.gradient import apply, gradients
 from lscht_ray.interrupt import Interrupted, StopRequest
@@ -90,6 +91,7 @@ def fit(
             "unreadable": len(recorder.unreadable),
             "micro_batch": parts.micro.size,
             "skipped_steps": parts.skipped.total,
+            "memory_share": memory_share(parts.device),
             "seconds": time.monotonic() - started,
         }
         parts.history.append(metrics)

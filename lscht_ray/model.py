@@ -1,11 +1,14 @@
 """Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
 
+import copy
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,13 @@ class BuiltModel:
 
 
 def build(
-    name: str, glosses: tuple[str, ...], *, num_frames: int, image_size: int | None = None, seed: int = 0
+    name: str,
+    glosses: tuple[str, ...],
+    *,
+    num_frames: int,
+    image_size: int | None = None,
+    seed: int = 0,
+    keep: bool = False,
 ) -> BuiltModel:
     """VideoMAE for these glosses: pretrained backbone, freshly drawn head.
 
@@ -59,6 +68,7 @@ def build(
         num_frames: Frames per clip, T.
         image_size: Height and width of a clip in pixels; None: the checkpoint's.
         seed: Seed of the new weights.
+        keep: Whether the loaded weights stay in this process's memory for its next trial.
 
     Raises:
         InputError: The checkpoint can't be found, is no VideoMAE, or lacks or has more than what VideoMAE holds.
@@ -75,7 +85,10 @@ def build(
                 model = VideoMAEForVideoClassification(config)
             origin = "tiny VideoMAE with random weights"
         else:
-            model = _pretrained(name, config) if earlier is None else _taken_from(earlier, config)
+            if earlier is not None:
+                model = _taken_from(earlier, config)
+            else:
+                model = _kept(name, config.to_json_string()) if keep else _pretrained(name, config)
             torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
             torch.nn.init.zeros_(model.classifier.bias)
             loaded = len(model.state_dict()) - len(HEAD)
@@ -83,6 +96,16 @@ def build(
             origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
     return BuiltModel(_quickened(model), mean, std, origin)
+
+
+@lru_cache(maxsize=1)
+def _loaded_once(name: str, config: str) -> VideoMAEForVideoClassification:
+    return _pretrained(name, VideoMAEConfig.from_dict(json.loads(config)))
+
+
+def _kept(name: str, config: str) -> VideoMAEForVideoClassification:
+    """A copy of the weights, which are loaded once per process."""
+    return copy.deepcopy(_loaded_once(name, config))
 
 
 def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:

@@ -23,12 +23,12 @@ FEW = 3
 class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
     """Hands the study's proposals to Tune, as many at a time as there is room for.
 
-    ``room`` says how many trials may run now: nodes may have joined.
+    ``room`` says how many trials may run now, for nodes may have joined; ``gpus`` what a worker of the next one gets.
     """
 
-    def __init__(self, study: Study, room: Callable[[], int]) -> None:
+    def __init__(self, study: Study, room: Callable[[], int], gpus: Callable[[], float]) -> None:
         super().__init__(metric=SCORE, mode="max")
-        self.study, self.room = study, room
+        self.study, self.room, self.gpus = study, room, gpus
         self.running: set[str] = set()
         self.over = False
 
@@ -42,7 +42,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         if proposal is None:
             return str(Searcher.FINISHED)
         self.running.add(trial_id)
-        return {"trial_id": proposal.trial_id, "params": proposal.params}
+        return {"trial_id": proposal.trial_id, "params": proposal.params, "gpus": self.gpus()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended; what it found is told to the study by `watch`."""

@@ -57,14 +57,14 @@ class Study:
 
     Args:
         sweep: Its settings.
-        url: Of the database, as SQLAlchemy has it.
+        url: Of the database, as SQLAlchemy has it; None: in memory.
         num_trials: Trials in all.
 
     Raises:
         InputError: The database can't be used.
     """
 
-    def __init__(self, sweep: SweepConfig, url: str, num_trials: int) -> None:
+    def __init__(self, sweep: SweepConfig, url: str | None, num_trials: int) -> None:
         self.sweep, self.num_trials = sweep, num_trials
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:

@@ -154,7 +154,6 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
         storage.write_text(DRIVER, sweep.driver)
         planned = cluster.plan(config, sweep.num_trials, started_here=started_here)
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
-        gpus = planned.gpus_per_worker * config.resources.workers_per_trial
         limits = budget.Budget(config.budget, config.train.gpu_hour_price, book)
         stop = watch.Stop(limits)
 
@@ -168,9 +167,11 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
         def on_memory(name: str) -> None:
             trial.halve(storage.root, name, config.trial_config(book.trials[name].params))
 
-        watching = watch.Watch(book, known, screen, sweep.num_trials, gpus, on_end, on_memory)
-        room = cluster.Room(config, sweep.num_trials, started_here=started_here)
-        proposals = search.Proposals(known, room)
+        watching = watch.Watch(
+            book, known, screen, sweep.num_trials, config.resources.workers_per_trial, on_end, on_memory
+        )
+        room = cluster.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
+        proposals = search.Proposals(known, room, room.gpus)
         tuner = ray.tune.Tuner(
             _trainable(sweep, storage, planned),
             tune_config=search.tune_config(proposals, stopping, reuse_actors=planned.in_actor),
@@ -205,13 +206,16 @@ def _trainable(sweep: Sweep, storage: Storage, planned: cluster.Plan) -> Any:
     shared = {"sweep": sweep.config, "storage": storage.root, "driver": sweep.driver}
     if planned.in_actor:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = THREAD_SECONDS
-        wanted = trial.worker_resources(sweep.config.resources.cpus_per_worker, planned.gpus_per_worker)
-        kind = sweep.config.resources.accelerator_type
-        place = ray.tune.PlacementGroupFactory([wanted | ({f"accelerator_type:{kind}": 0.001} if kind else {})])
-        return ray.tune.with_resources(ray.tune.with_parameters(actor.run_in_actor, **shared), place)
+        resources = sweep.config.resources
+
+        def place_of(proposal: dict[str, Any]) -> ray.tune.PlacementGroupFactory:
+            wanted = trial.worker_resources(resources.cpus_per_worker, proposal["gpus"])
+            kind = {f"accelerator_type:{resources.accelerator_type}": 0.001} if resources.accelerator_type else {}
+            return ray.tune.PlacementGroupFactory([wanted | kind])
+
+        return ray.tune.with_resources(ray.tune.with_parameters(actor.run_in_actor, **shared), place_of)
     place = ray.tune.PlacementGroupFactory([trial.DRIVER_RESOURCES])
-    given = {**shared, "gpus_per_worker": planned.gpus_per_worker}
-    return ray.tune.with_resources(ray.tune.with_parameters(trial.run_trial, **given), place)
+    return ray.tune.with_resources(ray.tune.with_parameters(trial.run_trial, **shared), place)
 
 
 def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
 from lscht_ray.config import METRIC_MODES, Metric, TrainConfig, idle, suggestion
 from lscht_ray.dataconfig import Settings
@@ -113,8 +113,9 @@ class ResourcesConfig(Settings):
 
     workers_per_trial: int = Field(1, ge=1)
     """Ray Train workers per trial; the global batch is batch_size x accumulation x this."""
-    gpus_per_worker: float | None = Field(None, ge=0)
-    """GPUs per worker; null: 1 where the cluster has any, else 0."""
+    gpus_per_worker: NonNegativeFloat | Literal["auto"] | None = None
+    """GPUs per worker, of which several one-worker trials may share one (0.5: two); auto: as many share one as the
+    memory that the first trial takes allows; null: 1 where the cluster has any, else 0."""
     cpus_per_worker: float = Field(1.0, gt=0)
     """CPUs per worker (threads for the model and its data workers)."""
     max_concurrent_trials: int | None = Field(None, ge=1)
@@ -205,6 +206,9 @@ class SweepConfig(Settings):
             complaints.append("budget.money: what does a GPU hour cost? Set train.gpu_hour_price")
         if self.trial_runner == "in_actor" and self.resources.workers_per_trial > 1:
             complaints.append("trial_runner: in_actor has one worker per trial; use torch_trainer for several")
+        gpus, workers = self.resources.gpus_per_worker, self.resources.workers_per_trial
+        if workers > 1 and (gpus == "auto" or (isinstance(gpus, float) and 0 < gpus < 1)):
+            complaints.append("resources.gpus_per_worker: only trials with one worker can share a GPU")
         if self.second_metric and self.sampler.type == "cma":
             complaints.append("sampler.type: cma seeks one thing only; use tpe for two")
         if complaints:

@@ -63,6 +63,7 @@ class Hooks:
         on_saved_inside: Gets the path of a checkpoint from inside an epoch, and its step.
         on_hang: Gets the file with all threads' stacks, before the process ends.
         listen: The context that training runs in; what it gives may ask the run to stop, or to save.
+        keep_weights: Whether the model's weights stay in this process's memory for its next run.
     """
 
     prepare_model: PrepareModel = _as_it_is
@@ -71,6 +72,7 @@ class Hooks:
     on_saved_inside: Callable[[Path, int], None] = _nothing
     on_hang: Callable[[Path], None] = _nothing
     listen: Callable[[], AbstractContextManager[StopRequest | None]] = nullcontext
+    keep_weights: bool = False
 
 
 def run(
@@ -118,7 +120,7 @@ def run(
         screen.print(line)
     if saved is not None:
         resuming.check(saved, config, found, str(resume_from), override=override)
-    parts, origin = build(config, found, hooks.prepare_model, rank, world, screen)
+    parts, origin = build(config, found, hooks.prepare_model, rank, world, screen, keep_weights=hooks.keep_weights)
     screen.print(f"{origin}; {parts.device}, {parts.precision}")
     screen.print(describe_batch(parts, config, world))
     if saved is not None:

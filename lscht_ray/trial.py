@@ -46,24 +46,23 @@ def work_order(proposal: dict[str, Any], sweep: SweepConfig, storage: str, drive
     )
 
 
-def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str, gpus_per_worker: float) -> None:
+def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
     """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
 
     Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
 
     Args:
-        proposal: The trial's name and its sampled settings.
+        proposal: The trial's name, its sampled settings, and how many GPUs a worker gets.
         sweep: The sweep, its paths absolute.
         storage: The sweep's folder or URI.
         driver: Who asks for it.
-        gpus_per_worker: GPUs per worker, decided for this cluster.
     """
     order = work_order(proposal, sweep, storage, driver)
     while True:
         Rescue(Storage(storage), order.trial_id).mend()
         before = _clips_at_once(order)
         try:
-            _trainer(order, sweep, gpus_per_worker).fit()
+            _trainer(order, sweep, proposal["gpus"]).fit()
             return
         except ray.train.TrainingFailedError as error:
             if ENDED_FOR_MEMORY in str(error):

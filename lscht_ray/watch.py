@@ -67,7 +67,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         study: Is told of scores and ends.
         screen: Where lines are printed.
         num_trials: Trials in all.
-        gpus: That a trial takes.
+        workers: That a trial has.
         on_end: Gets the record of each trial that ended.
         on_memory: Gets the name of each trial that is started again because Ray ended it for its memory.
     """
@@ -78,11 +78,11 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         study: Study,
         screen: Console,
         num_trials: int,
-        gpus: float,
+        workers: int,
         on_end: Callable[[TrialRecord], None],
         on_memory: Callable[[str], None] = lambda name: None,
     ) -> None:
-        self.ledger, self.study, self.screen, self.num_trials, self.gpus = ledger, study, screen, num_trials, gpus
+        self.ledger, self.study, self.screen, self.num_trials, self.workers = ledger, study, screen, num_trials, workers
         self.on_end, self.on_memory = on_end, on_memory
         self.stopping: Callable[[], bool] = lambda: False
         self.groups: dict[str, str] = {}
@@ -100,7 +100,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         fresh = name not in self.ledger.trials
         if not fresh and ENDED_FOR_MEMORY in _error_text(trial):
             self.on_memory(name)
-        self.ledger.start(name, chosen, self.gpus)
+        self.ledger.start(name, chosen, float(trial.config["gpus"]) * self.workers)
         params = ", ".join(f"{key} {_short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
 
@@ -199,7 +199,7 @@ def tell(study: Study, ledger: Ledger, record: TrialRecord) -> None:
 def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Our own figures in one of Tune's results."""
     counts = ("epoch", "step", "unreadable", "micro_batch", "skipped_steps", "train_clips", "val_clips")
-    others = ("lr", "seconds", "early_stopped")
+    others = ("lr", "seconds", "early_stopped", "memory_share")
     figures = {key: v for key, v in result.items() if key in others or key.startswith(("train_", "val_"))}
     return figures | {key: int(result[key]) for key in counts}
 

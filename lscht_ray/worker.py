@@ -95,7 +95,7 @@ def carry_out(
         first: Whether this worker is the one that writes.
         prepare_model: Wraps the model for several workers.
         stop: May ask the run to save.
-        found: The data set, where it was looked at before.
+        found: The data set, where this process has looked at it before: it stays, and so do the model's weights.
 
     Raises:
         OutOfMemoryError: One of several workers has no memory; how much is enough was written down.
@@ -119,6 +119,7 @@ def carry_out(
             on_saved_inside=hook.saved_inside,
             on_hang=hook.publish,
             listen=lambda: nullcontext(stop),
+            keep_weights=found is not None,
         )
         train.run(
             order.config.model_copy(update={"device": device}),

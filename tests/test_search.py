@@ -256,10 +256,11 @@ def test_tpe_is_multivariate_with_a_constant_liar() -> None:
 
 def test_as_many_trials_at_a_time_as_there_is_room_for(tmp_path: Path) -> None:
     room = [2]
-    proposals = search.Proposals(new_study(tmp_path, SweepConfig(), 4), lambda: room[0])
+    proposals = search.Proposals(new_study(tmp_path, SweepConfig(), 4), lambda: room[0], lambda: 0.5)
     first, second, third = (proposals.suggest(name) for name in "abc")
     assert isinstance(first, dict) and isinstance(second, dict)
     assert third is None
+    assert first["gpus"] == 0.5
     room[0] = 3  # a node joined
     assert isinstance(proposals.suggest("c"), dict)
     proposals.on_trial_complete("a")

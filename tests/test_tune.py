@@ -36,6 +36,7 @@ train:
   early_stopping: false
   cache_dir: {folder}/clips
 asha: {{grace_period: 1}}
+trial_runner: torch_trainer
 resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local}}
 storage_path: {storage}
 """

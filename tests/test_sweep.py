@@ -1,0 +1,271 @@
+"""A sweep goes on whatever happened to its driver, costs what it may, and is the same however its trials are run.
+
+Slow: every start of Ray takes seconds.
+"""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from conftest import Door, Faults, refused
+from optuna.trial import TrialState
+
+from lscht_ray import checkpoint
+
+SWEEP = """
+train:
+  data: {data}
+  model_name: tiny
+  num_frames: 4
+  image_size: 24
+  batch_size: 4
+  num_workers: 0
+  max_epochs: {epochs}
+  lr: 2.0e-3
+  min_lr: 0.0
+  early_stopping: false
+  cache_dir: {folder}/clips
+search_space:
+  lr: {{type: loguniform, low: 1.0e-4, high: 1.0e-2}}
+  label_smoothing: {{type: uniform, low: 0, high: 0.3}}
+sampler: {{n_startup_trials: 3}}
+asha: {{grace_period: 1}}
+metric: val_loss
+mode: min
+resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local, dashboard: false}}
+storage_path: {folder}/sweeps
+"""
+
+
+def sweep_file(folder: Path, data: Path, more: str = "", epochs: int = 4) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "sweep.yaml"
+    path.write_text(SWEEP.format(data=data, epochs=epochs, folder=folder) + more, encoding="utf-8")
+    return path
+
+
+def sweep_folder(folder: Path) -> Path:
+    (found,) = (folder / "sweeps").glob("sweep_*")
+    return found
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((sweep_folder(folder) / "summary.json").read_text(encoding="utf-8"))
+    return content
+
+
+def study(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name="sweep", storage=f"sqlite:///{sweep_folder(folder) / 'study.db'}")
+
+
+def what_matters(content: dict[str, Any]) -> list[Any]:
+    """Of each trial: its settings, how it ended, and its figures but for time."""
+    rows = []
+    for trial in content["trials"]:
+        figures = {k: v for k, v in trial["metrics"].items() if k != "seconds"}
+        rows.append([trial["trial_id"], trial["params"], trial["status"], trial["epochs"], figures])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of 8 trials, one at a time, that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = door("tune", "--config", sweep_file(folder, small, "num_trials: 8\n"), cwd=folder, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_study_is_optunas_own(whole: Path) -> None:
+    trials = study(whole).trials
+    states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    rows = summary(whole)["trials"]
+    assert [trial.state for trial in trials] == [states[row["status"]] for row in rows]
+    assert {row["status"] for row in rows} == {"completed", "pruned"}  # or the test shows nothing
+    assert [len(trial.intermediate_values) for trial in trials] == [row["epochs"] for row in rows]
+    assert [trial.params for trial in trials] == [row["params"] for row in rows]
+    assert trials[0].user_attrs["origin"] == "train"
+    assert study(whole).best_value == summary(whole)["best"]["metrics"]["val_loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_killed_at_ten_random_moments(
+    small: Path, door: Door, tmp_path: Path, whole: Path, faults: Faults
+) -> None:
+    """No trial is lost, none is run twice, and the sweep is the one that nobody disturbed."""
+    fault, rng, killed = "kill -9 of a sweep's driver", random.Random(1), 0
+    flags: list[object] = ["--config", sweep_file(tmp_path, small, "num_trials: 8\n")]
+    while killed < 10:
+        command = [sys.executable, "-m", "lscht_ray.tune", *map(str, flags)]
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            process.wait(rng.uniform(6, 13))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            killed += 1
+            faults.provoke(fault)
+        said, _ = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said
+        assert "Traceback" not in said
+        if list((tmp_path / "sweeps").glob("sweep_*/study.db")):
+            flags = ["--resume", sweep_folder(tmp_path)]
+        if process.returncode == 0:
+            break
+    result = door("tune", *flags, cwd=tmp_path, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert what_matters(summary(tmp_path)) == what_matters(summary(whole))
+    states = [trial.state for trial in study(tmp_path).trials if trial.state is not TrialState.FAIL]
+    assert len(states) == 8
+    assert TrialState.RUNNING not in states
+    for row in summary(tmp_path)["trials"]:
+        lines = (sweep_folder(tmp_path) / "trials" / row["trial_id"] / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == list(range(1, row["epochs"] + 1))
+    faults.survive(fault, killed)
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
+    small: Path, door: Door, tmp_path: Path, faults: Faults
+) -> None:
+    """And nothing in its folder is unpickled."""
+    flags = ("--config", sweep_file(tmp_path, small, "num_trials: 2\n", epochs=2))
+    assert door("tune", *flags, "--quiet", cwd=tmp_path, timeout=200).returncode == 0
+    folder = sweep_folder(tmp_path)
+    before = summary(tmp_path)
+    evil = f"cposix\nsystem\n(S'touch {tmp_path}/was_here'\ntR.".encode()
+    for name in (
+        "tuner.pkl",
+        "searcher-state-1.pkl",
+        "search_gen_state-1.json",
+        "experiment_state-1.json",
+        "study.pkl",
+    ):
+        for place in (folder, folder / "tune", folder / "tune" / "tune", folder / "trials" / "trial_00001"):
+            place.mkdir(exist_ok=True)
+            (place / name).write_bytes(evil)
+    refused(door("tune", "--resume", folder, "--train.lr", "1e-3", cwd=tmp_path), "train.lr: was 0.002, now 0.001")
+    result = door("tune", "--resume", folder, "--extend", 1, cwd=tmp_path, timeout=200)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not (tmp_path / "was_here").exists()
+    assert re.findall(r"trial_\d+ starts", result.stdout) == ["trial_00003 starts"]
+    after = summary(tmp_path)
+    assert what_matters(after)[:2] == what_matters(before)
+    assert len(after["trials"]) == 3
+    for name in ("epochs_planned", "epochs_run", "gpu_hours", "decodes", "rungs", "ended_by"):
+        assert name in after
+    again = door("tune", "--resume", folder, cwd=tmp_path, timeout=200)  # there is nothing left to do
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "starts" not in again.stdout.replace("starting", "")
+
+
+@pytest.mark.slow
+def test_two_drivers_and_ctrl_c(small: Path, door: Door, tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, small, "num_trials: 3\n", epochs=3000)
+    command = [sys.executable, "-m", "lscht_ray.tune", "--config", str(file)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "epoch 2/" in line:
+                break
+        folder = sweep_folder(tmp_path)
+        refused(door("tune", "--resume", folder, cwd=tmp_path), f"process {process.pid} on", "writes there")
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 130, said
+    assert f"go on with: python -m lscht_ray.tune --resume {folder}" in said
+    assert [trial.state for trial in study(tmp_path).trials] == [TrialState.FAIL]
+    assert summary(tmp_path)["trials"][0]["status"] == "interrupted"
+    assert summary(tmp_path)["ended_by"] == "Ctrl-C"
+
+
+@pytest.mark.slow
+def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
+    small: Path, door: Door, tmp_path: Path
+) -> None:
+    """The same weights, bit for bit."""
+    for runner in ("in_actor", "torch_trainer"):
+        more = f"num_trials: 1\ntrial_runner: {runner}\n"
+        file = sweep_file(tmp_path / runner, small, more, epochs=2)
+        result = door("tune", "--config", file, cwd=tmp_path / runner, timeout=200)
+        assert result.returncode == 0, result.stdout + result.stderr
+    one, other = (
+        checkpoint.load(sweep_folder(tmp_path / runner) / "best" / checkpoint.BEST)
+        for runner in ("in_actor", "torch_trainer")
+    )
+    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+    assert what_matters(summary(tmp_path / "in_actor")) == what_matters(summary(tmp_path / "torch_trainer"))
+
+
+@pytest.mark.slow
+def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(small: Path, door: Door, tmp_path: Path) -> None:
+    """The clock's, in an epoch of a trial; what was not finished goes on."""
+    more = "num_trials: 2\nbudget: {hours: 0.004}\n"
+    file = sweep_file(tmp_path, small, more, epochs=400)
+    result = door("tune", "--config", file, cwd=tmp_path, timeout=200)
+    assert "the sweep has ended: budget.hours 0.004" in result.stdout, result.stdout + result.stderr
+    first = summary(tmp_path)
+    assert first["ended_by"].startswith("budget.hours")
+    assert [trial["status"] for trial in first["trials"]] == ["interrupted"]
+    flags = ("--resume", sweep_folder(tmp_path), "--budget.hours", "0.005")
+    result = door("tune", *flags, cwd=tmp_path, timeout=200)
+    assert "trial_00001 starts again" in result.stdout, result.stdout + result.stderr
+    assert summary(tmp_path)["trials"][0]["epochs"] > first["trials"][0]["epochs"]
+
+
+@pytest.fixture
+def fake_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A cluster that says it has two GPUs."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 6, "num_gpus": 2, "include_dashboard": False})
+    yield made.address
+    made.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", ["in_actor", "torch_trainer"])
+def test_trials_share_gpus_and_the_budget_counts_them(
+    small: Path, door: Door, tmp_path: Path, fake_gpus: str, runner: str
+) -> None:
+    """Four trials on two GPUs; they cost half a GPU each."""
+    file = sweep_file(tmp_path, small, f"num_trials: 4\ntrial_runner: {runner}\ntrial_stopping: none\n", epochs=2)
+    flags = ("--resources.address", fake_gpus, "--resources.gpus_per_worker", 0.5, "--resources.cpus_per_worker", 0.5)
+    flags += ("--resources.max_concurrent_trials", 99, "--train.gpu_hour_price", 2, "--budget.money", 100)
+    result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "4 trial(s) at a time" in result.stdout
+    content = summary(tmp_path)
+    assert [trial["status"] for trial in content["trials"]] == ["completed"] * 4
+    hours = sum(trial["seconds"] for trial in content["trials"]) * 0.5 / 3600
+    assert content["gpu_hours"] == pytest.approx(hours, rel=0.05)
+    assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
+
+
+@pytest.mark.slow
+def test_if_the_first_trials_fail_for_one_cause_the_sweep_stops(small: Path, door: Door, tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, small, "num_trials: 9\nmax_failures: 0\n", epochs=2)
+    flags = ("--train.max_skipped_steps", 1, "--train.gradient_clip", 0, "--train.lr", "1e30")
+    flags += ("--search_space", '{"lr": {"type": "loguniform", "low": 1e30, "high": 2e30}}', "--train.warmup_ratio", 0)
+    result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=300)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert (
+        "every trial failed for one cause, so the sweep was stopped: TrainingError: the loss at step" in result.stdout
+    )
+    assert 3 <= len(summary(tmp_path)["trials"]) <= 4
+    assert {trial.state for trial in study(tmp_path).trials} == {TrialState.FAIL}
