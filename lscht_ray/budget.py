@@ -22,6 +22,7 @@ class Budget:
     def __init__(self, limits: BudgetConfig, price: float | None, ledger: Ledger) -> None:
         self.limits, self.price, self.ledger = limits, price, ledger
         self.began = time.monotonic()
+        self.earlier = set(ledger.trials)
 
     def used_up(self) -> str | None:
         """Which limit has been reached, or None."""
@@ -45,8 +46,8 @@ class Budget:
         return None if self.price is None else self.ledger.gpu_hours * self.price
 
     def hopeless(self) -> str | None:
-        """The cause for which every trial has failed so far, where those are enough to say that the others will."""
-        ended = self.ledger.ended()
+        """The cause for which every trial of this start has failed, where those are enough to say that all will."""
+        ended = [record for record in self.ledger.ended() if record.trial_id not in self.earlier]
         if len(ended) < SAME_FAILURES or any(record.status != "failed" for record in ended):
             return None
         causes = {re.sub(r"[0-9a-fx.:/_-]+", "#", record.error) for record in ended[:SAME_FAILURES]}

@@ -17,8 +17,8 @@ from lscht_ray.errors import InputError
 from lscht_ray.sweepconfig import Dimension, SweepConfig
 
 NAME = "sweep"
-TRIAL, STATUS, ORIGIN, ERROR, SECONDS = "trial_id", "status", "origin", "error", "seconds"
-"""Attributes of Optuna's trials: our name, how it ended, where its settings come from, why it failed, its time."""
+TRIAL, STATUS, ORIGIN, ERROR, SECONDS, GPUS = "trial_id", "status", "origin", "error", "seconds", "gpus"
+"""Attributes of Optuna's trials: our name, how it ended, where its settings come from, why it failed, what it took."""
 ENDS = {
     "completed": TrialState.COMPLETE,
     "early_stopped": TrialState.COMPLETE,
@@ -48,6 +48,7 @@ class Past:
     status: str
     scores: dict[int, float]
     seconds: float
+    gpus: float
     error: str
     origin: str
 
@@ -78,9 +79,13 @@ class Study:
         self._reported: defaultdict[str, set[int]] = defaultdict(set)
         self._unfinished = self._take_up()
 
+    def is_new(self) -> bool:
+        """Whether nothing was asked or told yet."""
+        return not self.study.get_trials(deepcopy=False)
+
     def enqueue(self, firsts: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Settings to try first in a study that is new, each with where it comes from. A grid has its own order."""
-        if self.sweep.sampler.type != "grid" and not self.study.get_trials(deepcopy=False):
+        if self.sweep.sampler.type != "grid" and self.is_new():
             for origin, params in firsts:
                 self.study.enqueue_trial(params, user_attrs={ORIGIN: origin})
 
@@ -144,12 +149,14 @@ class Study:
             trial.report(score, epoch)
             self._reported[trial_id].add(epoch)
 
-    def end(self, trial_id: str, status: str, scores: list[float] | None, seconds: float, error: str) -> None:
+    def end(
+        self, trial_id: str, status: str, scores: list[float] | None, seconds: float, error: str, gpus: float = 0.0
+    ) -> None:
         """A trial ended; ``scores`` are its values, where it has any."""
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return
-        for key, value in ((STATUS, status), (SECONDS, round(seconds, 1)), (ERROR, error)):
+        for key, value in ((STATUS, status), (SECONDS, round(seconds, 1)), (ERROR, error), (GPUS, gpus)):
             trial.set_user_attr(key, value)
         state = ENDS[status]
         if state is not TrialState.FAIL and scores is None:
@@ -163,7 +170,11 @@ class Study:
         """A trial that is not to go on, though it was not finished: it was stopped just when the driver was killed."""
         past = self.past()[trial_id]
         self._unfinished = [proposal for proposal in self._unfinished if proposal.trial_id != trial_id]
-        self.end(trial_id, "pruned", [past.scores[max(past.scores)]], past.seconds, "")
+        self.end(trial_id, "pruned", [past.scores[max(past.scores)]], past.seconds, "", past.gpus)
+
+    def unfinished(self) -> set[str]:
+        """The trials that are to go on."""
+        return {proposal.trial_id for proposal in self._unfinished}
 
     def past(self) -> dict[str, Past]:
         """Every trial that has a name; of one that was begun several times the last beginning."""
@@ -215,6 +226,7 @@ def _past(trial: FrozenTrial, name: str) -> Past:
         status=attributes.get(STATUS, ""),
         scores=dict(trial.intermediate_values),
         seconds=float(attributes.get(SECONDS, 0.0)),
+        gpus=float(attributes.get(GPUS, 0.0)),
         error=attributes.get(ERROR, ""),
         origin=attributes.get(ORIGIN, "sampler"),
     )

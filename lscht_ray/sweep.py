@@ -89,6 +89,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
             _search(sweep, storage, book, shown, stop)
         except KeyboardInterrupt:
             stop.interrupted = True
+        book.interrupt()
         best = None
         try:
             best = winner.keep_best(sweep.config, book, storage, sweep.folder)
@@ -140,16 +141,16 @@ class _Outcome:
 def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console, outcome: _Outcome) -> None:
     config = sweep.config
     known = study.Study(config, sweep.url, sweep.num_trials)
-    known.enqueue(firsts.points(config))
-    learned = known.learn(firsts.warm_start(config.warm_start, config.metric)) if config.warm_start else 0
-    if learned:
-        screen.print(f"warm start: the sampler knows {learned} trials of {config.warm_start}")
+    if known.is_new():
+        known.enqueue(firsts.points(config))
+        learned = known.learn(firsts.warm_start(config.warm_start, config.metric)) if config.warm_start else 0
+        if learned:
+            screen.print(f"warm start: the sampler knows {learned} trials of {config.warm_start}")
     _take_up(sweep, storage, known, book)
     stopping = search.scheduler(config, known.past())
-    for name in sorted(getattr(stopping, "doomed", ())):
+    for name in sorted(getattr(stopping, "doomed", set()) & known.unfinished()):
         known.give_up(name)
-        if name in book.trials:
-            book.trials[name].status = "pruned"
+        book.trials[name].status = "pruned"
     with cluster.connected(config.resources) as started_here, tempfile.TemporaryDirectory() as scratch:
         storage.write_text(DRIVER, sweep.driver)
         planned = cluster.plan(config, sweep.num_trials, started_here=started_here)
@@ -222,7 +223,7 @@ def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Le
     """Enter the trials of earlier drivers: what they reported, and what they had no time to."""
     for past in known.past().values():
         lines = (storage.read_text(f"trials/{past.trial_id}/{recorder.METRICS}") or "").splitlines()
-        record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error)
+        record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error, gpus=past.gpus)
         for line in lines:
             metrics = json.loads(line)
             record.epochs[int(metrics["epoch"])] = watch.epoch_metrics(metrics)

@@ -40,7 +40,11 @@ def main(argv: list[str]) -> int:
     if (sweep.train.lora_rank or "lora_rank" in sweep.search_space) and find_spec("peft") is None:
         raise InputError('lora_rank needs peft on every node: pip install "lscht_ray[lora]"')
     sweep = sweep.model_copy(update={"train": _absolute(sweep.train)})
-    firsts.points(sweep)  # what can't be used ends here
+    if sweep.warm_start is not None:
+        sweep = sweep.model_copy(update={"warm_start": str(Path(sweep.warm_start).expanduser().resolve())})
+    if resumed is None:  # what can't be used ends here
+        firsts.points(sweep)
+        list(firsts.warm_start(sweep.warm_start, sweep.metric) if sweep.warm_start else ())
     if flags.extend is not None and resumed is None:
         raise InputError("--extend N adds trials to a sweep: name its folder with --resume FOLDER")
     found = _look_at_data(sweep.train, screen)

@@ -193,7 +193,7 @@ def tell(study: Study, ledger: Ledger, record: TrialRecord) -> None:
     """Tell the study how a trial ended."""
     best = ledger.best_epoch(record)
     scores = [float(best[name]) for name in (ledger.metric, ledger.second) if name] if best else None
-    study.end(record.trial_id, record.status, scores, record.seconds, record.error)
+    study.end(record.trial_id, record.status, scores, record.seconds, record.error, record.gpus)
 
 
 def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:

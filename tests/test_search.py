@@ -1,5 +1,6 @@
 """Search spaces, the study, samplers and what stops trials, without a cluster."""
 
+import io
 import json
 import sqlite3
 from pathlib import Path
@@ -12,15 +13,17 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+from rich.console import Console
 
-from lscht_ray import firsts, search, study
+from lscht_ray import cluster, firsts, search, study
 from lscht_ray.budget import Budget
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
 from lscht_ray.ledger import Ledger
 from lscht_ray.samplers import Samplers
 from lscht_ray.study import Study
-from lscht_ray.sweepconfig import AshaConfig, BudgetConfig, Dimension, SamplerConfig, SweepConfig
+from lscht_ray.sweepconfig import AshaConfig, BudgetConfig, Dimension, ResourcesConfig, SamplerConfig, SweepConfig
+from lscht_ray.view import View
 from lscht_ray.watch import cause
 from lscht_ray.worker import reportable
 
@@ -300,7 +303,7 @@ def test_asha_counts_our_epochs_and_lets_the_last_one_end_by_itself() -> None:
 
 
 def past(name: str, scores: dict[int, float], status: str = "") -> study.Past:
-    return study.Past(name, {}, status, scores, 1.0, "", "sampler")
+    return study.Past(name, {}, status, scores, 1.0, 0.0, "", "sampler")
 
 
 def test_asha_knows_its_rungs_after_a_restart() -> None:
@@ -399,10 +402,11 @@ def test_budgets() -> None:
 def test_trials_that_all_fail_for_one_cause() -> None:
     def hopeless(*errors: str) -> str | None:
         ledger = Ledger("val_accuracy", "max", 1)
+        budget = Budget(BudgetConfig(), None, ledger)
         for number, error in enumerate(errors):
             ledger.start(f"t{number}", {})
             ledger.end(f"t{number}", error or None)
-        return Budget(BudgetConfig(), None, ledger).hopeless()
+        return budget.hopeless()
 
     assert hopeless("no file /a/1", "no file /a/2") is None
     assert hopeless("no file /a/1", "no file /a/2", "no file /a/3") == "no file /a/1"
@@ -430,3 +434,49 @@ def test_the_cause_of_a_failure_is_the_innermost_message() -> None:
     assert cause(died + short) == f"a worker died: {short.strip()}"
     gone = "The actor died because its node has died. Node Id: 3c\n"
     assert cause(died + gone) == f"a worker died: {gone.strip()}"
+
+
+def test_failures_before_a_restart_are_not_held_against_it() -> None:
+    ledger = filled({"a": (), "b": (), "c": ()})
+    budget = Budget(BudgetConfig(), None, ledger)
+    assert budget.hopeless() is None
+
+
+def test_the_live_view(tmp_path: Path) -> None:
+    ledger = filled({"trial_00001": (0.5, 0.7, 0.6, 0.6), "trial_00002": ()})
+    ledger.start("trial_00003", {"lr": 1.0})
+    ledger.report("trial_00003", {"epoch": 1, "val_accuracy": 0.2, "early_stopped": 0.0})
+    shown = View(ledger, Budget(BudgetConfig(), 3.0, ledger), 8, lambda: 2)
+    said = io.StringIO()
+    Console(file=said, width=120).print(shown.render())
+    lines = said.getvalue().splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [
+        ["trial_00003", "1/4", "0.2000"],
+        ["trial_00001", "4/4", "0.7000"],
+    ]
+    for part in ("1 completed, 1 failed, 1 running of 8", "GPU hours", "spent", "min left"):
+        assert part in lines[-1]
+
+
+def test_trials_share_a_gpu_as_their_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one has it alone; then as many as fit, which nobody had to say."""
+    monkeypatch.setattr(cluster, "_nodes", lambda started: [cluster.Node(16, 2, frozenset(), head=False)])
+    monkeypatch.setattr(cluster.ray._private.state.state, "get_max_resources_from_cluster_config", lambda: None)
+    sweep = SweepConfig(resources=ResourcesConfig(gpus_per_worker="auto"))
+    share = [0.0]
+    room = cluster.Room(sweep, 30, lambda: share[0], started_here=False)
+    assert (room(), room.gpus()) == (1, 1.0)
+    share[0], room.looked = 0.28, -1e9
+    assert (room(), room.gpus()) == (6, pytest.approx(1 / 3))
+    share[0], room.looked = 0.95, -1e9
+    assert (room(), room.gpus()) == (2, 1.0)
+    with pytest.raises(ValidationError, match="only trials with one worker can share a GPU"):
+        SweepConfig(resources=ResourcesConfig(gpus_per_worker=0.5, workers_per_trial=2))
+
+
+def test_how_much_memory_a_trial_takes_is_known_from_those_that_had_a_gpu_alone() -> None:
+    ledger = Ledger("val_accuracy", "max", 1)
+    for name, gpus, share in (("a", 1.0, 0.3), ("b", 0.5, 0.9), ("c", 1.0, 0.2)):
+        ledger.start(name, {}, gpus)
+        ledger.report(name, {"epoch": 1, "val_accuracy": 0.5, "early_stopped": 0.0, "memory_share": share})
+    assert ledger.memory_share() == 0.3
