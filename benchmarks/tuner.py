@@ -36,16 +36,17 @@ SPACE = {
     "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
 }
 EPOCHS = 12
-CURVES = {
-    "top": 0.0,
-    "chance": 0.0,
-    "best": [0.0, 0.0, 0.0],
-    "width": [0.0, 0.0, 0.0],
-    "rate": 0.0,
-    "rate_of_lr": 0.0,
-    "trial_noise": 0.0,
-    "epoch_noise": 0.0,
+CURVES: dict[str, Any] = {
+    "top": 0.74,
+    "chance": 0.08,
+    "best": [0.443, 1.0, 0.385],
+    "width": [1.213, 7.389, 3.764],
+    "rate": 0.308,
+    "rate_of_lr": -0.04,
+    "trial_noise": 0.015,
+    "epoch_noise": 0.057,
 }
+"""Fitted to 27 trials of 12 epochs of the demo (tiny model, quasi-random settings, nothing stopped)."""
 WITHIN = 0.01
 """Of the best: what a sweep is to find."""
 

@@ -53,5 +53,5 @@ def test_what_asha_will_probably_run() -> None:
     sweep = SweepConfig(train=TrainConfig(max_epochs=30), asha=AshaConfig(grace_period=5), num_trials=30)
     assert rungs(sweep) == [5, 10, 20]
     assert likely_epochs(sweep) == 30 * 5 + 15 * 5 + 75 + 38  # 7.5 trials from 10 to 20, 3.75 from 20 to 30
-    never = SweepConfig(train=TrainConfig(max_epochs=30), asha=AshaConfig(enabled=False), num_trials=3)
+    never = SweepConfig(train=TrainConfig(max_epochs=30), trial_stopping="none", num_trials=3)
     assert (rungs(never), likely_epochs(never)) == ([], 90)
