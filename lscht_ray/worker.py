@@ -71,9 +71,13 @@ def train_worker(settings: dict[str, Any]) -> None:
 
     order: WorkOrder = settings["order"]
     first = ray.train.get_context().get_world_rank() == 0
-    # Nothing in the model's buffers is learned: they need not be sent at every step.
-    wrap = partial(ray.train.torch.prepare_model, parallel_strategy_kwargs={"broadcast_buffers": False})
-    carry_out(order, Report, str(ray.train.torch.get_device()), first=first, prepare_model=wrap, stop=_SpotNotice())
+    # Nothing in the model's buffers is learned: they need not be sent at every step. The model is where it is to be.
+    wrap = partial(
+        ray.train.torch.prepare_model, move_to_device=False, parallel_strategy_kwargs={"broadcast_buffers": False}
+    )
+    wish = order.config.device
+    device = str(ray.train.torch.get_device()) if wish == "auto" else wish
+    carry_out(order, Report, device, first=first, prepare_model=wrap, stop=_SpotNotice())
 
 
 def carry_out(
