@@ -224,17 +224,24 @@ def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Le
     for past in known.past().values():
         lines = (storage.read_text(f"trials/{past.trial_id}/{recorder.METRICS}") or "").splitlines()
         record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error, gpus=past.gpus)
-        for line in lines:
-            metrics = json.loads(line)
+        for metrics in _readable(lines):
             record.epochs[int(metrics["epoch"])] = watch.epoch_metrics(metrics)
             if past.status in ("", "interrupted"):
-                best = {key: metrics[key] for key in (f"best_{sweep.config.metric}",) if key in metrics}
-                for value in best.values():
-                    known.report(past.trial_id, int(metrics["epoch"]), float(value))
+                known.report(past.trial_id, int(metrics["epoch"]), float(metrics[f"best_{sweep.config.metric}"]))
         spent = sum(float(epoch["seconds"]) for epoch in record.epochs.values())
         record.before = past.seconds or spent
         record.status = past.status or "interrupted"  # type: ignore[assignment]  # the study holds our own words
         book.enter(record)
+
+
+def _readable(lines: list[str]) -> Iterator[dict[str, Any]]:
+    """The epochs in a list that may be cut off: it was copied when the driver was killed."""
+    for line in lines:
+        try:
+            metrics = json.loads(line)
+        except ValueError:
+            return
+        yield metrics
 
 
 def _write_hparams(storage: Storage, record: ledger.TrialRecord, book: ledger.Ledger) -> None:

@@ -206,6 +206,8 @@ class SweepConfig(Settings):
             complaints.append("budget.money: what does a GPU hour cost? Set train.gpu_hour_price")
         if self.trial_runner == "in_actor" and self.resources.workers_per_trial > 1:
             complaints.append("trial_runner: in_actor has one worker per trial; use torch_trainer for several")
+        if self.second_metric and self.warm_start:
+            complaints.append("warm_start: another sweep's scores tell nothing of second_metric; leave out one of them")
         gpus, workers = self.resources.gpus_per_worker, self.resources.workers_per_trial
         if workers > 1 and (gpus == "auto" or (isinstance(gpus, float) and 0 < gpus < 1)):
             complaints.append("resources.gpus_per_worker: only trials with one worker can share a GPU")

@@ -79,7 +79,7 @@ mode: min
 search_space: {lr: {type: choice, choices: [2.0e-3, 1.0, 1.0e+30]}}
 num_trials: 4
 max_failures: 0
-sampler: {type: random, seed: 9}
+sampler: {type: random, seed: 22}
 """
 
 
