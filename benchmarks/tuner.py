@@ -6,8 +6,8 @@
 A trial's accuracy after an epoch is modelled as a(u) - (a(u) - c) exp(-r(u) epoch), plus noise of the trial and of the
 epoch; the latter is that of an accuracy over so many validation clips (the demo has 60, WLASL-100 338). u are the
 searched settings between 0 and 1; a falls with the squared distance from the best settings, r depends on the learning
-rate. The constants were fitted to short runs of the demo. What is compared is the study, the samplers and the rules that
-stop trials as a sweep uses them, with workers that run side by side and take one unit of time for an epoch.
+rate. The constants were fitted to short runs of the demo. What is compared is the study, the samplers and the rules
+that stop trials as a sweep uses them, with workers that run side by side and take one unit of time for an epoch.
 """
 
 import argparse

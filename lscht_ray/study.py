@@ -172,6 +172,11 @@ class Study:
         self._unfinished = [proposal for proposal in self._unfinished if proposal.trial_id != trial_id]
         self.end(trial_id, "pruned", [past.scores[max(past.scores)]], past.seconds, "", past.gpus)
 
+    def put_back(self, trial_id: str) -> None:
+        """A trial that runs is to be started again, before new ones."""
+        past = self.past()[trial_id]
+        self._unfinished.append(Proposal(trial_id, past.params, past.origin))
+
     def unfinished(self) -> set[str]:
         """The trials that are to go on."""
         return {proposal.trial_id for proposal in self._unfinished}

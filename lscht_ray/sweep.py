@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,15 +148,38 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
         if learned:
             screen.print(f"warm start: the sampler knows {learned} trials of {config.warm_start}")
     _take_up(sweep, storage, known, book)
+    limits = budget.Budget(config.budget, config.train.gpu_hour_price, book)
+    while _tune(sweep, storage, known, book, limits, screen, outcome):
+        screen.print(
+            "Ray ended a trial because a node ran out of memory: those that ran go on, with fewer clips at a time"
+        )
+    book.interrupt()
+    for record in book.trials.values():
+        watch.tell(known, book, record)
+    if storage.is_local:
+        shutil.rmtree(Path(storage.base, "tune"), ignore_errors=True)
+
+
+def _tune(
+    sweep: Sweep,
+    storage: Storage,
+    known: study.Study,
+    book: ledger.Ledger,
+    limits: budget.Budget,
+    screen: Console,
+    outcome: _Outcome,
+) -> bool:
+    """Run Tune on what is to be done; whether it must be run again, since a trial was ended for its memory."""
+    config = sweep.config
     stopping = search.scheduler(config, known.past())
     for name in sorted(getattr(stopping, "doomed", set()) & known.unfinished()):
         known.give_up(name)
         book.trials[name].status = "pruned"
+    again = False
     with cluster.connected(config.resources) as started_here, tempfile.TemporaryDirectory() as scratch:
         storage.write_text(DRIVER, sweep.driver)
         planned = cluster.plan(config, sweep.num_trials, started_here=started_here)
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
-        limits = budget.Budget(config.budget, config.train.gpu_hour_price, book)
         stop = watch.Stop(limits)
 
         def on_end(record: ledger.TrialRecord) -> None:
@@ -165,19 +189,14 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
             except OSError as error:
                 screen.print(f"warning: {sweep.folder} can't be written: {error}")
 
-        def on_memory(name: str) -> None:
-            trial.halve(storage.root, name, config.trial_config(book.trials[name].params))
-
-        watching = watch.Watch(
-            book, known, screen, sweep.num_trials, config.resources.workers_per_trial, on_end, on_memory
-        )
+        watching = watch.Watch(book, known, screen, sweep.num_trials, config.resources.workers_per_trial, on_end)
         room = cluster.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
         proposals = search.Proposals(known, room, room.gpus)
         tuner = ray.tune.Tuner(
             _trainable(sweep, storage, planned),
             tune_config=search.tune_config(proposals, stopping, reuse_actors=planned.in_actor),
             run_config=ray.tune.RunConfig(
-                name=f"tune_{sweep.driver[:8]}",
+                name=f"tune_{uuid.uuid4().hex[:8]}",
                 storage_path=scratch if started_here else f"{storage.root}/tune",
                 verbose=0,
                 callbacks=[watching],
@@ -187,15 +206,29 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
         )
         with _stopping_cleanly(screen) as signals, view.live(book, limits, screen, sweep.num_trials, room):
             watching.stopping = lambda: bool(signals or stop.reason or stop.cause)
-            tuner.fit()
+            try:
+                tuner.fit()
+            except Exception as error:  # of several types: Tune has none for it, and gives up
+                if trial.ENDED_FOR_MEMORY not in str(error):
+                    raise
+                again = _with_fewer_clips(sweep, storage, known, book)
         watching.release()
         outcome.interrupted, outcome.reason, outcome.cause = bool(signals), stop.reason, stop.cause
         outcome.rungs = stopping.rungs() if isinstance(stopping, search.ReplayingASHA) else {}
-    book.interrupt()
-    for record in book.trials.values():
-        watch.tell(known, book, record)
-    if Path(storage.base, "tune").is_dir() and storage.is_local:
-        shutil.rmtree(Path(storage.base, "tune"), ignore_errors=True)
+    return again and not outcome.interrupted
+
+
+def _with_fewer_clips(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> bool:
+    """Have the running trials go on with half as many clips at a time; those that have one at a time failed."""
+    for record in [record for record in book.trials.values() if record.status == "running"]:
+        if trial.halve(storage.root, record.trial_id, sweep.config.trial_config(record.params)):
+            known.put_back(record.trial_id)
+            record.status = "interrupted"
+            record.ended = time.monotonic()
+        else:
+            book.end(record.trial_id, "out of memory with a single clip at a time")
+            watch.tell(known, book, record)
+    return True
 
 
 def _tune_failures(config: SweepConfig, planned: cluster.Plan) -> int:

@@ -75,12 +75,14 @@ def _clips_at_once(order: WorkOrder) -> int | None:
     return Rescue(Storage(order.storage), order.trial_id).clips_at_once()
 
 
-def halve(storage: str, trial_id: str, config: TrainConfig) -> None:
-    """Have the trial's next start take half as many clips at a time, unless it is one already."""
+def halve(storage: str, trial_id: str, config: TrainConfig) -> bool:
+    """Have the trial's next start take half as many clips at a time; whether that is possible."""
     rescue = Rescue(Storage(storage), trial_id)
     now = rescue.clips_at_once() or config.batch_size
-    if isinstance(now, int) and now > 1:
-        rescue.note_clips_at_once((now + 1) // 2)
+    if not isinstance(now, int) or now < 2:
+        return False
+    rescue.note_clips_at_once((now + 1) // 2)
+    return True
 
 
 def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ray.train.torch.TorchTrainer:

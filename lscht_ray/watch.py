@@ -22,7 +22,7 @@ from lscht_ray.budget import Budget
 from lscht_ray.ledger import Ledger, TrialRecord
 from lscht_ray.search import SCORE
 from lscht_ray.study import Study
-from lscht_ray.trial import ENDED_FOR_MEMORY, trial_name
+from lscht_ray.trial import trial_name
 from lscht_ray.worker import PLACEMENT_GROUP
 
 RELEASE_SECONDS = 3.0
@@ -69,7 +69,6 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         num_trials: Trials in all.
         workers: That a trial has.
         on_end: Gets the record of each trial that ended.
-        on_memory: Gets the name of each trial that is started again because Ray ended it for its memory.
     """
 
     def __init__(
@@ -80,10 +79,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         num_trials: int,
         workers: int,
         on_end: Callable[[TrialRecord], None],
-        on_memory: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.ledger, self.study, self.screen, self.num_trials, self.workers = ledger, study, screen, num_trials, workers
-        self.on_end, self.on_memory = on_end, on_memory
+        self.on_end = on_end
         self.stopping: Callable[[], bool] = lambda: False
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
@@ -98,8 +96,6 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         """A trial starts."""
         name, chosen = trial_name(trial), dict(trial.config["params"])
         fresh = name not in self.ledger.trials
-        if not fresh and ENDED_FOR_MEMORY in _error_text(trial):
-            self.on_memory(name)
         self.ledger.start(name, chosen, float(trial.config["gpus"]) * self.workers)
         params = ", ".join(f"{key} {_short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
