@@ -4,13 +4,15 @@ It is kept in a database that `optuna-dashboard` shows while the sweep runs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna import distributions
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from lscht_ray import samplers
 from lscht_ray.errors import InputError
@@ -75,6 +77,8 @@ class Study:
         except Exception as error:  # whatever the driver of that database raises
             raise InputError(f"the study's database {url} can't be used: {str(error).splitlines()[0]}") from None
         self.sampler = samplers.Samplers(sweep)
+        self.broken = ""
+        """Why the database can't be written any more: then the sweep has to end."""
         self._running: dict[str, optuna.Trial] = {}
         self._reported: defaultdict[str, set[int]] = defaultdict(set)
         self._unfinished = self._take_up()
@@ -113,8 +117,15 @@ class Study:
         Raises:
             InputError: Nothing that the sampler proposes can be used.
         """
+        if self.broken:
+            return None
         if self._unfinished:
             return self._unfinished.pop(0)
+        with self._writing():
+            return self._new()
+        return None
+
+    def _new(self) -> Proposal | None:
         number = len(self.past()) + 1
         if number > self.num_trials or self.sampler.at_an_end(self.study):
             return None
@@ -146,8 +157,18 @@ class Study:
         """A trial's best score so far, after an epoch."""
         trial = self._running.get(trial_id)
         if trial is not None and len(self.study.directions) == 1 and epoch not in self._reported[trial_id]:
-            trial.report(score, epoch)
+            with self._writing():
+                trial.report(score, epoch)
             self._reported[trial_id].add(epoch)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Within, a database that can't be written is noted, and not an end with a traceback."""
+        try:
+            yield
+        except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+            cause = error.__cause__ or error
+            self.broken = f"the study's database can't be written: {str(cause).splitlines()[0]}"
 
     def end(
         self, trial_id: str, status: str, scores: list[float] | None, seconds: float, error: str, gpus: float = 0.0
@@ -156,15 +177,16 @@ class Study:
         trial = self._running.pop(trial_id, None)
         if trial is None:
             return
-        for key, value in ((STATUS, status), (SECONDS, round(seconds, 1)), (ERROR, error), (GPUS, gpus)):
-            trial.set_user_attr(key, value)
-        state = ENDS[status]
-        if state is not TrialState.FAIL and scores is None:
-            state = TrialState.FAIL
-        if state is TrialState.COMPLETE or (state is TrialState.PRUNED and len(self.study.directions) > 1):
-            self.study.tell(trial, values=scores)
-        else:
-            self.study.tell(trial, state=state)
+        with self._writing():
+            for key, value in ((STATUS, status), (SECONDS, round(seconds, 1)), (ERROR, error), (GPUS, gpus)):
+                trial.set_user_attr(key, value)
+            state = ENDS[status]
+            if state is TrialState.FAIL or scores is None:
+                self.study.tell(trial, state=TrialState.FAIL)
+            elif state is TrialState.COMPLETE or len(self.study.directions) > 1:
+                self.study.tell(trial, values=scores)
+            else:
+                self.study.tell(trial, state=state)
 
     def give_up(self, trial_id: str) -> None:
         """A trial that is not to go on, though it was not finished: it was stopped just when the driver was killed."""

@@ -126,7 +126,7 @@ class _Outcome:
         if self.cause:
             return [f"error: every trial failed for one cause, so the sweep was stopped: {self.cause}"]
         if self.reason:
-            return [f"the sweep has ended: {self.reason}; with a larger budget it goes on: {unfinished}"]
+            return [f"the sweep has ended: {self.reason}; {unfinished}"]
         return [unfinished] if self.interrupted else []
 
     def figures(self, sweep: Sweep, book: ledger.Ledger) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _tune(
         storage.write_text(DRIVER, sweep.driver)
         planned = cluster.plan(config, sweep.num_trials, started_here=started_here)
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
-        stop = watch.Stop(limits)
+        stop = watch.Stop(limits, known)
 
         def on_end(record: ledger.TrialRecord) -> None:
             try:

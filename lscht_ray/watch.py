@@ -37,10 +37,10 @@ SILENT_SECONDS = 120.0
 
 
 class Stop(ray.tune.Stopper):  # type: ignore[misc]
-    """Ends the sweep when its budget is used up, or when every trial fails."""
+    """Ends the sweep when its budget is used up, when every trial fails, or when it can't be written down."""
 
-    def __init__(self, budget: Budget) -> None:
-        self.budget: Budget | None = budget
+    def __init__(self, budget: Budget, study: Study) -> None:
+        self.budget, self.study = budget, study
         self.reason, self.cause = "", ""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,8 +53,8 @@ class Stop(ray.tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether the sweep is over."""
-        if self.budget is not None and not self.reason:
-            self.reason = self.budget.used_up() or ""
+        if not self.reason:
+            self.reason = self.study.broken or self.budget.used_up() or ""
             self.cause = self.budget.hopeless() or ""
         return bool(self.reason or self.cause)
 
