@@ -41,6 +41,7 @@ from lscht_ray import (
     winner,
 )
 from lscht_ray.files import write_json
+from lscht_ray.plan import rungs
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
 from lscht_ray.worker import DRIVER
@@ -204,7 +205,10 @@ def _tune(
                 failure_config=ray.tune.FailureConfig(max_failures=_tune_failures(config, planned)),
             ),
         )
-        with _stopping_cleanly(screen) as signals, view.live(book, limits, screen, sweep.num_trials, room):
+        with (
+            _stopping_cleanly(screen) as signals,
+            view.live(book, limits, screen, sweep.num_trials, room, rungs(config)),
+        ):
             watching.stopping = lambda: bool(signals or stop.reason or stop.cause)
             try:
                 tuner.fit()

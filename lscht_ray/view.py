@@ -18,26 +18,38 @@ SHOWN = 12
 
 
 @contextmanager
-def live(ledger: Ledger, budget: Budget, screen: Console, num_trials: int, room: Callable[[], int]) -> Iterator[None]:
+def live(
+    ledger: Ledger, budget: Budget, screen: Console, num_trials: int, room: Callable[[], int], rungs: list[int]
+) -> Iterator[None]:
     """Within, a terminal shows the sweep below the lines that are printed; elsewhere there are only those lines."""
     if not screen.is_terminal or screen.quiet:
         yield
         return
-    view = View(ledger, budget, num_trials, room)
+    view = View(ledger, budget, num_trials, room, rungs)
     with Live(get_renderable=view.render, console=screen, refresh_per_second=1, transient=True):
         yield
 
 
 class View:
-    """Draws what the ledger knows."""
+    """Draws what the ledger knows; ``rungs`` are the epochs at which trials may be stopped."""
 
-    def __init__(self, ledger: Ledger, budget: Budget, num_trials: int, room: Callable[[], int]) -> None:
-        self.ledger, self.budget, self.num_trials, self.room = ledger, budget, num_trials, room
+    def __init__(
+        self, ledger: Ledger, budget: Budget, num_trials: int, room: Callable[[], int], rungs: list[int]
+    ) -> None:
+        self.ledger, self.budget, self.num_trials, self.room, self.rungs = (
+            ledger,
+            budget,
+            num_trials,
+            room,
+            rungs,
+        )
         self.began = time.monotonic()
 
     def render(self) -> Group:
         """The view as it is now."""
-        table = Table("trial", "epoch", self.ledger.metric, "best epoch", "seconds", box=None, header_style="bold")
+        table = Table(
+            "trial", "epoch", "next rung", self.ledger.metric, "best epoch", "seconds", box=None, header_style="bold"
+        )
         running = [record for record in self.ledger.in_order() if record.status == "running"]
         for record in running[:SHOWN]:
             table.add_row(*self._row(record))
@@ -60,12 +72,13 @@ class View:
         open_trials = max(0, self.num_trials - len(ended))
         return f"about {open_trials * each / max(1, self.room()) / 60:.0f} min left"
 
-    def _row(self, record: TrialRecord) -> tuple[str, str, str, str, str]:
+    def _row(self, record: TrialRecord) -> tuple[str, str, str, str, str, str]:
         best = self.ledger.best_epoch(record)
         done = max(record.epochs, default=0)
         return (
             record.trial_id,
             f"{done}/{self.ledger.max_epochs}",
+            next((str(rung) for rung in self.rungs if rung > done), ""),
             f"{best[self.ledger.metric]:.4f}" if best else "",
             str(best["epoch"]) if best else "",
             f"{record.seconds:.0f}",

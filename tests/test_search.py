@@ -446,13 +446,13 @@ def test_the_live_view(tmp_path: Path) -> None:
     ledger = filled({"trial_00001": (0.5, 0.7, 0.6, 0.6), "trial_00002": ()})
     ledger.start("trial_00003", {"lr": 1.0})
     ledger.report("trial_00003", {"epoch": 1, "val_accuracy": 0.2, "early_stopped": 0.0})
-    shown = View(ledger, Budget(BudgetConfig(), 3.0, ledger), 8, lambda: 2)
+    shown = View(ledger, Budget(BudgetConfig(), 3.0, ledger), 8, lambda: 2, [1, 2])
     said = io.StringIO()
     Console(file=said, width=120).print(shown.render())
     lines = said.getvalue().splitlines()
-    assert [line.split()[:3] for line in lines[1:3]] == [
-        ["trial_00003", "1/4", "0.2000"],
-        ["trial_00001", "4/4", "0.7000"],
+    assert [line.split()[:4] for line in lines[1:3]] == [
+        ["trial_00003", "1/4", "2", "0.2000"],
+        ["trial_00001", "4/4", "0.7000", "2"],
     ]
     for part in ("1 completed, 1 failed, 1 running of 8", "GPU hours", "spent", "min left"):
         assert part in lines[-1]
