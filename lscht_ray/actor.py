@@ -58,10 +58,6 @@ class _TuneReport(Report):
             self.complain(error)
         self.tell(report)
 
-    def catch_up(self, history: list[dict[str, Any]]) -> None:
-        """Report the last epoch again: the process may have ended before it was heard of."""
-        super().catch_up(history[-1:])
-
-    def known_epochs(self) -> int:
-        """Which ones, it can't be known here."""
-        return 0
+    def untold(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The last epoch: the process may have ended before it was heard of."""
+        return history[-1:]

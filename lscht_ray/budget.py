@@ -35,8 +35,8 @@ class Budget:
             return f"budget.gpu_hours {limits.gpu_hours:g}: {spent:.3g} GPU hours have been used"
         if limits.money is not None and self.money is not None and self.money >= limits.money:
             return f"budget.money {limits.money:g}: {self.money:.2f} have been spent"
-        without, most = self.ledger.since_improvement(), limits.trials_without_improvement
-        if most is not None and without >= most:
+        most = limits.trials_without_improvement
+        if most is not None and (without := self.ledger.since_improvement()) >= most:
             return f"budget.trials_without_improvement {most}: the last {without} trials were not better than the best"
         return None
 

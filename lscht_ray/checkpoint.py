@@ -99,6 +99,20 @@ def _check_hash(path: Path, hashes: dict[str, str]) -> None:
         raise InputError(f"{path} is damaged: it is not what was written (SHA-256)")
 
 
+def verify(path: Path) -> None:
+    """Whether a full checkpoint is whole: it has the hash in its folder's list, or, not being listed, can be read.
+
+    Raises:
+        InputError: It isn't.
+        OSError: It can't be read.
+    """
+    hashes = read_hashes(path.parent)
+    if path.name in hashes and path.is_file():
+        _check_hash(path, hashes)
+    else:
+        load(path, FULL_KEYS)
+
+
 def newest(folder: Path) -> tuple[Path, list[str]]:
     """The newest whole full checkpoint of a run folder, and why newer ones can't be used.
 
@@ -107,15 +121,11 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     Raises:
         InputError: There is none.
     """
-    hashes = read_hashes(folder)
     kept = sorted(folder.glob(f"{EPOCH}*.pt"), key=lambda path: int(path.stem.removeprefix(EPOCH)), reverse=True)
     complaints: list[str] = []
     for path in (folder / LAST, *kept):
         try:
-            if path.name in hashes and path.is_file():
-                _check_hash(path, hashes)
-            else:
-                load(path, FULL_KEYS)
+            verify(path)
             return path, complaints
         except InputError as error:
             complaints.append(str(error))

@@ -69,6 +69,28 @@ def parse(
     return validate(model, values), space
 
 
+def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
+    """A command line with ``--resume FOLDER``, with the settings in that folder before its flags, which override them.
+
+    Args:
+        argv: The command line.
+        name: Of the file of settings.
+        kind: Of folder, for the message.
+
+    Raises:
+        InputError: It is no such folder.
+    """
+    for number, word in enumerate(argv):
+        flag, equals, value = word.partition("=")
+        if flag == "--resume":
+            folder = Path(value if equals else argv[number + 1] if number + 1 < len(argv) else "")
+            file = folder.expanduser() / name
+            if not file.is_file():
+                raise InputError(f"--resume {folder}: no {kind} folder (it has no {name})")
+            return ["--config", str(file), *argv]
+    return argv
+
+
 def validate(model: type[Settings], values: dict[str, Any], source: str = "") -> Settings:
     """The model of these values.
 
@@ -158,12 +180,9 @@ def _recipe(model: type[BaseModel], path: Path) -> dict[str, Any] | None:
     train = model.model_fields.get("train")
     if train is None:
         return None
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None  # `check_file` says so
+    values, _ = read_yaml(path)
     inner = cast(type[BaseModel], train.annotation)
-    if not isinstance(values, dict) or values.keys() & model.model_fields.keys():
+    if values.keys() & model.model_fields.keys():
         return None
     if not values.keys() & inner.model_fields.keys():
         return None
@@ -186,22 +205,31 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    """The settings in a YAML file, none where it is empty; and its tree, which knows their lines.
+
+    Raises:
+        InputError: It can't be read, or is no YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path} can't be read as YAML: {error}") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{path} must hold `setting: value` lines, not a {type(values).__name__}")
+    return values or {}, tree
+
+
 def check_file(model: type[BaseModel], path: Path) -> None:
     """Read a YAML file against the model, to complain of everything in it at once, with line numbers.
 
     Raises:
         InputError: The file is no YAML mapping, or names or values in it are wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        values = yaml.safe_load(text)
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path} can't be read as YAML: {error}") from None
-    if values is None:
+    values, tree = read_yaml(path)
+    if not values:
         return
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold `setting: value` lines, not a {type(values).__name__}")
     try:
         model.model_validate(values)
     except ValidationError as error:

@@ -82,6 +82,11 @@ def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str
     )
 
 
+def short(value: Any) -> str:
+    """A setting's value, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """A table for the console."""
     made = Table(title=title, title_justify="left")

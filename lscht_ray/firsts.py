@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lscht_ray import commandline
 from lscht_ray.errors import InputError
-from lscht_ray.sweepconfig import Dimension, SweepConfig
+from lscht_ray.ledger import SUMMARY
+from lscht_ray.recorder import CONFIG
+from lscht_ray.sweepconfig import SWEEP, Dimension, SweepConfig
 
-SUMMARY, SWEEP, CONFIG = "summary.json", "sweep.json", "config.json"
 BASELINE = "train"
 """Where the first trial's settings come from."""
 
@@ -47,13 +46,7 @@ def _settings(source: str) -> dict[str, Any]:
         return {**commandline.read_json(path / SWEEP).get("train", {}), **best["params"]}
     if (path / CONFIG).is_file():
         return commandline.read_json(path / CONFIG)
-    file = commandline.find_config(source)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"start_from {source}: {file} can't be read as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"start_from {source}: {file} holds no settings")
+    content, _ = commandline.read_yaml(commandline.find_config(source))
     return dict(content.get("train", content))
 
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+SUMMARY = "summary.json"
 Status = Literal["running", "completed", "early_stopped", "pruned", "failed", "interrupted"]
 
 

@@ -6,6 +6,7 @@ Legend: B clips, T frames, C = 3 colours, H and W pixels.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from lscht_ray.loss import Criterion
 from lscht_ray.mix import Mixer
 from lscht_ray.optim import WarmupCosine
 from lscht_ray.stopping import BestEpoch, EarlyStopping
-from lscht_ray.watchdog import Unwatched, Watchdog
+from lscht_ray.watchdog import Watchdog
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Training:
         history: The metrics of each finished epoch.
         inside: Where a resumed run goes on in an epoch.
         skipped: Counts steps that were not finite.
-        watchdog: Ends the run where a step hangs.
+        watchdog: Ends the run where a step hangs, once it is entered.
     """
 
     model: torch.nn.Module
@@ -118,7 +119,7 @@ class Training:
     history: list[dict[str, Any]] = field(default_factory=list)
     inside: Inside | None = None
     skipped: Skipped = field(default_factory=Skipped)
-    watchdog: Watchdog = field(default_factory=Unwatched)
+    watchdog: Watchdog = field(default_factory=lambda: Watchdog(Path(), list))
 
     def batches(self, loader: Loader) -> int:
         """Batches per epoch of a loader."""

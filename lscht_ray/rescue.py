@@ -57,8 +57,8 @@ class Rescue:
         for name, epoch in reversed(checkpoints(self.storage, self.trial_id).items()):
             path = self.storage.fetched(f"{self.place}/{name}", folder) / checkpoint.LAST
             try:
-                checkpoint.load(path, checkpoint.FULL_KEYS)
-            except InputError:
+                checkpoint.verify(path)
+            except (InputError, OSError):
                 continue
             epochs, found = epoch, path
             break
@@ -83,9 +83,8 @@ class Rescue:
         Raises:
             OSError: There is no room.
         """
-        for file in sorted(
-            folder.iterdir(), key=lambda file: file.name == checkpoint.LAST
-        ):  # the checkpoint comes last
+        # The checkpoint comes after its hash: without it the folder is none.
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == checkpoint.LAST):
             self.storage.put(file, f"{self.place}/{name}/{file.name}")
         for old, epoch in checkpoints(self.storage, self.trial_id).items():
             if old != name and epoch != best:
@@ -109,6 +108,8 @@ class Rescue:
         text = self.storage.read_text(f"{self.place}/{MEMORY}")
         return int(text) if text is not None and text.isdecimal() else None
 
-    def note_clips_at_once(self, count: int) -> None:
-        """Write that down."""
-        self.storage.write_text(f"{self.place}/{MEMORY}", str(count))
+    def halve(self, count: int) -> int:
+        """Note that there is no memory for so many clips at a time; how many the next start is to take."""
+        half = (count + 1) // 2
+        self.storage.write_text(f"{self.place}/{MEMORY}", str(half))
+        return half

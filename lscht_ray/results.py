@@ -2,15 +2,14 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from lscht_ray import console, recorder
-from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.ledger import SUMMARY, Ledger
 from lscht_ray.sweepconfig import SweepConfig
 
-SUMMARY, LOG = "summary.json", "ray.log"
+LOG = "ray.log"
 
 
 def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
@@ -44,7 +43,7 @@ def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
     rows = []
     for record in ledger.ranking() + [r for r in ledger.in_order() if not r.epochs]:
         top = ledger.best_epoch(record)
-        shown = [_short(record.params[name]) if name in record.params else "" for name in names]
+        shown = [console.short(record.params[name]) if name in record.params else "" for name in names]
         figures = (
             [f"{top[sweep.metric]:.4f}", *(f"{top[name]:.4g}" for name in second), f"{top['epoch']:.0f}"] if top else []
         )
@@ -69,12 +68,3 @@ def _doubts(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
     if ledger.second:
         front = ", ".join(record.trial_id for record in ledger.front())
         screen.print(f"not beaten in both {sweep.metric} and {ledger.second}: {front}")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def as_record(record: TrialRecord) -> str:
-    """A line on a trial."""
-    return f"{record.trial_id} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"

@@ -3,10 +3,8 @@
 import hashlib
 from collections import Counter
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
-from lscht_ray import recorder
 from lscht_ray.annotations import Annotations
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
@@ -18,23 +16,6 @@ ELSEWHERE = frozenset(
      "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
 )  # fmt: skip
 """Settings that may change freely: where things are, and what changes no result."""
-
-
-def with_own_settings(argv: list[str]) -> list[str]:
-    """A command line with ``--resume FOLDER``, with the settings of that run before its flags.
-
-    Raises:
-        InputError: It is no run folder.
-    """
-    for number, word in enumerate(argv):
-        name, equals, value = word.partition("=")
-        if name == "--resume":
-            folder = Path(value if equals else argv[number + 1] if number + 1 < len(argv) else "")
-            file = folder.expanduser() / recorder.CONFIG
-            if not file.is_file():
-                raise InputError(f"--resume {folder}: no run folder (it has no {recorder.CONFIG})")
-            return ["--config", str(file), *argv]
-    return argv
 
 
 def fingerprint(found: Annotations) -> dict[str, Any]:

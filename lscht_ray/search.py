@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from lscht_ray.study import Past, Study
 from lscht_ray.sweepconfig import SweepConfig
+from lscht_ray.trial import trial_name
 
 SCORE = "best_score"
 """What stops trials: the best value of the sweep's metric so far in that trial."""
@@ -30,12 +31,9 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         super().__init__(metric=SCORE, mode="max")
         self.study, self.room, self.gpus = study, room, gpus
         self.running: set[str] = set()
-        self.over = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's settings, nothing for now, or that there are no more."""
-        if self.over:
-            return str(Searcher.FINISHED)
         if len(self.running) >= max(1, self.room()):
             return None
         proposal = self.study.ask()
@@ -87,7 +85,7 @@ class ReplayingASHA(ASHAScheduler):  # type: ignore[misc]  # Ray has no types
         if self._time_attr not in result or self._metric not in result:
             return str(TrialScheduler.CONTINUE)
         value = self._metric_op * result[self._metric]
-        named = SimpleNamespace(trial_id=_name(trial))
+        named = SimpleNamespace(trial_id=trial_name(trial))
         return str(self._brackets[0].on_result(named, result[self._time_attr], value))
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
@@ -120,16 +118,12 @@ class Median(FIFOScheduler):  # type: ignore[misc]
         """Whether a trial goes on."""
         if "epoch" not in result or SCORE not in result:
             return str(TrialScheduler.CONTINUE)
-        name, epoch = _name(trial), int(result["epoch"])
+        name, epoch = trial_name(trial), int(result["epoch"])
         self.scores.setdefault(name, {})[epoch] = float(result[SCORE])
         others = [scores[epoch] for other, scores in self.scores.items() if other != name and epoch in scores]
         if epoch < self.grace or len(others) < FEW or self.sign * (result[SCORE] - median(others)) >= 0:
             return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
-
-
-def _name(trial: Trial) -> str:
-    return str(trial.config["trial_id"])
 
 
 def scheduler(sweep: SweepConfig, past: dict[str, Past]) -> TrialScheduler:
@@ -160,7 +154,7 @@ def tune_config(proposals: Proposals, stopping: TrialScheduler, *, reuse_actors:
         search_alg=proposals,
         scheduler=stopping,
         num_samples=-1,
-        trial_name_creator=_name,
-        trial_dirname_creator=_name,
+        trial_name_creator=trial_name,
+        trial_dirname_creator=trial_name,
         reuse_actors=reuse_actors,
     )

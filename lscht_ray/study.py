@@ -54,6 +54,11 @@ class Past:
     error: str
     origin: str
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is to go on."""
+        return self.status in ("", "interrupted")
+
 
 class Study:
     """The study of one sweep.
@@ -88,8 +93,8 @@ class Study:
         return not self.study.get_trials(deepcopy=False)
 
     def enqueue(self, firsts: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Settings to try first in a study that is new, each with where it comes from. A grid has its own order."""
-        if self.sweep.sampler.type != "grid" and self.is_new():
+        """Settings to try first, each with where it comes from, in a study that is new. A grid has its own order."""
+        if self.sweep.sampler.type != "grid":
             for origin, params in firsts:
                 self.study.enqueue_trial(params, user_attrs={ORIGIN: origin})
 
@@ -214,35 +219,37 @@ class Study:
 
     def _take_up(self) -> list[Proposal]:
         """Trials that were begun and not finished begin again, as new ones of Optuna's with the same settings."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for trial in self._begun():
             if TRIAL not in trial.user_attrs:  # the driver was killed before it had its name
                 fixed = trial.system_attrs.get("fixed_params")
                 self.study.tell(trial.number, state=TrialState.FAIL)
                 if fixed:
                     self.study.enqueue_trial(fixed, user_attrs={ORIGIN: trial.user_attrs.get(ORIGIN, "sampler")})
-        unfinished = []
-        for past in self.past().values():
-            if past.status in ("", "interrupted"):
-                unfinished.append(Proposal(past.trial_id, past.params, past.origin))
-                self._begin_again(past)
-        return sorted(unfinished, key=lambda proposal: proposal.trial_id)
+        unfinished = [past for past in self.past().values() if past.unfinished]
+        still = {trial.user_attrs[TRIAL] for trial in self._begun()}
+        for past in unfinished:
+            if past.trial_id not in still:
+                self.study.add_trial(
+                    optuna.create_trial(
+                        state=TrialState.RUNNING,
+                        params=past.params,
+                        distributions={name: distribution(self.sweep.search_space[name]) for name in past.params},
+                        intermediate_values=past.scores,
+                        user_attrs={TRIAL: past.trial_id, ORIGIN: past.origin},
+                    )
+                )
+        for trial in self._begun():
+            name = trial.user_attrs[TRIAL]
+            self._running[name] = optuna.Trial(self.study, trial._trial_id)
+            self._reported[name] = set(trial.intermediate_values)
+        return [Proposal(past.trial_id, past.params, past.origin) for past in sorted(unfinished, key=_by_name)]
 
-    def _begin_again(self, past: Past) -> None:
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.user_attrs.get(TRIAL) == past.trial_id:
-                self._running[past.trial_id] = optuna.Trial(self.study, trial._trial_id)
-                self._reported[past.trial_id] = set(trial.intermediate_values)
-                return
-        self.study.add_trial(
-            optuna.create_trial(
-                state=TrialState.RUNNING,
-                params=past.params,
-                distributions={name: distribution(self.sweep.search_space[name]) for name in past.params},
-                intermediate_values=past.scores,
-                user_attrs={TRIAL: past.trial_id, ORIGIN: past.origin},
-            )
-        )
-        self._begin_again(past)
+    def _begun(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def _by_name(past: Past) -> str:
+    return past.trial_id
 
 
 def _past(trial: FrozenTrial, name: str) -> Past:

@@ -42,11 +42,12 @@ from lscht_ray import (
 )
 from lscht_ray.files import write_json
 from lscht_ray.plan import rungs
+from lscht_ray.rescue import Rescue
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
 from lscht_ray.worker import DRIVER
 
-CONFIG, DATABASE, PLACE = "sweep.json", "study.db", "place.txt"
+DATABASE = "study.db"
 THREAD_SECONDS = "60"
 """Time for a stopped trial to leave a process that the next one is to run in."""
 
@@ -92,18 +93,16 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
         except KeyboardInterrupt:
             stop.interrupted = True
         book.interrupt()
-        best = None
+        best, decodes = None, fill.decodes(sweep.config.train) - decoded
         try:
             best = winner.keep_best(sweep.config, book, storage, sweep.folder)
-            decodes = fill.decodes(sweep.config.train) - decoded
             summary = book.summary(str(best) if best else None) | {"decodes": decodes, **stop.figures(sweep, book)}
-            write_json(sweep.folder / results.SUMMARY, summary)
+            write_json(sweep.folder / ledger.SUMMARY, summary)
             if sweep.place != str(sweep.folder):
                 storage.put(sweep.folder, "")
         except OSError as error:
             real.print(f"warning: the results can't be written to {sweep.folder}: {error}")
     if sweep.config.train.cache != "off":
-        decodes = fill.decodes(sweep.config.train) - decoded
         screen.print(f"clip cache of this node: {decodes} videos decoded for {len(book.trials)} trials")
     results.conclude(sweep.config, book, sweep.folder, sweep.place, best, screen)
     for line in stop.lines(sweep):
@@ -179,19 +178,19 @@ def _tune(
     again = False
     with cluster.connected(config.resources) as started_here, tempfile.TemporaryDirectory() as scratch:
         storage.write_text(DRIVER, sweep.driver)
-        planned = cluster.plan(config, sweep.num_trials, started_here=started_here)
+        room = cluster.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
+        planned = room.found
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
         stop = watch.Stop(limits, known)
 
         def on_end(record: ledger.TrialRecord) -> None:
             try:
-                write_json(sweep.folder / results.SUMMARY, book.summary())
+                write_json(sweep.folder / ledger.SUMMARY, book.summary())
                 _write_hparams(storage, record, book)
             except OSError as error:
                 screen.print(f"warning: {sweep.folder} can't be written: {error}")
 
         watching = watch.Watch(book, known, screen, sweep.num_trials, config.resources.workers_per_trial, on_end)
-        room = cluster.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
         proposals = search.Proposals(known, room, room.gpus)
         tuner = ray.tune.Tuner(
             _trainable(sweep, storage, planned),
@@ -215,24 +214,24 @@ def _tune(
             except Exception as error:  # of several types: Tune has none for it, and gives up
                 if trial.ENDED_FOR_MEMORY not in str(error):
                     raise
-                again = _with_fewer_clips(sweep, storage, known, book)
+                _with_fewer_clips(sweep, storage, known, book)
+                again = True
         watching.release()
         outcome.interrupted, outcome.reason, outcome.cause = bool(signals), stop.reason, stop.cause
         outcome.rungs = stopping.rungs() if isinstance(stopping, search.ReplayingASHA) else {}
     return again and not outcome.interrupted
 
 
-def _with_fewer_clips(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> bool:
+def _with_fewer_clips(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> None:
     """Have the running trials go on with half as many clips at a time; those that have one at a time failed."""
     for record in [record for record in book.trials.values() if record.status == "running"]:
-        if trial.halve(storage.root, record.trial_id, sweep.config.trial_config(record.params)):
+        if trial.halve(Rescue(storage, record.trial_id), sweep.config.trial_config(record.params)):
             known.put_back(record.trial_id)
             record.status = "interrupted"
             record.ended = time.monotonic()
         else:
             book.end(record.trial_id, "out of memory with a single clip at a time")
             watch.tell(known, book, record)
-    return True
 
 
 def _tune_failures(config: SweepConfig, planned: cluster.Plan) -> int:
@@ -263,7 +262,7 @@ def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Le
         record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error, gpus=past.gpus)
         for metrics in _readable(lines):
             record.epochs[int(metrics["epoch"])] = watch.epoch_metrics(metrics)
-            if past.status in ("", "interrupted"):
+            if past.unfinished:
                 known.report(past.trial_id, int(metrics["epoch"]), float(metrics[f"best_{sweep.config.metric}"]))
         spent = sum(float(epoch["seconds"]) for epoch in record.epochs.values())
         record.before = past.seconds or spent

@@ -8,6 +8,9 @@ from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 from lscht_ray.config import METRIC_MODES, Metric, TrainConfig, idle, suggestion
 from lscht_ray.dataconfig import Settings
 
+SWEEP = "sweep.json"
+"""In a sweep's folder: its settings."""
+
 
 class Dimension(Settings):
     """One searched setting: its kind and range. `int` and `logint` include both ends."""

@@ -190,11 +190,11 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str]) -> int:
     """The door."""
-    from lscht_ray import interrupt, lock, recorder, resuming, survey
+    from lscht_ray import interrupt, lock, recorder, survey
 
     config, flags = commandline.parse(
         TrainConfig,
-        resuming.with_own_settings(argv),  # flags override them
+        commandline.with_own_settings(argv, recorder.CONFIG, "run"),
         prog="python -m lscht_ray.train",
         description=f"{__doc__}",
         extra=_flags,

@@ -58,30 +58,26 @@ def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver
         driver: Who asks for it.
     """
     order = work_order(proposal, sweep, storage, driver)
+    rescue = Rescue(Storage(storage), order.trial_id)
     while True:
-        Rescue(Storage(storage), order.trial_id).mend()
-        before = _clips_at_once(order)
+        rescue.mend()
+        before = rescue.clips_at_once()
         try:
             _trainer(order, sweep, proposal["gpus"]).fit()
             return
         except ray.train.TrainingFailedError as error:
             if ENDED_FOR_MEMORY in str(error):
-                halve(order.storage, order.trial_id, order.config)
-            if _clips_at_once(order) == before:
+                halve(rescue, order.config)
+            if rescue.clips_at_once() == before:
                 raise
 
 
-def _clips_at_once(order: WorkOrder) -> int | None:
-    return Rescue(Storage(order.storage), order.trial_id).clips_at_once()
-
-
-def halve(storage: str, trial_id: str, config: TrainConfig) -> bool:
+def halve(rescue: Rescue, config: TrainConfig) -> bool:
     """Have the trial's next start take half as many clips at a time; whether that is possible."""
-    rescue = Rescue(Storage(storage), trial_id)
     now = rescue.clips_at_once() or config.batch_size
     if not isinstance(now, int) or now < 2:
         return False
-    rescue.note_clips_at_once((now + 1) // 2)
+    rescue.halve(now)
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,27 +14,28 @@ from lscht_ray import commandline, console, firsts, lock, recorder
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
 from lscht_ray.files import slug, write_json
-from lscht_ray.sweepconfig import SweepConfig
+from lscht_ray.sweepconfig import SWEEP, SweepConfig
 
 if TYPE_CHECKING:
     from lscht_ray.annotations import Annotations
 
-CONFIG, PLACE = "sweep.json", "place.txt"
+PLACE = "place.txt"
+"""In the sweep folder: where its trials are."""
 FREE = frozenset(("num_trials", "budget", "resources", "max_failures", "trial_runner", "storage_path", "start_from"))
 """Settings that a sweep may go on with changed."""
 
 
 def main(argv: list[str]) -> int:
     """The door."""
-    resumed = _resumed_folder(argv)
     sweep, flags = commandline.parse(
         SweepConfig,
-        argv if resumed is None else ["--config", str(resumed / CONFIG), *argv],
+        commandline.with_own_settings(argv, SWEEP, "sweep"),
         prog="python -m lscht_ray.tune",
         description=f"{__doc__} Without --config it runs the embedded demo (tune_configs/demo.yaml).",
         default_config=commandline.shipped_configs() / "demo.yaml",
         extra=_flags,
     )
+    resumed = Path(flags.resume).expanduser().resolve() if flags.resume else None
     screen = console.new_console()
     if (sweep.train.lora_rank or "lora_rank" in sweep.search_space) and find_spec("peft") is None:
         raise InputError('lora_rank needs peft on every node: pip install "lscht_ray[lora]"')
@@ -77,25 +77,6 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", action="store_true", help="say what the sweep will do and cost, and end")
 
 
-def _resumed_folder(argv: list[str]) -> Path | None:
-    """The folder that ``--resume`` names.
-
-    Raises:
-        InputError: It is no sweep folder.
-    """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--resume")
-    with contextlib.suppress(SystemExit):
-        given = finder.parse_known_args(argv)[0].resume
-        if given is None:
-            return None
-        folder = Path(given).expanduser().resolve()
-        if not (folder / CONFIG).is_file():
-            raise InputError(f"--resume {given}: no sweep folder (it has no {CONFIG})")
-        return folder
-    raise InputError("--resume needs a sweep's folder: --resume FOLDER")
-
-
 def _settled(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, new: bool) -> int:
     """Write the sweep's settings down, or compare them with those that it began with; how many trials it has in all.
 
@@ -108,7 +89,7 @@ def _settled(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *
     if new:
         (folder / PLACE).write_text(place, encoding="utf-8")
     else:
-        before, now = _leaves(commandline.read_json(folder / CONFIG)), _leaves(given)
+        before, now = _leaves(commandline.read_json(folder / SWEEP)), _leaves(given)
         different = [
             f"  {name}: was {before[name]!r}, now {value!r}"
             for name, value in now.items()
@@ -117,7 +98,7 @@ def _settled(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *
         if different:
             raise InputError("\n".join([f"--resume {folder}: the sweep began with other settings:", *different]))
         given["num_trials"] += extend or 0
-    write_json(folder / CONFIG, given)
+    write_json(folder / SWEEP, given)
     return int(given["num_trials"])
 
 

@@ -19,6 +19,7 @@ from ray.util.placement_group import PlacementGroup
 from rich.console import Console
 
 from lscht_ray.budget import Budget
+from lscht_ray.console import short
 from lscht_ray.ledger import Ledger, TrialRecord
 from lscht_ray.search import SCORE
 from lscht_ray.study import Study
@@ -97,7 +98,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         name, chosen = trial_name(trial), dict(trial.config["params"])
         fresh = name not in self.ledger.trials
         self.ledger.start(name, chosen, float(trial.config["gpus"]) * self.workers)
-        params = ", ".join(f"{key} {_short(value)}" for key, value in chosen.items())
+        params = ", ".join(f"{key} {short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
 
     def on_trial_result(
@@ -211,10 +212,6 @@ def _alive(process: int) -> bool:
 def _patience(record: TrialRecord) -> float:
     longest = max((epoch.get("seconds", 0.0) for epoch in record.epochs.values()), default=0.0)
     return max(SILENT_SECONDS, 8 * longest)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _error_text(trial: Trial) -> str:

@@ -77,10 +77,3 @@ class Watchdog:
                 faulthandler.dump_traceback(file, all_threads=True)
             self._written = path
             self.on_hang(path)
-
-
-class Unwatched(Watchdog):
-    """Watches nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(), list)

@@ -64,8 +64,7 @@ def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> d
 def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
     """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
     with tempfile.TemporaryDirectory() as fetched:
-        storage.get(name, Path(fetched))
         try:
-            return checkpoint.load(Path(fetched) / checkpoint.LAST, checkpoint.FULL_KEYS)
+            return checkpoint.load(storage.fetched(name, Path(fetched)) / checkpoint.LAST, checkpoint.FULL_KEYS)
         except InputError:
             return None

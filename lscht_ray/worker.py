@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,7 @@ def carry_out(
     device: str,
     *,
     first: bool = True,
-    prepare_model: Callable[[Any], Any] | None = None,
+    prepare_model: Callable[[Any], Any] = lambda network: network,
     stop: StopRequest | None = None,
     found: Annotations | None = None,
 ) -> None:
@@ -118,6 +118,7 @@ def carry_out(
         screen = new_console() if first else quiet_console()
         hook = report(order, folders, screen, first)
         hooks = train.Hooks(
+            prepare_model=prepare_model,
             on_resumed=hook.catch_up,
             on_epoch_end=hook,
             on_saved_inside=hook.saved_inside,
@@ -129,7 +130,7 @@ def carry_out(
             order.config.model_copy(update={"device": device}),
             folders,
             screen=screen,
-            hooks=hooks if prepare_model is None else replace(hooks, prepare_model=prepare_model),
+            hooks=hooks,
             resume_from=hook.rescue.newest(scratch),
             found=found,
             most_at_once=hook.rescue.clips_at_once(),
@@ -137,8 +138,7 @@ def carry_out(
         if first:
             hook.rescue.forget()
     except OutOfMemoryError as error:
-        half = (error.clips_at_once + 1) // 2
-        hook.rescue.note_clips_at_once(half)
+        half = hook.rescue.halve(error.clips_at_once)
         text = f"{error}\nstarting again with {half} clips at a time; the global batch stays"
         new_console().print(text)  # whichever worker it is
         raise
@@ -210,19 +210,18 @@ class Report:
         group = ray.util.get_current_placement_group()
         return {} if group is None else {PLACEMENT_GROUP: group.id.hex()}
 
-    def known_epochs(self) -> int:
-        """How many epochs Ray was told of before this start."""
+    def untold(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The epochs that Ray may not have been told of before the trial was started again."""
         from lscht_ray import rescue
 
         told = ray.train.get_checkpoint()
-        return (rescue.checkpoint_epoch(Path(told.path).name) or 0) if told is not None else 0
+        known = (rescue.checkpoint_epoch(Path(told.path).name) or 0) if told is not None else 0
+        return [metrics for metrics in history if metrics["epoch"] > known]
 
     def catch_up(self, history: list[dict[str, Any]]) -> None:
-        """Report the epochs that Ray was not told of before the trial was started again."""
-        known = self.known_epochs()
-        for metrics in history:
-            if metrics["epoch"] > known:
-                self.tell(reportable(metrics, self.order.config.best_metric, self.order.higher_is_better))
+        """Report them."""
+        for metrics in self.untold(history):
+            self.tell(reportable(metrics, self.order.config.best_metric, self.order.higher_is_better))
 
     def _still_wanted(self) -> None:
         if self.storage.read_text(DRIVER) not in (self.order.driver, None):

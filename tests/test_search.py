@@ -45,7 +45,8 @@ def test_distributions(given: dict[str, Any], expected: object) -> None:
 
 def new_study(folder: Path, sweep: SweepConfig, num_trials: int = 20) -> Study:
     made = Study(sweep, f"sqlite:///{folder / 'study.db'}", num_trials)
-    made.enqueue(firsts.points(sweep))
+    if made.is_new():
+        made.enqueue(firsts.points(sweep))
     return made
 
 
