@@ -59,9 +59,9 @@ class Ledger:
         record.started = record.ended = time.monotonic()
         self.trials[record.trial_id] = record
 
-    def start(self, trial_id: str, params: dict[str, Any], gpus: float = 0.0) -> None:
+    def start(self, trial_id: str, params: dict[str, Any], gpus: float = 0.0, origin: str = "sampler") -> None:
         """A trial starts, or starts again."""
-        record = self.trials.setdefault(trial_id, TrialRecord(trial_id, params))
+        record = self.trials.setdefault(trial_id, TrialRecord(trial_id, params, origin=origin))
         if record.ended is not None:
             record.before, record.started = record.seconds, time.monotonic()
         record.status, record.ended, record.heard, record.gpus = "running", None, time.monotonic(), gpus

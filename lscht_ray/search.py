@@ -1,6 +1,7 @@
 """What Ray Tune asks of us: the next trial, and whether one goes on."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -40,7 +41,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         if proposal is None:
             return str(Searcher.FINISHED)
         self.running.add(trial_id)
-        return {"trial_id": proposal.trial_id, "params": proposal.params, "gpus": self.gpus()}
+        return {**asdict(proposal), "gpus": self.gpus()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended; what it found is told to the study by `watch`."""

@@ -230,7 +230,7 @@ def _with_fewer_clips(sweep: Sweep, storage: Storage, known: study.Study, book: 
             record.status = "interrupted"
             record.ended = time.monotonic()
         else:
-            book.end(record.trial_id, "out of memory with a single clip at a time")
+            book.end(record.trial_id, "ended for its memory, and it can't take fewer clips at a time")
             watch.tell(known, book, record)
 
 

@@ -97,7 +97,8 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         """A trial starts."""
         name, chosen = trial_name(trial), dict(trial.config["params"])
         fresh = name not in self.ledger.trials
-        self.ledger.start(name, chosen, float(trial.config["gpus"]) * self.workers)
+        gpus = float(trial.config["gpus"]) * self.workers
+        self.ledger.start(name, chosen, gpus, trial.config["origin"])
         params = ", ".join(f"{key} {short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
 
@@ -148,11 +149,10 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self.ledger.end(name, error, cut_short=self.stopping())
         record = self.ledger.trials[name]
         tell(self.study, self.ledger, record)
-        ended = sum(other.status != "running" for other in self.ledger.trials.values())
         cause = f": {error}" if error else ""
         self._say(
             f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
-            f" ({ended} of {self.num_trials} trials done){cause}"
+            f" ({len(self.ledger.ended())} of {self.num_trials} trials done){cause}"
         )
         threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
         self.on_end(record)

@@ -1,12 +1,13 @@
-"""Small real data sets and checkpoints, and the doors as sub-processes."""
+"""Small real data sets and checkpoints, and the doors as sub-processes, which a test waits for or watches."""
 
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from lscht_ray import synthetic
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 Door = Callable[..., subprocess.CompletedProcess[str]]
+Background = Callable[..., subprocess.Popen[str]]
 
 
 def shared(name: str) -> Path:
@@ -78,6 +80,47 @@ def door(cache_folder: Path) -> Door:
     return run
 
 
+@pytest.fixture
+def background(cache_folder: Path, tmp_path: Path) -> Iterator[Background]:
+    """Starts `python -m lscht_ray.NAME ARGS` in the test's folder; it and its children are ended with the test.
+
+    What it says is to be read from its stdout, or goes to the file `said`.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str, *args: object, said: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"lscht_ray.{name}", *map(str, args)],
+            cwd=tmp_path,
+            stdout=said.open("w") if said else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def until(process: subprocess.Popen[str], part: str) -> str:
+    """Read what a process says up to a line with that part."""
+    seen = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        seen += line
+        if part in line:
+            return seen
+    raise AssertionError(f"{part!r} never came:\n{seen}")
+
+
 def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
     """The door ended with one clear message: this exit code, no traceback, and these words in it."""
     said = result.stderr + result.stdout
@@ -86,6 +129,12 @@ def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2
     assert "error:" in result.stderr
     for part in parts:
         assert part in said, f"{part!r} not in:\n{said}"
+
+
+def run_folder(cwd: Path) -> Path:
+    """Of the only run that was started in that folder."""
+    (folder,) = (cwd / "models" / "checkpoints").iterdir()
+    return folder
 
 
 def read_lines(path: Path) -> list[dict[str, object]]:

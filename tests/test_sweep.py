@@ -3,12 +3,10 @@
 Slow: every start of Ray takes seconds.
 """
 
-import json
 import random
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,51 +14,21 @@ from typing import Any
 import optuna
 import pytest
 import torch
-from conftest import Door, Faults, refused
+from conftest import Background, Door, Faults, read_lines, refused, until
 from optuna.trial import TrialState
+from sweeps import STORAGE, summary, sweep_file, sweep_folder
 
 from lscht_ray import checkpoint
 
-SWEEP = """
-train:
-  data: {data}
-  model_name: tiny
-  num_frames: 4
-  image_size: 24
-  batch_size: 4
-  num_workers: 0
-  max_epochs: {epochs}
-  lr: 2.0e-3
-  min_lr: 0.0
-  early_stopping: false
-  cache_dir: {folder}/clips
-search_space:
-  lr: {{type: loguniform, low: 1.0e-4, high: 1.0e-2}}
-  label_smoothing: {{type: uniform, low: 0, high: 0.3}}
-sampler: {{n_startup_trials: 3}}
-asha: {{grace_period: 1}}
-metric: val_loss
-mode: min
-resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local, dashboard: false}}
-storage_path: {folder}/sweeps
-"""
-
-
-def sweep_file(folder: Path, data: Path, more: str = "", epochs: int = 4) -> Path:
-    folder.mkdir(exist_ok=True)
-    path = folder / "sweep.yaml"
-    path.write_text(SWEEP.format(data=data, epochs=epochs, folder=folder) + more, encoding="utf-8")
-    return path
-
-
-def sweep_folder(folder: Path) -> Path:
-    (found,) = (folder / "sweeps").glob("sweep_*")
-    return found
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((sweep_folder(folder) / "summary.json").read_text(encoding="utf-8"))
-    return content
+SEARCH: dict[str, Any] = {
+    "search_space": {
+        "lr": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
+        "label_smoothing": {"type": "uniform", "low": 0, "high": 0.3},
+    },
+    "sampler": {"n_startup_trials": 3},
+    "metric": "val_loss",
+    "mode": "min",
+}
 
 
 def study(folder: Path) -> optuna.Study:
@@ -80,7 +48,8 @@ def what_matters(content: dict[str, Any]) -> list[Any]:
 def whole(small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of 8 trials, one at a time, that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    result = door("tune", "--config", sweep_file(folder, small, "num_trials: 8\n"), cwd=folder, timeout=300)
+    file = sweep_file(folder, small, **SEARCH, num_trials=8, epochs=4)
+    result = door("tune", "--config", file, cwd=folder, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
@@ -95,20 +64,20 @@ def test_the_study_is_optunas_own(whole: Path) -> None:
     assert [len(trial.intermediate_values) for trial in trials] == [row["epochs"] for row in rows]
     assert [trial.params for trial in trials] == [row["params"] for row in rows]
     assert trials[0].user_attrs["origin"] == "train"
+    assert [row["origin"] for row in rows] == ["train"] + ["sampler"] * 7
     assert study(whole).best_value == summary(whole)["best"]["metrics"]["val_loss"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_driver_killed_at_ten_random_moments(
-    small: Path, door: Door, tmp_path: Path, whole: Path, faults: Faults
+    small: Path, door: Door, background: Background, tmp_path: Path, whole: Path, faults: Faults
 ) -> None:
     """No trial is lost, none is run twice, and the sweep is the one that nobody disturbed."""
     fault, rng, killed = "kill -9 of a sweep's driver", random.Random(1), 0
-    flags: list[object] = ["--config", sweep_file(tmp_path, small, "num_trials: 8\n")]
+    flags: list[object] = ["--config", sweep_file(tmp_path, small, **SEARCH, num_trials=8, epochs=4)]
     while killed < 10:
-        command = [sys.executable, "-m", "lscht_ray.tune", *map(str, flags)]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = background("tune", *flags)
         try:
             process.wait(rng.uniform(6, 13))
         except subprocess.TimeoutExpired:
@@ -118,7 +87,7 @@ def test_a_driver_killed_at_ten_random_moments(
         said, _ = process.communicate()
         assert process.returncode in (0, -signal.SIGKILL), said
         assert "Traceback" not in said
-        if list((tmp_path / "sweeps").glob("sweep_*/sweep.json")):
+        if list((tmp_path / STORAGE).glob("sweep_*/sweep.json")):
             flags = ["--resume", sweep_folder(tmp_path)]
         if process.returncode == 0:
             break
@@ -129,8 +98,8 @@ def test_a_driver_killed_at_ten_random_moments(
     assert len(states) == 8
     assert TrialState.RUNNING not in states
     for row in summary(tmp_path)["trials"]:
-        lines = (sweep_folder(tmp_path) / "trials" / row["trial_id"] / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(line)["epoch"] for line in lines] == list(range(1, row["epochs"] + 1))
+        lines = read_lines(sweep_folder(tmp_path) / "trials" / row["trial_id"] / "metrics.jsonl")
+        assert [line["epoch"] for line in lines] == list(range(1, row["epochs"] + 1))
     faults.survive(fault, killed)
 
 
@@ -139,7 +108,7 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
     small: Path, door: Door, tmp_path: Path, faults: Faults
 ) -> None:
     """And nothing in its folder is unpickled."""
-    flags = ("--config", sweep_file(tmp_path, small, "num_trials: 2\n", epochs=2))
+    flags = ("--config", sweep_file(tmp_path, small, **SEARCH, num_trials=2))
     assert door("tune", *flags, "--quiet", cwd=tmp_path, timeout=200).returncode == 0
     folder = sweep_folder(tmp_path)
     before = summary(tmp_path)
@@ -170,22 +139,14 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
 
 
 @pytest.mark.slow
-def test_two_drivers_and_ctrl_c(small: Path, door: Door, tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, small, "num_trials: 3\n", epochs=3000)
-    command = [sys.executable, "-m", "lscht_ray.tune", "--config", str(file)]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "epoch 2/" in line:
-                break
-        folder = sweep_folder(tmp_path)
-        refused(door("tune", "--resume", folder, cwd=tmp_path), f"process {process.pid} on", "writes there")
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            process.kill()
+def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background, tmp_path: Path) -> None:
+    file = sweep_file(tmp_path, small, **SEARCH, num_trials=3, epochs=3000)
+    process = background("tune", "--config", file)
+    until(process, "epoch 2/")
+    folder = sweep_folder(tmp_path)
+    refused(door("tune", "--resume", folder, cwd=tmp_path), f"process {process.pid} on", "writes there")
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert f"go on with: python -m lscht_ray.tune --resume {folder}" in said
     assert [trial.state for trial in study(tmp_path).trials] == [TrialState.FAIL]
@@ -199,8 +160,7 @@ def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
 ) -> None:
     """The same weights, bit for bit."""
     for runner in ("in_actor", "torch_trainer"):
-        more = f"num_trials: 1\ntrial_runner: {runner}\n"
-        file = sweep_file(tmp_path / runner, small, more, epochs=2)
+        file = sweep_file(tmp_path / runner, small, **SEARCH, num_trials=1, trial_runner=runner)
         result = door("tune", "--config", file, cwd=tmp_path / runner, timeout=200)
         assert result.returncode == 0, result.stdout + result.stderr
     one, other = (
@@ -214,8 +174,7 @@ def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
 @pytest.mark.slow
 def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(small: Path, door: Door, tmp_path: Path) -> None:
     """The clock's, in an epoch of a trial; what was not finished goes on."""
-    more = "num_trials: 2\nbudget: {hours: 0.004}\n"
-    file = sweep_file(tmp_path, small, more, epochs=400)
+    file = sweep_file(tmp_path, small, **SEARCH, num_trials=2, budget={"hours": 0.004}, epochs=400)
     result = door("tune", "--config", file, cwd=tmp_path, timeout=200)
     assert "the sweep has ended: budget.hours 0.004" in result.stdout, result.stdout + result.stderr
     first = summary(tmp_path)
@@ -244,11 +203,10 @@ def test_trials_share_gpus_and_the_budget_counts_them(
     small: Path, door: Door, tmp_path: Path, fake_gpus: str, runner: str, trials: int
 ) -> None:
     """Four trials on two GPUs (or two, whose start is slow); they cost half a GPU each."""
-    more = f"num_trials: {trials}\ntrial_runner: {runner}\ntrial_stopping: none\n"
-    file = sweep_file(tmp_path, small, more, epochs=2)
-    flags = ("--resources.address", fake_gpus, "--resources.gpus_per_worker", 0.5, "--resources.cpus_per_worker", 0.5)
-    flags += ("--resources.max_concurrent_trials", 99, "--train.gpu_hour_price", 2, "--budget.money", 100)
-    flags += ("--train.device", "cpu")
+    resources = {"address": fake_gpus, "gpus_per_worker": 0.5, "cpus_per_worker": 0.5, "max_concurrent_trials": 99}
+    settings = {"num_trials": trials, "trial_runner": runner, "trial_stopping": "none", "budget": {"money": 100}}
+    file = sweep_file(tmp_path, small, **SEARCH, **settings, resources=resources)
+    flags = ("--train.gpu_hour_price", 2, "--train.device", "cpu")
     result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{trials} trial(s) at a time" in result.stdout
@@ -261,7 +219,7 @@ def test_trials_share_gpus_and_the_budget_counts_them(
 
 @pytest.mark.slow
 def test_if_the_first_trials_fail_for_one_cause_the_sweep_stops(small: Path, door: Door, tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, small, "num_trials: 9\nmax_failures: 0\n", epochs=2)
+    file = sweep_file(tmp_path, small, **SEARCH, num_trials=9, max_failures=0)
     flags = ("--train.max_skipped_steps", 1, "--train.gradient_clip", 0, "--train.lr", "1e30")
     flags += ("--search_space", '{"lr": {"type": "loguniform", "low": 1e30, "high": 2e30}}', "--train.warmup_ratio", 0)
     result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=300)

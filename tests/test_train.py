@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import FAST, Door, manifest, read_lines, refused
+from conftest import FAST, Background, Door, manifest, read_lines, refused, run_folder, until
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEImageProcessor
 from transformers.models.videomae import VideoMAEForVideoClassification
@@ -24,11 +22,6 @@ SEED_TAGS = {
     *("Train/Loss_batch", "Train/Loss_epoch", "Train/Accuracy_batch", "Train/Accuracy_epoch", "Train/Learning_rate"),
     *("Val/Loss_epoch", "Val/Accuracy_epoch"),
 }
-
-
-def run_folder(cwd: Path) -> Path:
-    (folder,) = (cwd / "models" / "checkpoints").iterdir()
-    return folder
 
 
 def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, tmp_path: Path) -> None:
@@ -217,13 +210,11 @@ def test_a_compiled_run_counts_every_clip(small: Path, tmp_path: Path) -> None:
         assert epochs[0][name] == pytest.approx(plain[0][name], rel=1e-4)
 
 
-def test_the_door_resumes_a_killed_run(small: Path, door: Door, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lscht_ray.train", "--data", str(small), *FAST, "--max_epochs", "300"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "Epoch 2/300" in line:
-                process.kill()
+def test_the_door_resumes_a_killed_run(small: Path, door: Door, background: Background, tmp_path: Path) -> None:
+    process = background("train", "--data", small, *FAST, "--max_epochs", 300)
+    until(process, "Epoch 2/300")
+    process.kill()
+    process.wait()
     folder = run_folder(tmp_path)
     done = len(checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)["history"])
     changes = ("--max_epochs", done + 2, "--early_stopping", "false")

@@ -5,15 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Door, refused
+from conftest import Background, Door, read_lines, refused, until
+from sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder, trial_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEForVideoClassification
 
@@ -22,65 +21,27 @@ from lscht_ray.ledger import Ledger
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
 
-TINY = """
-train:
-  data: {data}
-  model_name: tiny
-  num_frames: 4
-  image_size: 24
-  batch_size: 4
-  num_workers: 0
-  max_epochs: {epochs}
-  lr: 2.0e-3
-  min_lr: 0.0
-  early_stopping: false
-  cache_dir: {folder}/clips
-asha: {{grace_period: 1}}
-trial_runner: torch_trainer
-resources: {{gpus_per_worker: 0, max_concurrent_trials: 1, address: local}}
-storage_path: {storage}
-"""
+
+def torch_sweep(folder: Path, data: Path, **settings: Any) -> Path:
+    """A sweep whose trials are TorchTrainers."""
+    return sweep_file(folder, data, trial_runner="torch_trainer", **settings)
 
 
-def sweep_file(folder: Path, data: Path, more: str, epochs: int = 2) -> Path:
-    path = folder / "sweep.yaml"
-    text = TINY.format(data=data, epochs=epochs, folder=folder, storage=folder / "sweeps")
-    path.write_text(text + more, encoding="utf-8")
-    return path
-
-
-def sweep_folder(folder: Path) -> Path:
-    (found,) = (folder / "sweeps").glob("sweep_*")
-    return found
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((sweep_folder(folder) / "summary.json").read_text(encoding="utf-8"))
-    return content
-
-
-def ray_processes() -> set[int]:
+def ray_processes() -> list[int]:
     """The raylets and head processes that run on this machine."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"gcs_server" in command or b"raylet/raylet" in command:
-            found.add(int(entry.name))
-    return found
+    return processes(b"gcs_server", b"raylet/raylet")
 
 
-# A learning rate of 1 ruins the model within the first epoch, so ASHA stops that trial there; 1e30 makes it infinite.
-PRUNING = """
-metric: val_loss
-mode: min
-search_space: {lr: {type: choice, choices: [2.0e-3, 1.0, 1.0e+30]}}
-num_trials: 4
-max_failures: 0
-sampler: {type: random, seed: 22}
-"""
+PRUNING: dict[str, Any] = {
+    "metric": "val_loss",
+    "mode": "min",
+    "search_space": {"lr": {"type": "choice", "choices": [2e-3, 1.0, 1e30]}},
+    "num_trials": 4,
+    "max_failures": 0,
+    "sampler": {"type": "random", "seed": 22},
+}
+"""A learning rate of 1 ruins the model within the first epoch, so ASHA stops that trial there; 1e30 makes it
+infinite."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +50,8 @@ def sweep(
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A finished sweep, one trial at a time, with the dashboard; ASHA stops the second, the third fails."""
     folder = tmp_path_factory.mktemp("sweep")
-    result = door("tune", "--config", sweep_file(folder, small, PRUNING), cwd=folder, timeout=400)
+    file = torch_sweep(folder, small, **PRUNING, resources={"dashboard": True})
+    result = door("tune", "--config", file, cwd=folder, timeout=400)
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result
 
@@ -190,32 +152,23 @@ def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Pat
 @pytest.mark.slow
 def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Path, Any]) -> None:
     folder, result = sweep
-    log = sweep_folder(folder) / "ray.log"
-    assert str(log) in result.stdout
-    assert log.stat().st_size > 0
+    assert str(sweep_folder(folder) / "ray.log") in result.stdout
+    assert log(folder)
     for part in ("trial_00002 pruned after 1 epochs", "best so far", "4 of 4 trials done", "--lr 0.002", "evaluate"):
         assert part in result.stdout
     for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker"):
         assert chatter not in result.stdout + result.stderr
-    assert "Usage stats collection is enabled" not in log.read_text(errors="replace")
+    assert "Usage stats collection is enabled" not in log(folder)
     assert not ray_processes()
 
 
 @pytest.mark.slow
 def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tmp_path: Path) -> None:
-    more = "num_trials: 1\nmetric: val_loss\nmode: min\n"
-    file = sweep_file(tmp_path, small, more)
-    flags = (
-        "--resources.workers_per_trial",
-        2,
-        "--resources.dashboard",
-        "false",
-        "--resources.max_concurrent_trials",
-        99,
-    )
+    resources = {"workers_per_trial": 2, "max_concurrent_trials": 99, "cpus_per_worker": 0.5}
+    file = torch_sweep(tmp_path, small, num_trials=1, metric="val_loss", mode="min", resources=resources)
     # Micro-batches, and a backbone that is frozen first: DistributedDataParallel must be made anew when it is thawed.
-    recipe = ("--train.batch_size", 2, "--train.accumulation", 2, "--train.freeze_epochs", 1, "--train.ema_decay", 0.5)
-    flags += (*recipe, "--train.mixup", 0.8, "--resources.cpus_per_worker", 0.5)
+    flags = ("--train.batch_size", 2, "--train.accumulation", 2, "--train.freeze_epochs", 1, "--train.ema_decay", 0.5)
+    flags += ("--train.mixup", 0.8)
     result = door("tune", "--config", file, *flags, cwd=tmp_path, timeout=400)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "max_concurrent_trials 99 would not fit" in result.stdout
@@ -226,51 +179,14 @@ def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tm
     assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
 
 
-@pytest.fixture
-def running(small: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a sweep in the background; it is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(more: str, epochs: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "lscht_ray.tune", "--config", str(sweep_file(tmp_path, small, more, epochs))]
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def until(process: subprocess.Popen[str], part: str) -> str:
-    """Read the process's output up to a line with that part."""
-    seen = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        seen += line
-        if part in line:
-            return seen
-    raise AssertionError(f"{part!r} never came:\n{seen}")
-
-
 @pytest.mark.slow
-def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(
-    running: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    process = running("num_trials: 50\nmax_failures: 1\n", 5000)
+def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(background: Background, small: Path, tmp_path: Path) -> None:
+    file = torch_sweep(tmp_path, small, epochs=5000, num_trials=50, max_failures=1, resources={"dashboard": True})
+    process = background("tune", "--config", file)
     until(process, "epoch 3/5000")
-    (worker,) = [
-        int(entry.name)
-        for entry in Path("/proc").glob("[0-9]*")
-        if (entry / "cmdline").is_file() and (entry / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker")
-    ]
+    (worker,) = processes(b"ray::RayTrainWorker")
     os.kill(worker, signal.SIGKILL)
-    log = sweep_folder(tmp_path) / "ray.log"
-    while "resumed after epoch" not in log.read_text(errors="replace"):
+    while "resumed after epoch" not in log(tmp_path):
         line = until(process, "epoch ").splitlines()[-1]
     done = int(line.split("epoch ")[1].split("/")[0])
     until(process, f"epoch {done + 2}/5000")
@@ -282,8 +198,7 @@ def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(
     assert content["trials"][0]["status"] == "interrupted"
     assert content["best"]["metrics"]["val_accuracy"] >= 0
     assert Path(content["best"]["checkpoint"]).is_file()
-    lines = (sweep_folder(tmp_path) / "trials" / "trial_00001" / "metrics.jsonl").read_text().splitlines()
-    epochs = [json.loads(line)["epoch"] for line in lines]
+    epochs = [line["epoch"] for line in read_lines(trial_folder(tmp_path, 1) / "metrics.jsonl")]
     assert epochs == list(range(1, len(epochs) + 1))  # none lost, none doubled
     assert len(epochs) >= done
     assert not ray_processes()
@@ -291,7 +206,7 @@ def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(
 
 @pytest.mark.slow
 def test_more_than_the_cluster_has_is_said_at_the_start(small: Path, door: Door, tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, small, "num_trials: 2\n")
+    file = torch_sweep(tmp_path, small, num_trials=2)
     started = time.monotonic()
     result = door("tune", "--config", file, "--resources.gpus_per_worker", 8, cwd=tmp_path, timeout=120)
     refused(result, "a trial needs 1 worker(s) of 1 CPU and 8 GPU", "the cluster has 1 node(s)", "0 GPU")
@@ -299,21 +214,21 @@ def test_more_than_the_cluster_has_is_said_at_the_start(small: Path, door: Door,
 
 
 def test_debug_runs_the_first_trial_without_a_cluster(small: Path, door: Door, tmp_path: Path) -> None:
-    result = door("tune", "--config", sweep_file(tmp_path, small, ""), "--debug", cwd=tmp_path)
+    result = door("tune", "--config", torch_sweep(tmp_path, small), "--debug", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Epoch 2/2" in result.stdout
-    assert not (tmp_path / "sweeps").exists()
+    assert not (tmp_path / STORAGE).exists()
     config = json.loads(next((tmp_path / "models" / "checkpoints").glob("run_*/config.json")).read_text())
     assert config["lr"] == 2e-3
 
 
 def test_bad_sweeps_are_refused_at_once(small: Path, door: Door, tmp_path: Path) -> None:
-    file = sweep_file(tmp_path, small, "search_space: {lr: {type: loguniform, low: 1.0, high: 0.1}}\n")
+    file = torch_sweep(tmp_path, small, search_space={"lr": {"type": "loguniform", "low": 1.0, "high": 0.1}})
     refused(
         door("tune", "--config", file, cwd=tmp_path), "search_space.lr", "low (1) must be below high (0.1)", "line "
     )
     refused(door("tune", "--config", "nothing.yaml", cwd=tmp_path), "nothing.yaml", "demo.yaml")
-    file = sweep_file(tmp_path, small, "")
+    file = torch_sweep(tmp_path, small)
     (tmp_path / "file").write_text("in the way")
     flags = ("--storage_path", tmp_path / "file" / "sweeps")
     refused(door("tune", "--config", file, *flags, cwd=tmp_path), "can't be written")

@@ -4,47 +4,26 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Faults
-from test_resume import run_folder, until
+from conftest import FAST, Background, Faults, run_folder, until
 
 import lscht_ray.data
 from lscht_ray import decode, train
 from lscht_ray.console import door
 
-Start = Callable[..., "subprocess.Popen[str]"]
 SLOW_EPOCHS = (*FAST, "--max_epochs", "100000", "--early_stopping", "false", "--cache", "off", "--batch_seconds", "2")
 
 
 @pytest.fixture
 def copy(small: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small, tmp_path / "data"))
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `train` in the background; it is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*flags: object) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "lscht_ray.train", *map(str, flags)]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
@@ -105,9 +84,9 @@ def test_a_decoder_that_sleeps_is_ended_and_the_video_named(
     faults.survive(fault)
 
 
-def test_a_data_worker_that_stands_still(start: Start, copy: Path, faults: Faults) -> None:
+def test_a_data_worker_that_stands_still(background: Background, copy: Path, faults: Faults) -> None:
     faults.provoke("SIGSTOP of a data worker")
-    process = start("--data", copy, *SLOW_EPOCHS, "--num_workers", 1)
+    process = background("train", "--data", copy, *SLOW_EPOCHS, "--num_workers", 1)
     until(process, "Epoch 2/")
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(child), signal.SIGSTOP)
@@ -133,11 +112,11 @@ def test_a_second_signal_ends_at_once_what_hangs(copy: Path, tmp_path: Path, fau
 
 
 def test_a_process_that_was_stopped_for_a_while_goes_on(
-    start: Start, copy: Path, tmp_path: Path, faults: Faults
+    background: Background, copy: Path, tmp_path: Path, faults: Faults
 ) -> None:
     """As a batch system does to make way; the watchdog doesn't take it for a hang."""
     faults.provoke("SIGSTOP of the run, SIGCONT later")
-    process = start("--data", copy, *SLOW_EPOCHS, "--step_seconds", 2)
+    process = background("train", "--data", copy, *SLOW_EPOCHS, "--step_seconds", 2)
     until(process, "Epoch 2/")
     process.send_signal(signal.SIGSTOP)
     time.sleep(5)

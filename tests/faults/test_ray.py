@@ -18,93 +18,49 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Faults, read_lines
+from conftest import Background, Faults, read_lines
+from sweeps import STORAGE, log, processes, summary, sweep_file, trial_folder
 
 from lscht_ray import checkpoint
 from lscht_ray.errors import InputError
 
-SWEEP = """
-train:
-  data: {data}
-  model_name: tiny
-  num_frames: 4
-  image_size: 24
-  batch_size: 2
-  num_workers: 0
-  max_epochs: {epochs}
-  early_stopping: false
-  lr: 1.0e-3
-  head_dropout: 0.2
-  drop_path: 0.2
-  mixup: 0.8
-  ema_decay: 0.9
-  class_balanced_sampling: true
-  cache_dir: {folder}/clips
-search_space: {{lr: {{type: choice, choices: [1.0e-3]}}}}
-num_trials: 2
-metric: val_loss
-mode: min
-asha: {{grace_period: {epochs}}}
-trial_runner: {runner}
-storage_path: {folder}/barridos ñ
-"""
-
-ALONE = """
-resources: {workers_per_trial: 2, cpus_per_worker: 0.5, gpus_per_worker: 0, address: local, max_concurrent_trials: 1}
-"""
-Start = Callable[..., "subprocess.Popen[str]"]
+SWEEP: dict[str, Any] = {
+    "train": {
+        "batch_size": 2,
+        "lr": 1e-3,
+        "head_dropout": 0.2,
+        "drop_path": 0.2,
+        "mixup": 0.8,
+        "ema_decay": 0.9,
+        "class_balanced_sampling": True,
+    },
+    "search_space": {"lr": {"type": "choice", "choices": [1e-3]}},
+    "num_trials": 2,
+    "metric": "val_loss",
+    "mode": "min",
+    "trial_stopping": "none",
+}
+"""Two equal trials."""
+ALONE = {"cpus_per_worker": 0.5, "dashboard": True}
+PAIR = {"workers_per_trial": 2, **ALONE}
 
 
 @pytest.fixture
-def start(small: Path, tmp_path: Path) -> Iterator[Start]:
-    """Starts a sweep of two equal trials in the background; it is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
+def start(background: Background, small: Path, tmp_path: Path) -> Background:
+    """Starts that sweep in the background, with these settings over its own; it says what it says in `said`."""
 
     def begin(
-        more: str, epochs: int, *flags: object, runner: str = "torch_trainer", **environment: str
+        *flags: object, epochs: int, environment: dict[str, str] | None = None, **settings: Any
     ) -> "subprocess.Popen[str]":
-        file = tmp_path / "sweep.yaml"
-        text = SWEEP.format(data=small, folder=tmp_path, epochs=epochs, runner=runner)
-        file.write_text(text + more, encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lscht_ray.tune", "--config", str(file), *map(str, flags)],
-            cwd=tmp_path,
-            stdout=(tmp_path / "said").open("w"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, **environment},
-        )
-        started.append(process)
-        return process
+        file = sweep_file(tmp_path, small, epochs=epochs, **SWEEP | {"trial_runner": "torch_trainer"} | settings)
+        return background("tune", "--config", file, *flags, said=tmp_path / "said", **environment or {})
 
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
-    return sweep / "trials" / f"trial_{number:05d}"
-
-
-def log(folder: Path) -> str:
-    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
-    return (sweep / "ray.log").read_text(errors="replace")
+    return begin
 
 
 def workers() -> list[int]:
     """The processes of Ray Train's workers on this machine."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cmdline").read_bytes().startswith(b"ray::RayTrainWorker"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return sorted(found)
+    return processes(b"ray::RayTrainWorker")
 
 
 def wait_for(process: "subprocess.Popen[str]", folder: Path, what: Callable[[], Any]) -> Any:
@@ -134,8 +90,7 @@ def last_weights(folder: Path, number: int) -> dict[str, Any]:
 
 def equal_trials(folder: Path) -> bool:
     """Whether both trials ended with the same weights, and each with every epoch once."""
-    (sweep,) = (folder / "barridos ñ").glob("sweep_*")
-    trials = json.loads((sweep / "summary.json").read_text())["trials"]
+    trials = summary(folder)["trials"]
     assert [trial["status"] for trial in trials] == ["completed", "completed"], trials
     assert trials[0]["epochs"] == trials[1]["epochs"]
     one, other = (last_weights(folder, number) for number in (1, 2))
@@ -148,8 +103,8 @@ def equal_trials(folder: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Start, tmp_path: Path, faults: Faults) -> None:
-    process = start(ALONE + "max_failures: 3\n", 8, "--train.checkpoint_every_steps", 1)
+def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Background, tmp_path: Path, faults: Faults) -> None:
+    process = start("--train.checkpoint_every_steps", 1, epochs=8, resources=PAIR, max_failures=3)
     names = []
     for number, wanted in ((signal.SIGKILL, 2), (signal.SIGSEGV, 8), (signal.SIGTERM, 14)):
         wait_for(process, tmp_path, lambda wanted=wanted: step_inside(tmp_path) >= wanted and len(workers()) == 2)
@@ -161,7 +116,7 @@ def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Start, tmp_path: 
     assert process.wait(timeout=200) == 0, (tmp_path / "said").read_text()
     assert "steps of the next" in log(tmp_path)  # it did go on inside an epoch
     assert equal_trials(tmp_path)
-    assert not list((tmp_path / "barridos ñ").glob("*/trials/*/inside"))
+    assert not list((tmp_path / STORAGE).glob("*/trials/*/inside"))
     for name in names:
         faults.survive(name)
 
@@ -190,12 +145,12 @@ def node_of(process: int, nodes: list[Any]) -> Any:
 
 @pytest.mark.slow
 def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
-    start: Start, tmp_path: Path, cluster: Any, faults: Faults
+    start: Background, tmp_path: Path, cluster: Any, faults: Faults
 ) -> None:
     faults.provoke("spot notice, then the node is gone")
     made, nodes = cluster
-    more = f"resources: {{gpus_per_worker: 0, address: '{made.address}', max_concurrent_trials: 1}}\nmax_failures: 0\n"
-    process = start(more, 4, "--train.repeated_augmentation", 40)
+    there = {"address": made.address}
+    process = start("--train.repeated_augmentation", 40, epochs=4, resources=there, max_failures=0)
     (worker,) = wait_for(process, tmp_path, workers)
     wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*")))
     node = node_of(worker, nodes)
@@ -211,18 +166,19 @@ def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
     faults.survive("spot notice, then the node is gone")
 
 
-def ray_processes() -> Iterator[tuple[int, int]]:
+def in_memory() -> dict[int, int]:
     """The processes of Ray's workers on this machine, each with the bytes that it has in memory."""
-    for entry in Path("/proc").glob("[0-9]*"):
+    found = {}
+    for process in processes(b"ray::"):
         with contextlib.suppress(OSError):
-            if (entry / "cmdline").read_bytes().startswith(b"ray::"):
-                yield int(entry.name), int((entry / "statm").read_text().split()[1]) * resource.getpagesize()
+            found[process] = int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", ["torch_trainer", "in_actor"])
 def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
-    start: Start, tmp_path: Path, faults: Faults, runner: str
+    start: Background, tmp_path: Path, faults: Faults, runner: str
 ) -> None:
     """Something else on the node takes the memory: Ray's monitor ends the worker, and would not try again."""
     fault = f"a worker of Ray's is ended for its memory ({runner})"
@@ -232,18 +188,20 @@ def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
     allowed = (whole - available + 6 * 2**30) / whole
     large = ("--train.image_size", 120, "--train.num_frames", 16, "--train.attention", "eager")
     process = start(
-        ALONE.replace("workers_per_trial: 2", "workers_per_trial: 1") + "max_failures: 0\n",
-        8,
-        *("--train.batch_size", 12, *large, "--num_trials", 1, "--train.class_balanced_sampling", "false"),
-        runner=runner,
-        RAY_memory_usage_threshold=f"{allowed:.3f}",
-        RAY_memory_monitor_refresh_ms="50",
+        *("--train.batch_size", 12, *large, "--train.class_balanced_sampling", "false"),
+        epochs=8,
+        num_trials=1,
+        max_failures=0,
+        trial_runner=runner,
+        resources=ALONE,
+        environment={"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "50"},
     )
     wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*/last_checkpoint.pt")))
-    victim, _ = max(ray_processes(), key=lambda found: found[1])
+    held = in_memory()
+    victim = max(held, key=held.__getitem__)
     faults.provoke(fault)
     taken = []
-    while victim in dict(ray_processes()):
+    while victim in in_memory():
         assert len(taken) < 32, log(tmp_path)
         taken.append(bytearray(b"x") * 2**28)
     taken.clear()
@@ -264,14 +222,14 @@ def read_meminfo(name: str) -> int:
 
 @pytest.mark.slow
 def test_one_of_two_workers_without_memory_has_both_start_again_with_fewer_clips_at_a_time(
-    start: Start, tmp_path: Path, faults: Faults
+    start: Background, tmp_path: Path, faults: Faults
 ) -> None:
     """An error within the worker, which can't be mended in a step that the other one waits in."""
     fault = "one of two workers of Ray's can't allocate"
     faults.provoke(fault)
     large = ("--train.image_size", 144, "--train.num_frames", 16, "--train.attention", "eager")
-    flags = ("--train.batch_size", 6, *large, "--num_trials", 1, "--train.checkpoint_every_steps", 1)
-    process = start(ALONE + "max_failures: 0\n", 8, *flags)
+    flags = ("--train.batch_size", 6, *large, "--train.checkpoint_every_steps", 1)
+    process = start(*flags, epochs=8, num_trials=1, resources=PAIR, max_failures=0)
     wait_for(process, tmp_path, lambda: step_inside(tmp_path))
     victim = workers()[1]
     sizes = []
@@ -291,7 +249,7 @@ def test_one_of_two_workers_without_memory_has_both_start_again_with_fewer_clips
 @pytest.fixture
 def small_storage(tmp_path: Path) -> Iterator[Path]:
     """The sweep's storage is a disk of 24 MB."""
-    place = tmp_path / "barridos ñ"
+    place = tmp_path / STORAGE
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is not allowed here")
@@ -301,11 +259,13 @@ def small_storage(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["room for small files", "nothing"])
-def test_a_storage_that_fills_up(start: Start, tmp_path: Path, small_storage: Path, faults: Faults, left: str) -> None:
+def test_a_storage_that_fills_up(
+    start: Background, tmp_path: Path, small_storage: Path, faults: Faults, left: str
+) -> None:
     """Trials go on without checkpoints; where not even Ray's own files fit, the trial fails and the sweep says so."""
     fault = f"a sweep's storage fills up, {left} left"
     faults.provoke(fault)
-    process = start(ALONE.replace("workers_per_trial: 2", "workers_per_trial: 1"), 6, "--num_trials", 1)
+    process = start(epochs=6, num_trials=1, resources=ALONE)
     wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*/last_checkpoint.pt")))
     with (small_storage / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while left == "nothing" or shutil.disk_usage(small_storage).free > 2 * 2**20:

@@ -6,16 +6,14 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import FAST, Door, Faults, read_lines, refused
+from conftest import FAST, Background, Door, Faults, read_lines, refused, run_folder, until
 
 from lscht_ray import checkpoint, lock, train
 from lscht_ray.config import TrainConfig
@@ -121,43 +119,12 @@ def test_saving_inside_epochs_changes_nothing(whole: Path, small: Path, tmp_path
     assert same(whole, tmp_path)
 
 
-@pytest.fixture
-def start(small: Path, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts `train` in the background; it is ended with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*flags: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "lscht_ray.train", *flags]
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def until(process: "subprocess.Popen[str]", part: str) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if part in line:
-            return
-    raise AssertionError(f"{part!r} never came")
-
-
-def run_folder(cwd: Path) -> Path:
-    (folder,) = (cwd / "models" / "checkpoints").iterdir()
-    return folder
-
-
 ENDLESS = ("--max_epochs", "100000", "--early_stopping", "false")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_at_the_next_step(
-    start: Callable[..., "subprocess.Popen[str]"],
+    background: Background,
     small: Path,
     door: Door,
     tmp_path: Path,
@@ -167,7 +134,7 @@ def test_a_signal_saves_at_the_next_step(
 ) -> None:
     fault = "SIGTERM" if code == 143 else "Ctrl-C once"
     faults.provoke(fault)
-    process = start("--data", str(small), *FAST, *ENDLESS)
+    process = background("train", "--data", small, *FAST, *ENDLESS)
     until(process, "Epoch 2/")
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
@@ -186,10 +153,10 @@ def test_a_signal_saves_at_the_next_step(
 
 
 def test_two_starts_on_one_folder_and_a_dead_owners_lock(
-    start: Callable[..., "subprocess.Popen[str]"], small: Path, door: Door, tmp_path: Path, faults: Faults
+    background: Background, small: Path, door: Door, tmp_path: Path, faults: Faults
 ) -> None:
     faults.provoke("two starts on one folder; a dead owner", 2)
-    process = start("--data", str(small), *FAST, *ENDLESS)
+    process = background("train", "--data", small, *FAST, *ENDLESS)
     until(process, "Epoch 2/")
     folder = run_folder(tmp_path)
     refused(door("train", "--resume", folder, cwd=tmp_path), f"process {process.pid} on", "writes there")

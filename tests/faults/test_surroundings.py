@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import FAST, Door, Faults
+from conftest import FAST, Door, Faults, run_folder
 from rich.console import Console
-from test_resume import RECIPE, run_folder, same
+from test_resume import RECIPE, same
 
 from lscht_ray import checkpoint, recorder, train
 from lscht_ray.config import TrainConfig
