@@ -3,7 +3,8 @@
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -12,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel, ValidationError
 
 from lscht_ray.config import suggestion
+from lscht_ray.dataconfig import MisfitError
 from lscht_ray.errors import InputError
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -31,6 +33,43 @@ class Parser(ArgumentParser):
             flag = message.split("unrecognized arguments:")[1].split(maxsplit=1)[0]
             hint = suggestion(flag.split("=")[0], self.names)
         raise InputError(f"{_brief(message)}{hint}\n  {self.prog} --help lists every setting")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of settings; ``under`` is where they belong, in a recipe that a sweep takes."""
+
+    path: Path
+    tree: yaml.Node | None
+    under: str = ""
+
+    def line(self, loc: tuple[Any, ...]) -> int | None:
+        """The line (from 1) with the setting, or the nearest thing above it; None where it has neither."""
+        if self.under and loc[:1] == (self.under,):
+            loc = loc[1:]
+        line, node = None, self.tree
+        for part in loc:
+            if not isinstance(node, yaml.MappingNode):
+                break
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+        return line
+
+    def place(self, loc: tuple[Any, ...]) -> str:
+        """Where that is, for the front of a message."""
+        line = self.line(loc)
+        return f"{self.path}{f', line {line}' if line else ''}: "
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a setting; ``misfit``: beside others, which may be given elsewhere."""
+
+    loc: tuple[Any, ...]
+    text: str
+    misfit: bool = False
 
 
 def parse(
@@ -56,7 +95,8 @@ def parse(
         InputError: An unknown name, a wrong type, a value out of range, or a file that can't be read.
     """
     argv = [_new_spelling(word) for word in argv]
-    argv = _with_found_config(argv, default_config, model)
+    flags = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
+    argv, files = _with_found_config(argv, default_config, model)
     usage = f"{prog} [--config FILE] [--SETTING VALUE ...]"
     parser = Parser(prog=prog, usage=usage, description=description, exit_on_error=True)
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
@@ -66,7 +106,10 @@ def parse(
     parser.names = frozenset(name for action in parser._actions for name in action.option_strings)
     space = parser.parse_args(argv)
     values = {name: _plain(space[name]) for name in model.model_fields}
-    return validate(model, values), space
+    try:
+        return model.model_validate(values), space
+    except ValidationError as error:
+        raise InputError("\n".join(_said(item, files, flags) for item in _complaints(model, error))) from None
 
 
 def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
@@ -89,18 +132,6 @@ def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
                 raise InputError(f"--resume {folder}: no {kind} folder (it has no {name})")
             return ["--config", str(file), *argv]
     return argv
-
-
-def validate(model: type[Settings], values: dict[str, Any], source: str = "") -> Settings:
-    """The model of these values.
-
-    Raises:
-        InputError: One line for every complaint.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise InputError(_complaints(model, error, source)) from None
 
 
 def _brief(message: str) -> str:
@@ -155,7 +186,8 @@ def find_config(name: str) -> Path:
     raise InputError(f"--config {name}: no such file. Shipped with the package: {known}")
 
 
-def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> list[str]:
+def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> tuple[list[str], list[File]]:
+    """The command line with the files that it names found and looked through, and those files."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", action="append", default=[])
     try:
@@ -163,31 +195,29 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     except SystemExit:
         raise InputError("--config needs a file: --config FILE") from None
     paths = [find_config(name) for name in known.config] or ([default] if default else [])
-    words = []
+    words, files = [], []
     for path in paths:
-        recipe = _recipe(model, path)
-        if recipe is None:
-            check_file(model, path)
+        values, tree = read_yaml(path)
+        inner = _recipe(model, values)
+        if inner is None:
+            files.append(File(path, tree))
+            _check(model, values, files[-1])
             words += ["--config", str(path)]
         else:
-            shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in recipe.items()}
+            files.append(File(path, tree, under="train"))
+            _check(inner, values, files[-1])
+            shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
             words += [f"--train.{name}={value}" for name, value in shown.items()]
-    return words + rest
+    return words + rest, files
 
 
-def _recipe(model: type[BaseModel], path: Path) -> dict[str, Any] | None:
-    """The settings in a file that is one for `train`, where the door takes those as its `train:`; else None."""
+def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] | None:
+    """The model of settings that are some of `train`, where the door takes those as its `train:`; else None."""
     train = model.model_fields.get("train")
-    if train is None:
+    if train is None or values.keys() & model.model_fields.keys():
         return None
-    values, _ = read_yaml(path)
     inner = cast(type[BaseModel], train.annotation)
-    if values.keys() & model.model_fields.keys():
-        return None
-    if not values.keys() & inner.model_fields.keys():
-        return None
-    check_file(inner, path)
-    return values
+    return inner if values.keys() & inner.model_fields.keys() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -221,36 +251,40 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     return values or {}, tree
 
 
-def check_file(model: type[BaseModel], path: Path) -> None:
-    """Read a YAML file against the model, to complain of everything in it at once, with line numbers.
+def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:
+    """Complain of everything in a file at once, but for what a flag or another file may still put right.
 
     Raises:
-        InputError: The file is no YAML mapping, or names or values in it are wrong.
+        InputError: Names or values in it are wrong.
     """
-    values, tree = read_yaml(path)
-    if not values:
-        return
     try:
         model.model_validate(values)
     except ValidationError as error:
-        raise InputError(_complaints(model, error, str(path), tree)) from None
+        wrong = [item for item in _complaints(model, error) if not item.misfit]
+        if wrong:
+            raise InputError("\n".join(f"{file.place(item.loc)}{item.text}" for item in wrong)) from None
 
 
-def _complaints(model: type[BaseModel], error: ValidationError, source: str, tree: yaml.Node | None = None) -> str:
-    lines = []
+def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Complaint]:
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        line = _line_of(tree, item["loc"])
-        place = f"{source}{f', line {line}' if line else ''}: " if source else ""
-        if item["type"] == "extra_forbidden":
-            text = f"{where}: no such setting{suggestion(str(item['loc'][-1]), _names_at(model, item['loc'][:-1]))}"
+        loc, cause = item["loc"], item.get("ctx", {}).get("error")
+        where = ".".join(map(str, loc))
+        if isinstance(cause, MisfitError):
+            for name, sentence in cause.problems:
+                yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
+        elif item["type"] == "extra_forbidden":
+            yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), _names_at(model, loc[:-1]))}")
         else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = item["input"]
-            shown = f" (given: {given!r})" if not isinstance(given, dict | BaseModel) else ""
-            text = f"{where}: {message}{shown}" if where else message
-        lines.append(place + text)
-    return "\n".join(lines)
+            message, given = item["msg"].removeprefix("Value error, "), item["input"]
+            shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+            yield Complaint(loc, f"{where}: {message}{shown}" if where else message)
+
+
+def _said(complaint: Complaint, files: list[File], flags: set[str]) -> str:
+    """A complaint, and where in the files the setting has its value, unless a flag gave it one."""
+    given = not flags.isdisjoint(".".join(map(str, complaint.loc[:depth])) for depth in range(1, 9))
+    there = [file for file in files if file.line(complaint.loc)]
+    return complaint.text if given or not there else there[-1].place(complaint.loc) + complaint.text
 
 
 def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
@@ -260,16 +294,3 @@ def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
             break
         model = field.annotation
     return list(model.model_fields)
-
-
-def _line_of(node: yaml.Node | None, loc: Iterable[Any]) -> int | None:
-    """The line (from 1) where the YAML tree holds the value at ``loc``, or the nearest thing above it."""
-    line = None
-    for part in loc:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = [(key, value) for key, value in node.value if key.value == str(part)]
-        if not found:
-            break
-        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
-    return line

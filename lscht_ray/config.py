@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lscht_ray.dataconfig import DataConfig, Probability
+from lscht_ray.dataconfig import DataConfig, MisfitError, Probability
 
 Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
 METRIC_MODES: dict[str, Literal["max", "min"]] = {
@@ -140,17 +140,19 @@ class TrainConfig(DataConfig):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
+        problems = []
         if self.min_lr > self.lr:
-            raise ValueError(f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr")
+            text = f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr"
+            problems.append(("min_lr", text))
         if self.batch_size == 1 and (self.mixup or self.cutmix):
-            raise ValueError("mixup and cutmix mix the clips of a micro-batch: batch_size must be 2 or more")
-        without_effect = [
-            f"{name} has no effect {why}: set it back to {TrainConfig.model_fields[name].default}, or {cure}"
-            for name, why, cure in idle(self.__dict__)
-            if getattr(self, name) != TrainConfig.model_fields[name].default
-        ]
-        if without_effect:
-            raise ValueError("; ".join(without_effect))
+            text = "mixup and cutmix mix the clips of a micro-batch: batch_size must be 2 or more"
+            problems.append(("batch_size", text))
+        for name, why, cure in idle(self.__dict__):
+            default = TrainConfig.model_fields[name].default
+            if getattr(self, name) != default:
+                problems.append((name, f"{name} has no effect {why}: set it back to {default}, or {cure}"))
+        if problems:
+            raise MisfitError(problems)
         return self
 
 

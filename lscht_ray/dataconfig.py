@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lscht_ray.columns import ColumnMap
 
@@ -13,6 +13,23 @@ class Settings(BaseModel):
     """Frozen settings that refuse unknown names; the text under a field is its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MisfitError(ValueError):
+    """Settings that don't go together.
+
+    Attributes:
+        problems: Of each the setting to look at (dotted), and a sentence.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(sentence for _, sentence in problems))
+        self.problems = problems
+
+
+def complaint(error: ValidationError) -> str:
+    """The first of what pydantic complains of."""
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
 class DataConfig(Settings):
@@ -114,16 +131,21 @@ class DataConfig(Settings):
 
     @model_validator(mode="after")
     def _data_fits_together(self) -> "DataConfig":
+        problems = []
         if self.val_fraction + self.test_fraction >= 1:
-            raise ValueError("val_fraction + test_fraction must leave something to train on (below 1)")
+            text = "val_fraction + test_fraction must leave something to train on (below 1)"
+            problems.append(("test_fraction", text))
         if self.num_frames % 2:
-            raise ValueError(f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs")
+            text = f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs"
+            problems.append(("num_frames", text))
         if self.fold > self.folds:
-            raise ValueError(f"fold ({self.fold}) must not be above folds ({self.folds})")
+            problems.append(("fold", f"fold ({self.fold}) must not be above folds ({self.folds})"))
         if self.columns != ColumnMap() and self.layout not in ("auto", "table"):
-            raise ValueError(f"columns belong to layout auto or table, not to {self.layout}")
+            problems.append(("columns", f"columns belong to layout auto or table, not to {self.layout}"))
         if self.split_file is not None and self.split_policy != "given":
-            raise ValueError(f"split_file decides alone: leave out split_policy {self.split_policy}")
+            problems.append(("split_file", f"split_file decides alone: leave out split_policy {self.split_policy}"))
+        if problems:
+            raise MisfitError(problems)
         return self
 
     def data_settings(self) -> dict[str, Any]:

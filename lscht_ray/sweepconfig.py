@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
 from lscht_ray.config import METRIC_MODES, Metric, TrainConfig, idle, suggestion
-from lscht_ray.dataconfig import Settings
+from lscht_ray.dataconfig import MisfitError, Settings, complaint
 
 SWEEP = "sweep.json"
 """In a sweep's folder: its settings."""
@@ -191,33 +191,36 @@ class SweepConfig(Settings):
         given = train if isinstance(train, dict) else train.model_dump()
         lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
         with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
-            default["lr"] |= {"low": max(3e-6, float(lowest)), "high": max(5e-4, float(lr))}
+            low, high = max(3e-6, float(lowest)), max(5e-4, float(lr))
+            if float(lowest) <= float(lr):  # so is this
+                default["lr"] |= {"low": low, "high": max(high, 2 * low)}
         return {**values, "search_space": default}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepConfig":
-        complaints = [f"search_space.{name}: {problem}" for name, problem in self._space_problems()]
+        problems = [(f"search_space.{name}", problem) for name, problem in self._space_problems()]
         best = METRIC_MODES[self.metric]
         if self.mode != best:
-            complaints.append(f"mode: {self.mode} seeks the worst {self.metric}: set mode: {best}")
+            problems.append(("mode", f"{self.mode} seeks the worst {self.metric}: set mode: {best}"))
         grace, epochs = self.asha.grace_period, self.train.max_epochs
         if self.trial_stopping != "none" and grace > epochs:
-            complaints.append(f"asha.grace_period ({grace}) must not be above train.max_epochs ({epochs})")
+            problems.append(("asha.grace_period", f"{grace} epochs must not be above train.max_epochs ({epochs})"))
         if not self.search_space:
-            complaints.append("search_space: name at least one setting to search")
+            problems.append(("search_space", "name at least one setting to search"))
         if self.budget.money is not None and not self.train.gpu_hour_price:
-            complaints.append("budget.money: what does a GPU hour cost? Set train.gpu_hour_price")
+            problems.append(("budget.money", "what does a GPU hour cost? Set train.gpu_hour_price"))
         if self.trial_runner == "in_actor" and self.resources.workers_per_trial > 1:
-            complaints.append("trial_runner: in_actor has one worker per trial; use torch_trainer for several")
+            problems.append(("trial_runner", "in_actor has one worker per trial; use torch_trainer for several"))
         if self.second_metric and self.warm_start:
-            complaints.append("warm_start: another sweep's scores tell nothing of second_metric; leave out one of them")
+            text = "another sweep's scores tell nothing of second_metric; leave out one of them"
+            problems.append(("warm_start", text))
         gpus, workers = self.resources.gpus_per_worker, self.resources.workers_per_trial
         if workers > 1 and (gpus == "auto" or (isinstance(gpus, float) and 0 < gpus < 1)):
-            complaints.append("resources.gpus_per_worker: only trials with one worker can share a GPU")
+            problems.append(("resources.gpus_per_worker", "only trials with one worker can share a GPU"))
         if self.second_metric and self.sampler.type == "cma":
-            complaints.append("sampler.type: cma seeks one thing only; use tpe for two")
-        if complaints:
-            raise ValueError("; ".join(complaints))
+            problems.append(("sampler.type", "cma seeks one thing only; use tpe for two"))
+        if problems:
+            raise MisfitError([(where, f"{where}: {text}") for where, text in problems])
         return self
 
     def _space_problems(self) -> list[tuple[str, str]]:
@@ -231,12 +234,14 @@ class SweepConfig(Settings):
                 hint = f"a range needs a number for the first trial, and train.{name} is {base[name]!r}"
                 problems.append((name, hint))
                 continue
+            if not dimension.when.keys() <= TrainConfig.model_fields.keys():
+                continue
             for value in dimension.examples():
                 try:
                     beside = {other: v[0] if isinstance(v, list) and v else v for other, v in dimension.when.items()}
                     TrainConfig.model_validate(_without_idle({**base, **beside, name: value}))
                 except ValidationError as error:
-                    problems.append((name, f"{value!r} can't be used: {error.errors()[0]['msg']}"))
+                    problems.append((name, f"{value!r} can't be used: {complaint(error)}"))
             if dimension.choices is not None and not dimension.when and base[name] not in dimension.choices:
                 hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
                 problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
@@ -325,7 +330,7 @@ class SweepConfig(Settings):
         try:
             self.trial_config(params)
         except ValidationError as error:
-            return str(error.errors()[0]["msg"])
+            return complaint(error)
         return None
 
 

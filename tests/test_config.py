@@ -95,6 +95,28 @@ def test_everything_wrong_in_a_file_is_said_at_once_with_its_line(tmp_path: Path
     assert any("line 6: num_trial: no such setting: did you mean num_trials?" in line for line in lines)
 
 
+def test_what_does_not_go_together_is_said_with_its_line_unless_a_flag_puts_it_right(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("budget:\n  money: 100\nsearch_space:\n  lrr: {type: uniform, low: 0, high: 1}\n")
+    with pytest.raises(InputError) as caught:
+        sweep("--config", str(file))
+    assert str(caught.value).splitlines() == [
+        f"{file}, line 4: search_space.lrr: is no setting of train: did you mean lr?",
+        f"{file}, line 2: budget.money: what does a GPU hour cost? Set train.gpu_hour_price",
+    ]
+    file.write_text("budget:\n  money: 100\n")
+    assert sweep("--config", str(file), "--train.gpu_hour_price", "2").budget.money == 100
+    with pytest.raises(InputError, match=r"^budget\.money"):  # here it is not the file's value
+        sweep("--config", str(file), "--budget.money", "50")
+    file.write_text("max_epochs: 40\nmin_lr: 1.0\n")  # a recipe
+    with pytest.raises(InputError) as caught:
+        sweep("--config", str(file))
+    assert str(caught.value).startswith(f"{file}, line 2: train: min_lr (1) must not be above lr (0.0001)")
+    assert len(str(caught.value).splitlines()) == 1
+    found = sweep("--config", str(file), "--train.lr", "1")
+    assert (found.train.lr, found.search_space["lr"].low, found.search_space["lr"].high) == (1, 1, 2)
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\x00"])
 def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
     file = tmp_path / "own.yaml"
