@@ -91,10 +91,10 @@ class Ledger:
     def _had_enough(self, record: TrialRecord) -> bool:
         return bool(record.epochs) and bool(record.epochs[max(record.epochs)].get("early_stopped"))
 
-    def interrupt(self) -> None:
-        """The sweep is over before its time: what still runs is marked so."""
+    def interrupt(self, trial_id: str | None = None) -> None:
+        """What runs, or that trial alone, ends before its time and is to go on later."""
         for record in self.trials.values():
-            if record.status == "running":
+            if record.status == "running" and trial_id in (None, record.trial_id):
                 record.status, record.ended = "interrupted", time.monotonic()
 
     @property

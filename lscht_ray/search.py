@@ -38,8 +38,8 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         if len(self.running) >= max(1, self.room()):
             return None
         proposal = self.study.ask()
-        if proposal is None:
-            return str(Searcher.FINISHED)
+        if proposal is None:  # one that runs may have to be started again
+            return None if self.running else str(Searcher.FINISHED)
         self.running.add(trial_id)
         return {**asdict(proposal), "gpus": self.gpus()}
 

@@ -12,7 +12,6 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,9 +149,7 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
     _take_up(sweep, storage, known, book)
     limits = budget.Budget(config.budget, config.train.gpu_hour_price, book)
     while _tune(sweep, storage, known, book, limits, screen, outcome):
-        screen.print(
-            "Ray ended a trial because a node ran out of memory: those that ran go on, with fewer clips at a time"
-        )
+        screen.print("starting Ray again ...")
     book.interrupt()
     for record in book.trials.values():
         watch.tell(known, book, record)
@@ -190,7 +187,11 @@ def _tune(
             except OSError as error:
                 screen.print(f"warning: {sweep.folder} can't be written: {error}")
 
-        watching = watch.Watch(book, known, screen, sweep.num_trials, config.resources.workers_per_trial, on_end)
+        def halve(record: ledger.TrialRecord) -> bool:
+            return trial.halve(Rescue(storage, record.trial_id), config.trial_config(record.params))
+
+        workers = config.resources.workers_per_trial
+        watching = watch.Watch(book, known, screen, sweep.num_trials, workers, halve, on_end)
         proposals = search.Proposals(known, room, room.gpus)
         tuner = ray.tune.Tuner(
             _trainable(sweep, storage, planned),
@@ -214,24 +215,12 @@ def _tune(
             except Exception as error:  # of several types: Tune has none for it, and gives up
                 if trial.ENDED_FOR_MEMORY not in str(error):
                     raise
-                _with_fewer_clips(sweep, storage, known, book)
+                watching.on_tune_error(error)
                 again = True
         watching.release()
         outcome.interrupted, outcome.reason, outcome.cause = bool(signals), stop.reason, stop.cause
         outcome.rungs = stopping.rungs() if isinstance(stopping, search.ReplayingASHA) else {}
     return again and not outcome.interrupted
-
-
-def _with_fewer_clips(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> None:
-    """Have the running trials go on with half as many clips at a time; those that have one at a time failed."""
-    for record in [record for record in book.trials.values() if record.status == "running"]:
-        if trial.halve(Rescue(storage, record.trial_id), sweep.config.trial_config(record.params)):
-            known.put_back(record.trial_id)
-            record.status = "interrupted"
-            record.ended = time.monotonic()
-        else:
-            book.end(record.trial_id, "ended for its memory, and it can't take fewer clips at a time")
-            watch.tell(known, book, record)
 
 
 def _tune_failures(config: SweepConfig, planned: cluster.Plan) -> int:

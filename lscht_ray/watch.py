@@ -23,7 +23,7 @@ from lscht_ray.console import short
 from lscht_ray.ledger import Ledger, TrialRecord
 from lscht_ray.search import SCORE
 from lscht_ray.study import Study
-from lscht_ray.trial import trial_name
+from lscht_ray.trial import ENDED_FOR_MEMORY, trial_name
 from lscht_ray.worker import PLACEMENT_GROUP
 
 RELEASE_SECONDS = 3.0
@@ -69,6 +69,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         screen: Where lines are printed.
         num_trials: Trials in all.
         workers: That a trial has.
+        halve: Has a trial take half as many clips at a time from its next start on; whether that is possible.
         on_end: Gets the record of each trial that ended.
     """
 
@@ -79,10 +80,11 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         screen: Console,
         num_trials: int,
         workers: int,
+        halve: Callable[[TrialRecord], bool],
         on_end: Callable[[TrialRecord], None],
     ) -> None:
         self.ledger, self.study, self.screen, self.num_trials, self.workers = ledger, study, screen, num_trials, workers
-        self.on_end = on_end
+        self.halve, self.on_end = halve, on_end
         self.stopping: Callable[[], bool] = lambda: False
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
@@ -128,9 +130,20 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         """A trial ended, by itself or stopped by ASHA."""
         self._end(trial_name(trial), None)
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial failed, and Tune starts it again."""
+        if ENDED_FOR_MEMORY in _error_text(trial):
+            self.halve(self.ledger.trials[trial_name(trial)])
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed for good."""
-        self._end(trial_name(trial), cause(_error_text(trial)))
+        self._fail(trial_name(trial), _error_text(trial))
+
+    def on_tune_error(self, error: Exception) -> None:
+        """Tune itself failed for a trial that was ended for its memory; nobody knows which."""
+        for record in self.ledger.in_order():
+            if record.status == "running":
+                self._fail(record.trial_id, str(error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Now and then: name trials that have been silent for long."""
@@ -144,6 +157,16 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         """Free what the trials' workers still hold, at the end of the sweep."""
         for name in list(self.groups):
             self._release(name)
+
+    def _fail(self, name: str, text: str) -> None:
+        """A trial failed; where that was for its memory it goes on, with fewer clips at a time if it can."""
+        if ENDED_FOR_MEMORY not in text or not self.halve(self.ledger.trials[name]):
+            self._end(name, cause(text))
+            return
+        self.ledger.interrupt(name)
+        self.study.put_back(name)
+        self._say(f"{name} was ended, for a node ran out of memory: it will go on with fewer clips at a time")
+        threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
 
     def _end(self, name: str, error: str | None) -> None:
         self.ledger.end(name, error, cut_short=self.stopping())

@@ -4,6 +4,7 @@ import io
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -19,12 +20,15 @@ from lscht_ray import cluster, firsts, search, study
 from lscht_ray.budget import Budget
 from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
-from lscht_ray.ledger import Ledger
+from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.rescue import Rescue
 from lscht_ray.samplers import Samplers
+from lscht_ray.storage import Storage
 from lscht_ray.study import Study
 from lscht_ray.sweepconfig import AshaConfig, BudgetConfig, Dimension, ResourcesConfig, SamplerConfig, SweepConfig
+from lscht_ray.trial import halve
 from lscht_ray.view import View
-from lscht_ray.watch import cause
+from lscht_ray.watch import Watch, cause
 from lscht_ray.worker import reportable
 
 
@@ -270,7 +274,39 @@ def test_as_many_trials_at_a_time_as_there_is_room_for(tmp_path: Path) -> None:
     proposals.on_trial_complete("a")
     assert isinstance(proposals.suggest("d"), dict)
     proposals.on_trial_complete("b")
+    assert proposals.suggest("e") is None  # one of those that run may come again
+    for name in "cd":
+        proposals.on_trial_complete(name)
     assert proposals.suggest("e") == Searcher.FINISHED
+
+
+def test_a_trial_whose_own_process_was_ended_for_its_memory_goes_on_with_fewer_clips(tmp_path: Path) -> None:
+    """Ray ends several processes at once; the one that would start the workers again may be among them."""
+    sweep, storage = SweepConfig(train=TrainConfig(batch_size=8)), Storage(str(tmp_path))
+    made, ended = new_study(tmp_path, sweep, 1), list[TrialRecord]()
+    proposals = search.Proposals(made, lambda: 1, lambda: 0.0)
+
+    def fewer(record: TrialRecord) -> bool:
+        return halve(Rescue(storage, record.trial_id), sweep.train)
+
+    book, screen = Ledger("val_accuracy", "max", 30), Console(file=io.StringIO())
+    watching = Watch(book, made, screen, 1, 1, fewer, ended.append)
+    said = tmp_path / "error.txt"
+    said.write_text("OutOfMemoryError: 5 worker(s) were killed due to the node running low on memory.\n")
+    at_once = []
+    for number in "abcd":
+        proposal = proposals.suggest(number)
+        assert isinstance(proposal, dict)
+        assert proposal["trial_id"] == "trial_00001"
+        running: Any = SimpleNamespace(config=proposal, error_file=str(said))
+        watching.on_trial_start(0, [], running)
+        at_once.append(Rescue(storage, "trial_00001").clips_at_once())
+        proposals.on_trial_complete(number, error=True)
+        watching.on_trial_error(0, [], running)
+    assert at_once == [None, 4, 2, 1]
+    assert proposals.suggest("e") == Searcher.FINISHED
+    assert [record.status for record in ended] == ["failed"]
+    assert [trial.state for trial in made.study.trials] == [TrialState.FAIL]
 
 
 class FakeTrial:
