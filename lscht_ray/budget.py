@@ -27,9 +27,8 @@ class Budget:
     def used_up(self) -> str | None:
         """Which limit has been reached, or None."""
         limits = self.limits
-        hours = (time.monotonic() - self.began) / 3600
-        if limits.hours is not None and hours >= limits.hours:
-            return f"budget.hours {limits.hours:g}: {hours:.3g} hours have passed"
+        if limits.hours is not None and self.hours >= limits.hours:
+            return f"budget.hours {limits.hours:g}: {self.hours:.3g} hours have passed"
         spent = self.ledger.gpu_hours
         if limits.gpu_hours is not None and spent >= limits.gpu_hours:
             return f"budget.gpu_hours {limits.gpu_hours:g}: {spent:.3g} GPU hours have been used"
@@ -39,6 +38,11 @@ class Budget:
         if most is not None and (without := self.ledger.since_improvement()) >= most:
             return f"budget.trials_without_improvement {most}: the last {without} trials were not better than the best"
         return None
+
+    @property
+    def hours(self) -> float:
+        """Of the clock, since the start."""
+        return (time.monotonic() - self.began) / 3600
 
     @property
     def money(self) -> float | None:
@@ -54,6 +58,18 @@ class Budget:
         return ended[0].error if len(causes) == 1 else None
 
     def describe(self) -> str:
-        """What has been used, in a few words."""
-        text = f"{self.ledger.gpu_hours:.3g} GPU hours"
-        return text if self.money is None else f"{text}, {self.money:.2f} spent"
+        """What has been used, and of how much where that is limited."""
+        limits, parts = self.limits, []
+        if limits.hours is not None:
+            parts.append(f"{self.hours:.3g} of {limits.hours:g} hours")
+        parts.append(f"{self.ledger.gpu_hours:.3g}{_of(limits.gpu_hours)} GPU hours")
+        if self.money is not None:
+            parts.append(f"{self.money:.2f}{_of(limits.money)} spent")
+        if limits.trials_without_improvement is not None:
+            without = self.ledger.since_improvement()
+            parts.append(f"{without} of {limits.trials_without_improvement} trials without improvement")
+        return ", ".join(parts)
+
+
+def _of(limit: float | None) -> str:
+    return "" if limit is None else f" of {limit:g}"

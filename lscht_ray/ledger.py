@@ -53,6 +53,8 @@ class Ledger:
         self.metric, self.mode, self.max_epochs = metric, mode, max_epochs
         self.trials: dict[str, TrialRecord] = {}
         self.second: str | None = None
+        self.rungs: dict[int, dict[str, float]] = {}
+        """Of ASHA: epoch, and the scores of the trials that came there."""
 
     def enter(self, record: TrialRecord) -> None:
         """A trial that ran before this start of the sweep."""
@@ -205,8 +207,9 @@ class Ledger:
         }
 
     def _row(self, record: TrialRecord) -> dict[str, Any]:
+        name = record.trial_id
         row = {
-            "trial_id": record.trial_id,
+            "trial_id": name,
             "params": record.params,
             "status": record.status,
             "epochs": len(record.epochs),
@@ -214,5 +217,6 @@ class Ledger:
             "seconds": round(record.seconds, 1),
             "gpu_hours": round(record.gpu_hours, 4),
             "origin": record.origin,
+            "rungs": {epoch: scores[name] for epoch, scores in sorted(self.rungs.items()) if name in scores},
         }
         return {**row, "error": record.error} if record.error else row

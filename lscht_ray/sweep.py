@@ -41,7 +41,6 @@ from lscht_ray import (
 )
 from lscht_ray.files import write_json
 from lscht_ray.plan import rungs
-from lscht_ray.rescue import Rescue
 from lscht_ray.storage import Storage
 from lscht_ray.sweepconfig import SweepConfig
 from lscht_ray.worker import DRIVER
@@ -118,7 +117,6 @@ class _Outcome:
     interrupted: bool = False
     reason: str = ""
     cause: str = ""
-    rungs: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def lines(self, sweep: Sweep) -> list[str]:
         unfinished = f"go on with: python -m lscht_ray.tune --resume {sweep.folder}"
@@ -134,7 +132,6 @@ class _Outcome:
         return {
             **cost,
             "ended_by": self.reason or self.cause or ("Ctrl-C" if self.interrupted else ""),
-            "rungs": self.rungs,
         }
 
 
@@ -180,18 +177,19 @@ def _tune(
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
         stop = watch.Stop(limits, known)
 
+        def note_rungs() -> None:
+            if isinstance(stopping, search.ReplayingASHA):
+                book.rungs = stopping.rungs()
+
         def on_end(record: ledger.TrialRecord) -> None:
+            note_rungs()
             try:
                 write_json(sweep.folder / ledger.SUMMARY, book.summary())
                 _write_hparams(storage, record, book)
             except OSError as error:
                 screen.print(f"warning: {sweep.folder} can't be written: {error}")
 
-        def halve(record: ledger.TrialRecord) -> bool:
-            return trial.halve(Rescue(storage, record.trial_id), config.trial_config(record.params))
-
-        workers = config.resources.workers_per_trial
-        watching = watch.Watch(book, known, screen, sweep.num_trials, workers, halve, on_end)
+        watching = watch.Watch(book, known, storage, sweep.driver, screen, on_end)
         proposals = search.Proposals(known, room, room.gpus)
         tuner = ray.tune.Tuner(
             _trainable(sweep, storage, planned),
@@ -218,8 +216,8 @@ def _tune(
                 watching.on_tune_error(error)
                 again = True
         watching.release()
+        note_rungs()
         outcome.interrupted, outcome.reason, outcome.cause = bool(signals), stop.reason, stop.cause
-        outcome.rungs = stopping.rungs() if isinstance(stopping, search.ReplayingASHA) else {}
     return again and not outcome.interrupted
 
 

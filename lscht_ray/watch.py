@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from rich.console import Console
 from lscht_ray.budget import Budget
 from lscht_ray.console import short
 from lscht_ray.ledger import Ledger, TrialRecord
+from lscht_ray.rescue import Rescue
 from lscht_ray.search import SCORE
+from lscht_ray.storage import Storage
 from lscht_ray.study import Study
-from lscht_ray.trial import ENDED_FOR_MEMORY, trial_name
-from lscht_ray.worker import PLACEMENT_GROUP
+from lscht_ray.trial import ENDED_FOR_MEMORY, halve, trial_name
+from lscht_ray.worker import PLACEMENT_GROUP, STARTED
 
 RELEASE_SECONDS = 3.0
 """Time for Train to free a stopped trial's place by itself, once the trial's process is gone; then we do."""
@@ -66,10 +69,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     Args:
         ledger: What has been done.
         study: Is told of scores and ends.
+        storage: The sweep's.
+        driver: Stands for this driver.
         screen: Where lines are printed.
-        num_trials: Trials in all.
-        workers: That a trial has.
-        halve: Has a trial take half as many clips at a time from its next start on; whether that is possible.
         on_end: Gets the record of each trial that ended.
     """
 
@@ -77,18 +79,18 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self,
         ledger: Ledger,
         study: Study,
+        storage: Storage,
+        driver: str,
         screen: Console,
-        num_trials: int,
-        workers: int,
-        halve: Callable[[TrialRecord], bool],
         on_end: Callable[[TrialRecord], None],
     ) -> None:
-        self.ledger, self.study, self.screen, self.num_trials, self.workers = ledger, study, screen, num_trials, workers
-        self.halve, self.on_end = halve, on_end
+        self.ledger, self.study, self.storage, self.driver = ledger, study, storage, driver
+        self.screen, self.on_end = screen, on_end
         self.stopping: Callable[[], bool] = lambda: False
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
         self.named: set[str] = set()
+        self.waiting: dict[str, float] = {}
         self.began = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +101,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         """A trial starts."""
         name, chosen = trial_name(trial), dict(trial.config["params"])
         fresh = name not in self.ledger.trials
-        gpus = float(trial.config["gpus"]) * self.workers
+        gpus = float(trial.config["gpus"]) * self.study.sweep.resources.workers_per_trial
+        self.waiting.pop(name, None)
+        self.named.discard(name)
         self.ledger.start(name, chosen, gpus, trial.config["origin"])
         params = ", ".join(f"{key} {short(value)}" for key, value in chosen.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
@@ -133,7 +137,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed, and Tune starts it again."""
         if ENDED_FOR_MEMORY in _error_text(trial):
-            self.halve(self.ledger.trials[trial_name(trial)])
+            self._halve(self.ledger.trials[trial_name(trial)])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed for good."""
@@ -146,12 +150,21 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
                 self._fail(record.trial_id, str(error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Now and then: name trials that have been silent for long."""
+        """Now and then: name trials that have been silent for long, and why that may be."""
+        now = time.monotonic()
         for record in self.ledger.trials.values():
-            silent = time.monotonic() - record.heard
-            if record.status == "running" and silent > _patience(record) and record.trial_id not in self.named:
-                self.named.add(record.trial_id)
-                self._say(f"{record.trial_id} has reported nothing for {silent:.0f} s: {self._reason(record)}")
+            if record.status == "running" and now - record.heard > _patience(record):
+                self._name(record.trial_id, now - record.heard, partial(self._reason, record))
+        for trial in trials:
+            if trial.status == Trial.PENDING:
+                since = self.waiting.setdefault(trial_name(trial), now)
+                if now - since > SILENT_SECONDS:
+                    self._name(trial_name(trial), now - since, _waits)
+
+    def _name(self, name: str, silent: float, reason: Callable[[], str]) -> None:
+        if name not in self.named:
+            self.named.add(name)
+            self._say(f"{name} has reported nothing for {silent:.0f} s: {reason()}")
 
     def release(self) -> None:
         """Free what the trials' workers still hold, at the end of the sweep."""
@@ -160,13 +173,16 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def _fail(self, name: str, text: str) -> None:
         """A trial failed; where that was for its memory it goes on, with fewer clips at a time if it can."""
-        if ENDED_FOR_MEMORY not in text or not self.halve(self.ledger.trials[name]):
+        if ENDED_FOR_MEMORY not in text or not self._halve(self.ledger.trials[name]):
             self._end(name, cause(text))
             return
         self.ledger.interrupt(name)
         self.study.put_back(name)
         self._say(f"{name} was ended, for a node ran out of memory: it will go on with fewer clips at a time")
         threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
+
+    def _halve(self, record: TrialRecord) -> bool:
+        return halve(Rescue(self.storage, record.trial_id), self.study.sweep.trial_config(record.params))
 
     def _end(self, name: str, error: str | None) -> None:
         self.ledger.end(name, error, cut_short=self.stopping())
@@ -175,7 +191,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         cause = f": {error}" if error else ""
         self._say(
             f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
-            f" ({len(self.ledger.ended())} of {self.num_trials} trials done){cause}"
+            f" ({len(self.ledger.ended())} of {self.study.num_trials} trials done){cause}"
         )
         threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
         self.on_end(record)
@@ -198,15 +214,20 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def _reason(self, record: TrialRecord) -> str:
         if record.epochs:
-            return f"its last report was epoch {max(record.epochs)}; the epoch is long, or it hangs"
-        free = ray.available_resources()
-        return (
-            "its workers have not finished an epoch yet: they load, wait for resources or hang"
-            f" (free now: {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU)"
-        )
+            return f"its last report was epoch {max(record.epochs)}; the next one is long, or it hangs"
+        driver, _, where = (self.storage.read_text(f"trials/{record.trial_id}/{STARTED}") or "").partition(" ")
+        if driver == self.driver:
+            return f"its worker ({where}) is in its first epoch; that is long, or it hangs"
+        groups = ray.util.placement_group_table().values()
+        return _waits() if any(group["state"] == "PENDING" for group in groups) else "its worker has not started"
 
     def _say(self, text: str) -> None:
         self.screen.print(f"[{time.monotonic() - self.began:5.0f} s] {text}")
+
+
+def _waits() -> str:
+    free = ray.available_resources()
+    return f"it waits for resources (free now: {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU)"
 
 
 def tell(study: Study, ledger: Ledger, record: TrialRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable
@@ -35,6 +36,8 @@ NOT_PUBLISHED = ("checkpoints.json",)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
 NOTICE_STEPS = 4
 """Workers ask for spot notices, which costs them a round of messages, every so many steps."""
+STARTED = "started.txt"
+"""In a trial's folder: which driver's worker has started, and where."""
 DRIVER = "driver.txt"
 """In the sweep's storage: whose orders count."""
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
@@ -117,6 +120,7 @@ def carry_out(
         folders.run.mkdir(parents=True)
         screen = new_console() if first else quiet_console()
         hook = report(order, folders, screen, first)
+        hook.begin()
         hooks = train.Hooks(
             prepare_model=prepare_model,
             on_resumed=hook.catch_up,
@@ -176,6 +180,15 @@ class Report:
         self.storage = Storage(order.storage)
         self.rescue = rescue.Rescue(self.storage, order.trial_id)
         self.complained = False
+
+    def begin(self) -> None:
+        """Say to whom it may concern that this worker has started, and where."""
+        if self.first:
+            text = f"{self.order.driver} process {os.getpid()} on {socket.gethostname()}"
+            try:
+                self.storage.write_text(f"{self.rescue.place}/{STARTED}", text)
+            except OSError as error:
+                self.complain(error)
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
         """An epoch is over; its checkpoint is there, on the worker that writes."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,6 @@ from lscht_ray.samplers import Samplers
 from lscht_ray.storage import Storage
 from lscht_ray.study import Study
 from lscht_ray.sweepconfig import AshaConfig, BudgetConfig, Dimension, ResourcesConfig, SamplerConfig, SweepConfig
-from lscht_ray.trial import halve
 from lscht_ray.view import View
 from lscht_ray.watch import Watch, cause
 from lscht_ray.worker import reportable
@@ -286,11 +286,8 @@ def test_a_trial_whose_own_process_was_ended_for_its_memory_goes_on_with_fewer_c
     made, ended = new_study(tmp_path, sweep, 1), list[TrialRecord]()
     proposals = search.Proposals(made, lambda: 1, lambda: 0.0)
 
-    def fewer(record: TrialRecord) -> bool:
-        return halve(Rescue(storage, record.trial_id), sweep.train)
-
     book, screen = Ledger("val_accuracy", "max", 30), Console(file=io.StringIO())
-    watching = Watch(book, made, screen, 1, 1, fewer, ended.append)
+    watching = Watch(book, made, storage, "a driver", screen, ended.append)
     said = tmp_path / "error.txt"
     said.write_text("OutOfMemoryError: 5 worker(s) were killed due to the node running low on memory.\n")
     at_once = []
@@ -483,16 +480,19 @@ def test_the_live_view(tmp_path: Path) -> None:
     ledger = filled({"trial_00001": (0.5, 0.7, 0.6, 0.6), "trial_00002": ()})
     ledger.start("trial_00003", {"lr": 1.0})
     ledger.report("trial_00003", {"epoch": 1, "val_accuracy": 0.2, "early_stopped": 0.0})
-    shown = View(ledger, Budget(BudgetConfig(), 3.0, ledger), 8, lambda: 2, [1, 2])
+    limits: dict[str, Any] = {"hours": 2, "gpu_hours": 9, "money": 20, "trials_without_improvement": 5}
+    shown = View(ledger, Budget(BudgetConfig(**limits), 3.0, ledger), 8, lambda: 2, [1, 2])
     said = io.StringIO()
-    Console(file=said, width=120).print(shown.render())
+    Console(file=said, width=200).print(shown.render())
     lines = said.getvalue().splitlines()
     assert [line.split()[:4] for line in lines[1:3]] == [
         ["trial_00003", "1/4", "2", "0.2000"],
         ["trial_00001", "4/4", "0.7000", "2"],
     ]
-    for part in ("1 completed, 1 failed, 1 running of 8", "GPU hours", "spent", "min left"):
+    used = "0 of 2 hours, 0 of 9 GPU hours, 0.00 of 20 spent, 1 of 5 trials without improvement"
+    for part in ("1 completed, 1 failed, 1 running of 8", "min left"):
         assert part in lines[-1]
+    assert re.sub(r"\d\.?\d*e-\d+", "0", lines[-1]).split("  |  ")[1] == used
 
 
 def test_trials_share_a_gpu_as_their_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:

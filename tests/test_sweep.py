@@ -3,22 +3,31 @@
 Slow: every start of Ray takes seconds.
 """
 
+import io
 import random
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
+import ray
 import torch
 from conftest import Background, Door, Faults, read_lines, refused, until
 from optuna.trial import TrialState
+from rich.console import Console
 from sweeps import STORAGE, summary, sweep_file, sweep_folder
 
-from lscht_ray import checkpoint
+from lscht_ray import checkpoint, watch
+from lscht_ray.ledger import Ledger
+from lscht_ray.storage import Storage
+from lscht_ray.study import Study
+from lscht_ray.sweepconfig import SweepConfig
+from lscht_ray.worker import STARTED
 
 SEARCH: dict[str, Any] = {
     "search_space": {
@@ -65,6 +74,9 @@ def test_the_study_is_optunas_own(whole: Path) -> None:
     assert [trial.params for trial in trials] == [row["params"] for row in rows]
     assert trials[0].user_attrs["origin"] == "train"
     assert [row["origin"] for row in rows] == ["train"] + ["sampler"] * 7
+    for row in rows:  # who came to each of ASHA's rungs, and how
+        scores = trials[rows.index(row)].intermediate_values
+        assert row["rungs"] == {str(epoch): scores[epoch] for epoch in (1, 2, 4) if epoch <= row["epochs"]}
     assert study(whole).best_value == summary(whole)["best"]["metrics"]["val_loss"]
 
 
@@ -131,7 +143,7 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
     after = summary(tmp_path)
     assert what_matters(after)[:2] == what_matters(before)
     assert len(after["trials"]) == 3
-    for name in ("epochs_planned", "epochs_run", "gpu_hours", "decodes", "rungs", "ended_by"):
+    for name in ("epochs_planned", "epochs_run", "gpu_hours", "decodes", "ended_by"):
         assert name in after
     again = door("tune", "--resume", folder, cwd=tmp_path, timeout=200)  # there is nothing left to do
     assert again.returncode == 0, again.stdout + again.stderr
@@ -215,6 +227,49 @@ def test_trials_share_gpus_and_the_budget_counts_them(
     hours = sum(trial["seconds"] for trial in content["trials"]) * 0.5 / 3600
     assert content["gpu_hours"] == pytest.approx(hours, rel=0.05)
     assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.0)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    storage, said = Storage(str(tmp_path)), io.StringIO()
+    made = Study(SweepConfig(), None, 9)
+    book = Ledger("val_accuracy", "max", 30)
+    watching = watch.Watch(book, made, storage, "driver", Console(file=said, width=200), lambda record: None)
+
+    def trial(number: int, status: str = "RUNNING") -> Any:
+        config = {"trial_id": f"trial_{number:05d}", "params": {}, "gpus": 0.0, "origin": "sampler"}
+        made = SimpleNamespace(config=config, status=status)
+        if status == "RUNNING":
+            watching.on_trial_start(0, [], made)
+        return made
+
+    def reason(number: int, *trials: Any) -> str:
+        said.truncate(0)
+        watching.on_step_end(0, list(trials))
+        watching.on_step_end(0, list(trials))
+        (line,) = said.getvalue().splitlines()  # once
+        assert f"trial_{number:05d} has reported nothing for" in line
+        return line.partition(" s: ")[2].strip()
+
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        assert reason(1, trial(1, "PENDING")) == "it waits for resources (free now: 1 CPU, 0 GPU)"
+        trial(2)
+        assert reason(2) == "its worker has not started"
+        trial(3)
+        storage.write_text(f"trials/trial_00003/{STARTED}", "driver process 7 on node-3")
+        assert "(process 7 on node-3) is in its first epoch" in reason(3)
+        trial(4)
+        storage.write_text(f"trials/trial_00004/{STARTED}", "another process 7 on node-3")  # before a restart
+        ray.util.placement_group([{"CPU": 99}])
+        assert reason(4) == "it waits for resources (free now: 1 CPU, 0 GPU)"
+        trial(5)
+        book.report("trial_00005", {"epoch": 2, "seconds": 0.0})
+        assert "its last report was epoch 2" in reason(5)
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.slow
