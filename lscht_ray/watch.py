@@ -168,8 +168,8 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def release(self) -> None:
         """Free what the trials' workers still hold, at the end of the sweep."""
-        for name in list(self.groups):
-            self._release(name)
+        for name, group in list(self.groups.items()):
+            self._release(name, group)
 
     def _fail(self, name: str, text: str) -> None:
         """A trial failed; where that was for its memory it goes on, with fewer clips at a time if it can."""
@@ -179,7 +179,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self.ledger.interrupt(name)
         self.study.put_back(name)
         self._say(f"{name} was ended, for a node ran out of memory: it will go on with fewer clips at a time")
-        threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
+        self._let_go(name)
 
     def _halve(self, record: TrialRecord) -> bool:
         return halve(Rescue(self.storage, record.trial_id), self.study.sweep.trial_config(record.params))
@@ -193,22 +193,28 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
             f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
             f" ({len(self.ledger.ended())} of {self.study.num_trials} trials done){cause}"
         )
-        threading.Thread(target=self._release_in_time, args=(name,), daemon=True).start()
+        self._let_go(name)
         self.on_end(record)
 
-    def _release_in_time(self, name: str) -> None:
+    def _let_go(self, name: str) -> None:
+        """Free a trial's place in time; the trial may have another by then, if it goes on."""
+        given = (name, self.groups.get(name, ""), self.processes.pop(name, 0))
+        threading.Thread(target=self._release_in_time, args=given, daemon=True).start()
+
+    def _release_in_time(self, name: str, group: str, process: int) -> None:
         """Free a trial's place once its process, which runs on this node, is gone."""
-        process, asked = self.processes.pop(name, 0), time.monotonic()
+        asked = time.monotonic()
         while process and _alive(process):
             if time.monotonic() - asked > EXIT_SECONDS:
                 os.kill(process, signal.SIGKILL)
                 break
             time.sleep(0.2)
         time.sleep(RELEASE_SECONDS)
-        self._release(name)
+        self._release(name, group)
 
-    def _release(self, name: str) -> None:
-        group = self.groups.pop(name, "")
+    def _release(self, name: str, group: str) -> None:
+        if self.groups.get(name) == group:
+            del self.groups[name]
         if group and ray.is_initialized():
             ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
 
