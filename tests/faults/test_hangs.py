@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
     def sleepy(path: Path, *given: Any, **more: Any) -> Any:
         asleep = folder / "asleep"
         while asleep.exists() and asleep.read_text() == str(path):
+            (folder / "sleeps").touch()
             time.sleep(0.1)
         return awake(path, *given, **more)
 
@@ -62,6 +63,13 @@ def sleepy(data: Path, folder: Path, workers: int, *flags: str) -> Iterator[Any]
     finally:
         process.kill()
         process.join()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -100,13 +108,13 @@ def test_a_data_worker_that_stands_still(background: Background, copy: Path, fau
 def test_a_second_signal_ends_at_once_what_hangs(copy: Path, tmp_path: Path, faults: Faults) -> None:
     faults.provoke("Ctrl-C twice")
     with sleepy(copy, tmp_path, 0, "--batch_seconds", "600") as process:
-        time.sleep(1)
+        wait_for((tmp_path / "sleeps").exists)
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(1)
-        assert "stopping after this step, resumable (again: at once)" in (tmp_path / "said").read_text()
+        wait_for(lambda: "stopping after this step, resumable (again: at once)" in (tmp_path / "said").read_text())
+        process.join(1)
         assert process.is_alive()  # it waits for the step
         os.kill(process.pid, signal.SIGINT)
-        process.join(10)
+        process.join(30)
         assert process.exitcode == 130
     faults.survive("Ctrl-C twice")
 
