@@ -26,14 +26,16 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from lscht_ray import annotations, clips, fill, survey
-from lscht_ray.batch import joined
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.data import ClipDataset, ClipReader, Position
-from lscht_ray.frames import evaluation_indices
-from lscht_ray.loader import build_loader
-from lscht_ray.transforms import ClipFormat, TrainingTransform
+from lscht_ray.checking import survey
+from lscht_ray.clips import fill, reader
+from lscht_ray.clips.batch import joined
+from lscht_ray.clips.dataset import ClipDataset, ClipReader, Position
+from lscht_ray.clips.loader import build_loader
+from lscht_ray.clips.transforms import ClipFormat, TrainingTransform
+from lscht_ray.dataset import annotations
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.video.frames import evaluation_indices
 
 FRAMES, SIZE = 16, 224
 CPU = torch.device("cpu")
@@ -138,13 +140,13 @@ def _cases(
     batch_size: int,
 ) -> list[Case]:
     videos = [str(sample.video) for sample in found.samples]
-    augmentation = clips.augmentation(config)
+    augmentation = reader.augmentation(config)
 
     def dataset(cache: fill.Filled | None = None) -> ClipDataset:
         kind = "rgb"
         samples = found.samples if cache is None else cache.found.samples
         reader = ClipReader(form.decoded_short_side, pixel_format=kind, cache=cache.clips if cache else None)
-        sampling = clips.sampling(config, training=True)
+        sampling = reader.sampling(config, training=True)
         return ClipDataset(samples, reader=reader, sampling=sampling, seed=0, augmentation=augmentation)
 
     plain, cached = dataset(), dataset(filled["rgb"])

@@ -26,13 +26,14 @@ import torch
 from transformers import Trainer, TrainingArguments, VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
-from lscht_ray import build, plan, survey
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.loop import train_one_epoch
-from lscht_ray.metrics import rank_and_world
-from lscht_ray.parts import Training
-from lscht_ray.recorder import Recorder, RunFolders
+from lscht_ray.artifacts.recorder import Recorder, RunFolders
+from lscht_ray.checking import survey
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import build, plan
+from lscht_ray.training.loop import train_one_epoch
+from lscht_ray.training.metrics import rank_and_world
+from lscht_ray.training.parts import Training
 
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"image_size": 96, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4},

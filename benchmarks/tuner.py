@@ -24,11 +24,12 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 from rich.progress import track
 
-from lscht_ray import firsts, search
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import table
-from lscht_ray.study import Study
-from lscht_ray.sweepconfig import AshaConfig, Dimension, SamplerConfig, SweepConfig
+from lscht_ray.cluster import search
+from lscht_ray.host.console import table
+from lscht_ray.settings.sweep import AshaConfig, Dimension, SamplerConfig, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import firsts
+from lscht_ray.sweep.study import Study
 
 SPACE = {
     "lr": Dimension(type="loguniform", low=3e-4, high=5e-3),

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lscht_ray import commandline, console
-from lscht_ray.dataconfig import CheckConfig
 from lscht_ray.errors import InputError
+from lscht_ray.host import console
+from lscht_ray.settings import commandline
+from lscht_ray.settings.data import CheckConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lscht_ray.annotations import Annotations
-    from lscht_ray.problems import Problem
+    from lscht_ray.dataset.annotations import Annotations
+    from lscht_ray.dataset.problems import Problem
 
 PICTURES = 4
 """Thumbnails of each video that is complained of, for so many videos at most:"""
@@ -35,7 +36,8 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__} DATA may also be given as --data.",
         extra=_flags,
     )
-    from lscht_ray import annotations, checkpage, findings, survey
+    from lscht_ray.checking import findings, page, survey
+    from lscht_ray.dataset import annotations
 
     if flags.DATA is not None:
         config = config.model_copy(update={"data": flags.DATA})
@@ -45,17 +47,17 @@ def main(argv: list[str]) -> int:
     videos = list(dict.fromkeys(sample.video for sample in found.samples))
     facts, new = survey.look(videos, found.folder, config, screen, decord=True)
     problems = findings.find_problems(found, facts, config)
-    screen.print(checkpage.as_text(found, problems))
+    screen.print(page.as_text(found, problems))
     screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
-    _write(flags.json, "--json", screen, lambda file: _json(file, checkpage.as_json(found, problems)))
-    _write(flags.facts, "--facts", screen, lambda file: _text(file, checkpage.facts_csv(facts)))
+    _write(flags.json, "--json", screen, lambda file: _json(file, page.as_json(found, problems)))
+    _write(flags.facts, "--facts", screen, lambda file: _text(file, page.facts_csv(facts)))
     if flags.html:
-        page = checkpage.as_html(found, problems, _pictures(problems, videos, config, screen))
-        _write(flags.html, "--html", screen, lambda file: _text(file, page))
+        html = page.as_html(found, problems, _pictures(problems, videos, config, screen))
+        _write(flags.html, "--html", screen, lambda file: _text(file, html))
     if flags.write_splits:
         _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
     if flags.build_cache:
-        from lscht_ray import fill
+        from lscht_ray.clips import fill
 
         short_side = config.short_side or (config.image_size or 224) * 8 // 7
         fill.fill(survey.settle(found, facts, config), config, short_side, screen)
@@ -99,7 +101,7 @@ def _write(name: str | None, flag: str, screen: Console, write: Callable[[Path],
 
 
 def _json(file: Path, content: object) -> None:
-    from lscht_ray.files import write_json
+    from lscht_ray.host.files import write_json
 
     write_json(file, content)
 
@@ -109,13 +111,13 @@ def _text(file: Path, text: str) -> None:
 
 
 def _splits(file: Path, found: Annotations) -> None:
-    from lscht_ray import splits
+    from lscht_ray.dataset import splits
 
     splits.write(found.rows(), found.folder, file)
 
 
 def _sheet(file: Path, found: Annotations, config: CheckConfig, screen: Console) -> None:
-    from lscht_ray import contact_sheet
+    from lscht_ray.clips import contact_sheet
 
     if not found.samples:
         raise InputError("--contact-sheet: not one clip can be used")
@@ -129,7 +131,7 @@ def _pictures(
     problems: list[Problem], videos: list[Path], config: CheckConfig, screen: Console
 ) -> dict[str, list[str]]:
     """Thumbnails by video, made in child processes: what is complained of may be hostile."""
-    from lscht_ray import survey
+    from lscht_ray.checking import survey
 
     known = {str(video) for video in videos}
     closed = {problem.path for problem in problems if problem.kind in NOT_SHOWN}

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from lscht_ray import console, synthetic
+from lscht_ray.dataset import demo
+from lscht_ray.host import console
 
 
 def main(argv: list[str]) -> int:
@@ -14,13 +15,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")
     flags = parser.parse_args(argv)
     screen = console.new_console()
-    total = sum(sum(counts) for counts in synthetic.CLIPS.values())
+    total = sum(sum(counts) for counts in demo.CLIPS.values())
     with console.EpochProgress(screen, "drawing clips", total) as progress:
         if flags.output:
             folder = flags.output.expanduser().resolve()
-            synthetic.make(folder, flags.seed, lambda done, total: progress.advance())
+            demo.make(folder, flags.seed, lambda done, total: progress.advance())
         else:
-            folder = synthetic.demo_data(flags.seed, lambda done, total: progress.advance())
+            folder = demo.demo_data(flags.seed, lambda done, total: progress.advance())
     screen.print(f"demo data set: {folder}")
     return 0
 

@@ -5,9 +5,10 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from lscht_ray import commandline, console
-from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
+from lscht_ray.host import console
+from lscht_ray.settings import commandline
+from lscht_ray.settings.train import TrainConfig
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,7 +35,9 @@ def main(argv: list[str]) -> int:
     flags = _parser().parse_args(argv)
     if flags.batch_size < 1 or flags.num_workers < 0:
         raise InputError("--batch_size must be 1 or more, --num_workers 0 or more")
-    from lscht_ray import annotations, checkpoint, survey
+    from lscht_ray.artifacts import checkpoint
+    from lscht_ray.checking import survey
+    from lscht_ray.dataset import annotations
 
     screen = console.new_console()
     path = checkpoint.find(flags.checkpoint)
@@ -59,8 +62,10 @@ def main(argv: list[str]) -> int:
         screen.print(line)
     found = survey.trusted(found, config, screen, splits=(flags.split,))
 
-    from lscht_ray import fill, inference, report
-    from lscht_ray.device import choose_device, choose_precision, settle
+    from lscht_ray.artifacts import report
+    from lscht_ray.clips import fill
+    from lscht_ray.training import inference
+    from lscht_ray.training.device import choose_device, choose_precision, settle
 
     device = choose_device(flags.device)
     precision = choose_precision(

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lscht_ray import commandline, console, firsts, lock, recorder
-from lscht_ray.config import TrainConfig
+from lscht_ray.artifacts import recorder
 from lscht_ray.errors import InputError
-from lscht_ray.files import slug, write_json
-from lscht_ray.sweepconfig import SWEEP, SweepConfig
+from lscht_ray.host import console, lock
+from lscht_ray.host.files import slug, write_json
+from lscht_ray.settings import commandline
+from lscht_ray.settings.sweep import SWEEP, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import firsts
 
 if TYPE_CHECKING:
-    from lscht_ray.annotations import Annotations
+    from lscht_ray.dataset.annotations import Annotations
 
 PLACE = "place.txt"
 """In the sweep folder: where its trials are."""
@@ -49,12 +52,12 @@ def main(argv: list[str]) -> int:
         raise InputError("--extend N adds trials to a sweep: name its folder with --resume FOLDER")
     found = _look_at_data(sweep.train, screen)
     if flags.plan:
-        from lscht_ray import plan
+        from lscht_ray.sweep import plan
 
         plan.plan_sweep(sweep, found, screen)
         return 0
     if flags.debug:
-        from lscht_ray.worker import train_here
+        from lscht_ray.training.run import train_here
 
         outcome = train_here(sweep.trial_config(sweep.first_point()), screen)
         screen.print(f"debug run done: {outcome.folders.run}")
@@ -62,7 +65,7 @@ def main(argv: list[str]) -> int:
     folder, place = _sweep_folder(sweep) if resumed is None else (resumed, _place_of(resumed))
     with lock.held(folder):
         num_trials = _settled(sweep, folder, place, flags.extend, new=resumed is None)
-        from lscht_ray.sweep import Sweep, run
+        from lscht_ray.cluster.driver import Sweep, run
 
         return run(Sweep(sweep, folder, place, num_trials), screen, quiet=flags.quiet)
 
@@ -127,7 +130,7 @@ def _absolute(config: TrainConfig) -> TrainConfig:
 
 def _look_at_data(config: TrainConfig, screen: Console) -> Annotations:
     """Look at the data set, so that a mistake in it ends here and not in every trial."""
-    from lscht_ray.survey import ready
+    from lscht_ray.checking.survey import ready
 
     found = ready(config, screen)
     screen.print(found.summary())

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from lscht_ray import synthetic
+from lscht_ray.dataset.demo import GLOSSES, demo_data, draw_clip, draw_signer, write_video
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 Door = Callable[..., subprocess.CompletedProcess[str]]
@@ -39,13 +39,13 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo(cache_folder: Path) -> Path:
     """The demo data set, drawn once for all tests."""
-    return synthetic.demo_data()
+    return demo_data()
 
 
 def draw(path: Path, gloss: int, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = list(synthetic.GLOSSES)[gloss]
-    synthetic.write_video(path, synthetic.draw_clip(synthetic.draw_signer(seed, 7), name, (7, seed)))
+    name = list(GLOSSES)[gloss]
+    write_video(path, draw_clip(draw_signer(seed, 7), name, (7, seed)))
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,17 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torchvision.ops import StochasticDepth
 
-from lscht_ray import adapt, checkpoint, model
-from lscht_ray.ema import Ema
+from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
-from lscht_ray.optim import build_optimizer
+from lscht_ray.model import adapt, videomae
+from lscht_ray.model.ema import Ema
+from lscht_ray.model.optim import build_optimizer
 
 CLIPS = torch.randn(6, 4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 
 
 def tiny(seed: int = 0) -> torch.nn.Module:
-    return model.build("tiny", ("a", "b", "c"), num_frames=4, image_size=24, seed=seed).model
+    return videomae.build("tiny", ("a", "b", "c"), num_frames=4, image_size=24, seed=seed).model
 
 
 def logits(network: torch.nn.Module) -> torch.Tensor:
@@ -26,7 +27,7 @@ def logits(network: torch.nn.Module) -> torch.Tensor:
 
 
 def test_drop_path_rises_linearly_and_is_off_in_evaluation() -> None:
-    network = model.rebuild({**tiny().config.to_dict(), "num_hidden_layers": 2}, tiny().state_dict())  # type: ignore[union-attr,operator]
+    network = videomae.rebuild({**tiny().config.to_dict(), "num_hidden_layers": 2}, tiny().state_dict())  # type: ignore[union-attr,operator]
     plain = logits(network.eval())
     adapt.drop_path(network, 0.3)
     rates = [module.p for module in network.modules() if isinstance(module, StochasticDepth)]
@@ -154,14 +155,14 @@ def test_ema_is_torchs_averaged_model_with_that_decay() -> None:
 
 def test_more_frames_than_the_checkpoint_has(tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path)  # type: ignore[operator]
-    longer = model.build(str(tmp_path), ("x", "y"), num_frames=32, image_size=24).model
+    longer = videomae.build(str(tmp_path), ("x", "y"), num_frames=32, image_size=24).model
     assert longer(pixel_values=torch.zeros(1, 32, 3, 24, 24)).logits.shape == (1, 2)
     saved = tiny().state_dict()
     assert all(torch.equal(value, saved[key]) for key, value in longer.state_dict().items() if "classifier" not in key)
 
 
 def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
-    earlier = model.build("tiny", ("a", "b", "c"), num_frames=4, image_size=24, seed=7).model
+    earlier = videomae.build("tiny", ("a", "b", "c"), num_frames=4, image_size=24, seed=7).model
     content = {
         **dict.fromkeys(checkpoint.MODEL_KEYS, None),
         "format": checkpoint.FORMAT,
@@ -172,7 +173,7 @@ def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
     }
     checkpoint.save(content, tmp_path / checkpoint.BEST)
     for name in (tmp_path, tmp_path / checkpoint.BEST):
-        built = model.build(str(name), ("x", "y"), num_frames=8, seed=1)
+        built = videomae.build(str(name), ("x", "y"), num_frames=8, seed=1)
         assert built.origin.endswith("(its head for 3 glosses is not), new head for 2 glosses")
         assert (built.mean, built.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
         assert built.model.config.id2label == {0: "x", 1: "y"}
@@ -181,4 +182,4 @@ def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
             assert "classifier" in key or torch.equal(value, saved[key]), key
     (tmp_path / checkpoint.BEST).write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
-        model.build(str(tmp_path), ("x", "y"), num_frames=8)
+        videomae.build(str(tmp_path), ("x", "y"), num_frames=8)

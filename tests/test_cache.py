@@ -16,15 +16,19 @@ import torch
 from conftest import FAST, Door, draw, refused
 from media import paint
 
-from lscht_ray import annotations, cache, disk, fill, survey, train
-from lscht_ray.cache import BrokenClipError, ClipCache, Entry, write_entry
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.data import ClipReader
-from lscht_ray.disk import file_system, find_root, make_room
+from lscht_ray.artifacts.recorder import RunFolders
+from lscht_ray.checking import survey
+from lscht_ray.clips import _cache, fill
+from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry, write_entry
+from lscht_ray.clips.dataset import ClipReader
+from lscht_ray.dataset import annotations
 from lscht_ray.errors import InputError
-from lscht_ray.recorder import RunFolders
-from lscht_ray.rows import Span
+from lscht_ray.host import disk
+from lscht_ray.host.console import quiet_console
+from lscht_ray.host.disk import file_system, find_root, make_room
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
+from lscht_ray.video.span import Span
 
 GB = 2**30
 
@@ -51,7 +55,7 @@ def everything(result: fill.Filled) -> list[bytes]:
 
 
 def files(root: Path) -> list[Path]:
-    return sorted(root.rglob(f"*{cache.SUFFIX}"))
+    return sorted(root.rglob(f"*{_cache.SUFFIX}"))
 
 
 def decoded(root: Path) -> int:
@@ -107,8 +111,11 @@ def test_long_videos_keep_the_clips_own_part(tmp_path: Path) -> None:
 
 BUILD = """
 import sys
-from lscht_ray import annotations, console, fill, survey
-from lscht_ray.config import TrainConfig
+from lscht_ray.checking import survey
+from lscht_ray.clips import fill
+from lscht_ray.dataset import annotations
+from lscht_ray.host import console
+from lscht_ray.settings.train import TrainConfig
 config = TrainConfig(data=sys.argv[1], cache="disk", cache_dir=sys.argv[2])
 found = survey.trusted(annotations.read(config.data), config, console.quiet_console())
 print("ready", flush=True)
@@ -156,7 +163,7 @@ def test_a_flipped_bit_is_found_and_the_clip_decoded_again(clips: Path, tmp_path
     for where in ("header", "frame", "length"):
         path = files(tmp_path)[5]
         content = bytearray(path.read_bytes())
-        content[{"header": 40, "frame": cache.PAGE + 9000, "length": 5}[where]] ^= 4
+        content[{"header": 40, "frame": _cache.PAGE + 9000, "length": 5}[where]] ^= 4
         path.write_bytes(content[:-1] if where == "length" else content)
         fresh = filled(clips, tmp_path, cache="disk") if where == "frame" else None
         if fresh is None:
@@ -267,7 +274,7 @@ def test_every_mode_trains_to_the_same_weights(clips: Path, tmp_path: Path) -> N
     for mode in ("off", "auto", "disk", "ram", "device"):
         config = TrainConfig(data=str(clips), max_epochs=2, cache=mode, cache_dir=str(tmp_path / "c"), **small)
         folders = RunFolders(tmp_path / mode, tmp_path / "logs" / mode)
-        train.run(config, folders, screen=quiet_console())
+        training.run(config, folders, screen=quiet_console())
         weights[mode] = torch.load(folders.run / "best_model.pt", weights_only=True)["model"]
     for mode, found in weights.items():
         assert all(torch.equal(weights["off"][name], found[name]) for name in found), mode

@@ -19,12 +19,12 @@ from conftest import FAST, Door, draw, manifest, read_lines, refused, shared
 from media import bomb, damaged, paint
 from PIL import Image
 
-from lscht_ray.annotations import Sample
-from lscht_ray.data import ClipDataset, ClipReader, Sampling
-from lscht_ray.decode import Choose
+from lscht_ray.clips.dataset import ClipDataset, ClipReader, Sampling
+from lscht_ray.clips.loader import build_loader
+from lscht_ray.dataset.annotations import Sample
 from lscht_ray.errors import TrainingError
-from lscht_ray.loader import build_loader
-from lscht_ray.pictures import Frames
+from lscht_ray.video.decode import Choose
+from lscht_ray.video.pictures import Frames
 
 NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
 
@@ -184,10 +184,10 @@ def test_duplicates_are_one_problem_a_pair(sound: Path, door: Door, tmp_path: Pa
 
 
 def test_another_encoding_of_a_clip_looks_alike(sound: Path, door: Door, tmp_path: Path) -> None:
-    from lscht_ray import synthetic
+    from lscht_ray.dataset import demo
 
-    frames = synthetic.draw_clip(synthetic.draw_signer(0, 7), next(iter(synthetic.GLOSSES)), (7, 0))
-    synthetic.write_video(sound / "clips" / "larger.mp4", frames.repeat(2, axis=1).repeat(2, axis=2))
+    frames = demo.draw_clip(demo.draw_signer(0, 7), next(iter(demo.GLOSSES)), (7, 0))
+    demo.write_video(sound / "clips" / "larger.mp4", frames.repeat(2, axis=1).repeat(2, axis=2))
     add(sound, ("clips/larger.mp4", "casa", "test", "test"))
     code, report, said = checked(door, sound, cwd=tmp_path)
     assert code == 0, said
@@ -271,10 +271,11 @@ def test_ranges_are_applied_where_they_fit(door: Door, tmp_path: Path) -> None:
 
 
 def test_wlasl_ranges_count_only_where_the_video_is_not_cut_yet(tmp_path: Path) -> None:
-    from lscht_ray import annotations, survey
-    from lscht_ray.config import TrainConfig
-    from lscht_ray.console import quiet_console
-    from lscht_ray.rows import Span
+    from lscht_ray.checking import survey
+    from lscht_ray.dataset import annotations
+    from lscht_ray.host.console import quiet_console
+    from lscht_ray.settings.train import TrainConfig
+    from lscht_ray.video.span import Span
 
     spans = {"1": (1, -1), "2": (11, 30), "3": (41, 60), "4": (11, 30)}
     instances = [
@@ -340,7 +341,7 @@ def children_of(folder: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if b"lscht_ray.probe" in words and (process / "cwd").readlink() == folder.parent:
+            if b"lscht_ray.video.probe" in words and (process / "cwd").readlink() == folder.parent:
                 found.append(process.name)
         except OSError:
             continue
@@ -440,7 +441,7 @@ def test_wlasl10_is_looked_at_in_half_a_minute(door: Door, tmp_path: Path) -> No
 
 
 def test_sound_videos_with_odd_metadata_and_second_streams_are_fine(tmp_path: Path) -> None:
-    from lscht_ray.probe import find_facts
+    from lscht_ray.video.probe import find_facts
 
     video = paint(tmp_path / "plain.avi", codec="mpeg4", options={"b": "2000000"})
     import av
@@ -465,7 +466,7 @@ def test_sound_videos_with_odd_metadata_and_second_streams_are_fine(tmp_path: Pa
 def test_what_was_the_moments_fault_is_looked_at_again(sound: Path, door: Door, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from lscht_ray.inventory import Inventory
+    from lscht_ray.checking._inventory import Inventory
 
     inventory = Inventory(sound)
     checked(door, sound, cwd=tmp_path)
@@ -520,7 +521,7 @@ def test_names_that_are_no_text_and_a_folder_that_is_closed(tmp_path: Path, door
     ],
 )
 def test_hostile_annotations_end_with_a_message(tmp_path: Path, name: str, content: str) -> None:
-    from lscht_ray.annotations import read
+    from lscht_ray.dataset.annotations import read
     from lscht_ray.errors import InputError
 
     (tmp_path / "gloss_to_id.json").write_text('{"a": 0}')
@@ -533,7 +534,7 @@ def test_hostile_annotations_end_with_a_message(tmp_path: Path, name: str, conte
 
 @pytest.mark.parametrize("data", ["x" * 300, "~nosuchuser", "/dev/null", "a\0b"])
 def test_data_that_can_not_be(data: str) -> None:
-    from lscht_ray.annotations import read
+    from lscht_ray.dataset.annotations import read
     from lscht_ray.errors import InputError
 
     with pytest.raises(InputError, match="--data"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from lscht_ray import checkpoint
-from lscht_ray.console import quiet_console
+from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
+from lscht_ray.host.console import quiet_console
 
 
 def content(**other: Any) -> dict[str, Any]:

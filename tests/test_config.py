@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lscht_ray.commandline import find_config, parse, shipped_configs
-from lscht_ray.config import TrainConfig
 from lscht_ray.errors import InputError
-from lscht_ray.sweepconfig import SweepConfig
+from lscht_ray.settings.commandline import find_config, parse, shipped_configs
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
 
 SHIPPED = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
 

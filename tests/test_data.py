@@ -9,26 +9,28 @@ import pytest
 import torch
 from conftest import shared
 
-from lscht_ray import data, fill, survey
-from lscht_ray.annotations import read
-from lscht_ray.batch import Batch, joined
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.loader import DeviceLoader, PrefetchLoader, build_loader
-from lscht_ray.transforms import Augmentation, ClipFormat, EvaluationTransform, TrainingTransform
+from lscht_ray.checking import survey
+from lscht_ray.clips import fill
+from lscht_ray.clips.batch import Batch, joined
+from lscht_ray.clips.dataset import ClipDataset, ClipReader, EpochSampler, Position, Sampling
+from lscht_ray.clips.loader import DeviceLoader, PrefetchLoader, build_loader
+from lscht_ray.clips.transforms import Augmentation, ClipFormat, EvaluationTransform, TrainingTransform
+from lscht_ray.dataset.annotations import read
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.train import TrainConfig
 
 FORM = ClipFormat(24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CPU = torch.device("cpu")
 
 
-def dataset(folder: Path, filled: fill.Filled | None = None, pixel_format: str = "rgb") -> data.ClipDataset:
+def dataset(folder: Path, filled: fill.Filled | None = None, pixel_format: str = "rgb") -> ClipDataset:
     samples = read(folder).split("train") if filled is None else filled.found.split("train")
-    reader = data.ClipReader(27, pixel_format=pixel_format, cache=filled.clips if filled else None)  # type: ignore[arg-type]
-    sampling = data.Sampling(4, boundary_shift=0.1, speed_jitter=0.2)
-    return data.ClipDataset(samples, reader=reader, sampling=sampling, seed=3, augmentation=Augmentation(rotation=5))
+    reader = ClipReader(27, pixel_format=pixel_format, cache=filled.clips if filled else None)  # type: ignore[arg-type]
+    sampling = Sampling(4, boundary_shift=0.1, speed_jitter=0.2)
+    return ClipDataset(samples, reader=reader, sampling=sampling, seed=3, augmentation=Augmentation(rotation=5))
 
 
-def epoch(clips: data.ClipDataset, number: int, **settings: Any) -> list[Batch]:
+def epoch(clips: ClipDataset, number: int, **settings: Any) -> list[Batch]:
     loader = build_loader(clips, **{"batch_size": 5, "num_workers": 0, "shuffle": True, "device": CPU, **settings})
     loader.sampler.set_epoch(number)
     return [replace(batch, frames=batch.frames.clone()) for batch in loader]
@@ -83,10 +85,10 @@ def test_every_epoch_has_its_own_order_and_draws(small: Path) -> None:
 
 def test_a_clips_draws_do_not_depend_on_the_other_clips(small: Path) -> None:
     whole = dataset(small)
-    fewer = data.ClipDataset(
+    fewer = ClipDataset(
         whole.samples[3:], reader=whole.reader, sampling=whole.sampling, seed=3, augmentation=whole.augmentation
     )
-    one, other = whole[data.Position(4, 5)], fewer[data.Position(4, 2)]
+    one, other = whole[Position(4, 5)], fewer[Position(4, 2)]
     assert one.videos == other.videos
     assert torch.equal(one.frames, other.frames)
     assert torch.equal(one.draws, other.draws)
@@ -108,9 +110,7 @@ def test_each_clip_comes_once_over_all_workers_and_padding_is_masked(
 
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_evaluation_is_shared_without_padding(world: int) -> None:
-    positions = [
-        p for rank in range(world) for p in data.EpochSampler(7, shuffle=False, seed=0, rank=rank, world=world)
-    ]
+    positions = [p for rank in range(world) for p in EpochSampler(7, shuffle=False, seed=0, rank=rank, world=world)]
     assert sorted(position.index for position in positions) == list(range(7))
 
 
@@ -150,8 +150,8 @@ def test_an_error_in_the_prefetch_thread_is_raised_where_it_is_seen(small: Path,
 def test_real_clips() -> None:
     found = read(shared("wlasl10"))
     assert [len(found.split(split)) for split in ("train", "val", "test")] == [200, 45, 35]
-    clips = data.ClipDataset(found.split("val")[:3], reader=data.ClipReader(27), sampling=data.Sampling(16), seed=0)
-    batch = joined([clips[data.Position(0, index)] for index in range(3)])
+    clips = ClipDataset(found.split("val")[:3], reader=ClipReader(27), sampling=Sampling(16), seed=0)
+    batch = joined([clips[Position(0, index)] for index in range(3)])
     assert EvaluationTransform(FORM)(batch).shape == (3, 16, 3, 24, 24)
     assert bool(batch.mask.all())
 
@@ -164,14 +164,14 @@ def test_repeated_clips_come_one_after_the_other_and_are_augmented_anew(small: P
     assert not any(torch.equal(batch.draws[i], batch.draws[i + 1]) for i in range(0, 24, 2))
     (once,) = epoch(dataset(small), 1, batch_size=12)
     assert torch.equal(once.draws, batch.draws[0::2])  # the first view is the one that there would be alone
-    shares = [list(data.EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) for r in range(5)]
+    shares = [list(EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) for r in range(5)]
     assert len({len(share) for share in shares}) == 1
-    assert all(len(data.EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) == 5 for r in range(5))
+    assert all(len(EpochSampler(12, shuffle=True, seed=0, rank=r, world=5, repeats=2)) == 5 for r in range(5))
 
 
 def test_balanced_sampling_draws_every_gloss_equally_often(small: Path) -> None:
     labels = dataset(small).get_labels()  # 6, 4 and 2 clips
-    sampler = data.EpochSampler(12, shuffle=True, seed=0, labels=labels)
+    sampler = EpochSampler(12, shuffle=True, seed=0, labels=labels)
     drawn: list[int] = []
     for number in range(500):
         sampler.set_epoch(number)

@@ -9,10 +9,10 @@ import pytest
 from conftest import draw, shared
 from media import damaged, number, paint, rotated
 
-from lscht_ray import decode as room
-from lscht_ray.decode import UnreadableVideoError, count_frames, decode
-from lscht_ray.frames import clip_indices, evaluation_indices
-from lscht_ray.rows import Box
+from lscht_ray.video import decode as room
+from lscht_ray.video.decode import UnreadableVideoError, count_frames, decode
+from lscht_ray.video.frames import clip_indices, evaluation_indices
+from lscht_ray.video.span import Box
 
 try:
     import decord  # noqa: F401 - only whether it is there

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lscht_ray.frames import clip_indices, evaluation_indices, training_indices
-from lscht_ray.rows import Span
+from lscht_ray.video.frames import clip_indices, evaluation_indices, training_indices
+from lscht_ray.video.span import Span
 
 LENGTHS = st.integers(1, 3000)
 FRAMES = st.integers(1, 64)

@@ -9,14 +9,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from lscht_ray import build, gradient, loop, survey
-from lscht_ray.batch import Batch
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
+from lscht_ray.artifacts.recorder import Recorder, RunFolders
+from lscht_ray.checking import survey
+from lscht_ray.clips.batch import Batch
 from lscht_ray.errors import OutOfMemoryError, TrainingError
-from lscht_ray.gradient import apply, gradients
-from lscht_ray.parts import MicroBatches, Training
-from lscht_ray.recorder import Recorder, RunFolders
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import _gradient, build, loop
+from lscht_ray.training._gradient import apply, gradients
+from lscht_ray.training.parts import MicroBatches, Training
 
 
 def training(small: Path, tmp_path: Path, **settings: Any) -> Training:
@@ -88,14 +89,14 @@ def test_out_of_memory_halves_the_micro_batch_and_the_step_is_the_same(
     parts = training(small, tmp_path, batch_size=12)
     batch, said = whole_epoch(parts), io.StringIO()
     expected = grads(parts, batch)
-    original = gradient._forward
+    original = _gradient._forward
 
     def scarce(parts: Any, chunk: Batch, number: int) -> Any:
         if len(chunk.videos) > 4:
             torch.empty(2**60, dtype=torch.uint8)  # torch's own complaint that there is no memory
         return original(parts, chunk, number)
 
-    monkeypatch.setattr(gradient, "_forward", scarce)
+    monkeypatch.setattr(_gradient, "_forward", scarce)
     parts.optimizer.zero_grad()
     apply(parts, gradients(parts, batch, 6, Console(file=said, width=200)))
     assert parts.micro.size == 3
@@ -110,14 +111,14 @@ def test_no_memory_for_a_single_clip_and_other_errors(
 ) -> None:
     parts = training(small, tmp_path, batch_size=12)
     batch = whole_epoch(parts)
-    monkeypatch.setattr(gradient, "_forward", lambda *given: torch.empty(2**60, dtype=torch.uint8))
+    monkeypatch.setattr(_gradient, "_forward", lambda *given: torch.empty(2**60, dtype=torch.uint8))
     with pytest.raises(TrainingError, match=r"out of memory with a single clip(.|\n)*gradient_checkpointing"):
         gradients(parts, batch, 0, quiet_console())
-    monkeypatch.setattr(gradient, "rank_and_world", lambda: (0, 2))
+    monkeypatch.setattr(_gradient, "rank_and_world", lambda: (0, 2))
     parts.micro = MicroBatches(8)
     with pytest.raises(OutOfMemoryError, match="with 8 clips at a time"):
         gradients(parts, batch, 0, quiet_console())
-    monkeypatch.setattr(gradient, "_forward", lambda *given: torch.zeros(2) + torch.zeros(3))
+    monkeypatch.setattr(_gradient, "_forward", lambda *given: torch.zeros(2) + torch.zeros(3))
     with pytest.raises(RuntimeError, match="must match the size"):
         gradients(parts, batch, 0, quiet_console())
 

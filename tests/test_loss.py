@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from lscht_ray.loss import Criterion, class_similarity, class_weights
+from lscht_ray.model.loss import Criterion, class_similarity, class_weights
 
 
 @settings(deadline=None)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
-from lscht_ray.loss import Criterion
-from lscht_ray.metrics import Tally
+from lscht_ray.model.loss import Criterion
+from lscht_ray.training.metrics import Tally
 
 
 @settings(deadline=None)

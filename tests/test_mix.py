@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lscht_ray.mix import Mixer
+from lscht_ray.clips.mix import Mixer
 
 CLIPS = torch.rand(6, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])

@@ -10,7 +10,7 @@ from transformers import VideoMAEConfig, VideoMAEImageProcessor
 from transformers.models.videomae import VideoMAEForVideoClassification, modeling_videomae
 
 from lscht_ray.errors import InputError
-from lscht_ray.model import IMAGENET_MEAN, TINY, build, position_table, rebuild
+from lscht_ray.model.videomae import IMAGENET_MEAN, TINY, build, position_table, rebuild
 
 GLOSSES = ("casa", "mañana", "tú")
 

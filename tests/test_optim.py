@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lscht_ray import model
-from lscht_ray.optim import WarmupCosine, build_optimizer, parameter_groups, scaled_lr
+from lscht_ray.model import videomae
+from lscht_ray.model.optim import WarmupCosine, build_optimizer, parameter_groups, scaled_lr
 
 
 def schedule(**settings: float) -> WarmupCosine:
@@ -64,7 +64,7 @@ def test_biases_and_norms_do_not_decay() -> None:
 
 def test_layer_decay_is_beits() -> None:
     """decay^(layers + 1 - id), id 0 for the embeddings, i + 1 for layer i, layers + 1 for norm and head."""
-    network = model.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
+    network = videomae.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
     optimizer = build_optimizer(network, lr=1.0, weight_decay=0.05, layer_decay=0.5)
     scales = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}

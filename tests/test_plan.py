@@ -8,11 +8,12 @@ from conftest import FAST, Door
 from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
-from lscht_ray.build import Network
-from lscht_ray.config import TrainConfig
-from lscht_ray.plan import count_flops, likely_epochs, rungs
-from lscht_ray.sweepconfig import AshaConfig, SweepConfig
-from lscht_ray.transforms import ClipFormat
+from lscht_ray.clips.transforms import ClipFormat
+from lscht_ray.settings.sweep import AshaConfig, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep.plan import likely_epochs, rungs
+from lscht_ray.training.build import Network
+from lscht_ray.training.plan import count_flops
 
 
 def test_flops_of_videomae_base_are_the_formulas() -> None:

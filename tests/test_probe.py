@@ -12,17 +12,17 @@ import pytest
 from conftest import shared
 from media import bomb, damaged, paint, rotated
 
-from lscht_ray import synthetic
-from lscht_ray.duplicates import LOOK_ALIKE
-from lscht_ray.facts import Facts
-from lscht_ray.killable import KillablePool
-from lscht_ray.probe import find_facts, perceptual_hash
+from lscht_ray.checking._duplicates import LOOK_ALIKE
+from lscht_ray.dataset import demo
+from lscht_ray.host.children import KillablePool
+from lscht_ray.video.facts import Facts
+from lscht_ray.video.probe import find_facts, perceptual_hash
 
 GB = 2**30
 
 
 def pool(seconds: float = 20.0, memory: float = 2.0, processes: int = 1) -> KillablePool:
-    command = [sys.executable, "-m", "lscht_ray.probe", str(int(memory * GB))]
+    command = [sys.executable, "-m", "lscht_ray.video.probe", str(int(memory * GB))]
     return KillablePool(command, processes=processes, seconds=seconds)
 
 
@@ -103,12 +103,12 @@ def test_still_and_black_videos(tmp_path: Path) -> None:
 
 
 def test_the_perceptual_hash_survives_another_encoding_and_tells_performances_apart(tmp_path: Path) -> None:
-    signer, gloss = synthetic.draw_signer(1, 0), next(iter(synthetic.GLOSSES))
-    clip, again = (synthetic.draw_clip(signer, gloss, (1, seed)) for seed in (2, 3))
+    signer, gloss = demo.draw_signer(1, 0), next(iter(demo.GLOSSES))
+    clip, again = (demo.draw_clip(signer, gloss, (1, seed)) for seed in (2, 3))
     larger = clip.repeat(4, axis=1).repeat(4, axis=2)
     looks = []
     for number, frames in enumerate((clip, larger, again)):
-        synthetic.write_video(tmp_path / f"{number}.mp4", frames)
+        demo.write_video(tmp_path / f"{number}.mp4", frames)
         looks.append(int(find_facts(str(tmp_path / f"{number}.mp4")).looks, 16))
     assert (looks[0] ^ looks[1]).bit_count() / 1024 < LOOK_ALIKE
     assert (looks[0] ^ looks[2]).bit_count() / 1024 > 2 * LOOK_ALIKE
@@ -147,7 +147,7 @@ def test_a_child_that_hangs_is_killed_in_time_and_replaced(tmp_path: Path) -> No
 def test_a_hung_child_dies_even_when_nobody_is_left_to_kill_it(tmp_path: Path) -> None:
     pytest.importorskip("decord", reason="decord is not installed (x86-64 only)")
     os.mkfifo(tmp_path / "hang.mp4")
-    command = [sys.executable, "-m", "lscht_ray.probe", str(2 * GB)]
+    command = [sys.executable, "-m", "lscht_ray.video.probe", str(2 * GB)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None and child.stdout is not None
         assert child.stdout.readline() == "{}\n"

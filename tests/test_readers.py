@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import manifest, shared
 
-from lscht_ray.annotations import read, trainable
+from lscht_ray.dataset._wlasl import read_wlasl
+from lscht_ray.dataset.annotations import read, trainable
+from lscht_ray.dataset.splits import SplitPlan
 from lscht_ray.errors import InputError
-from lscht_ray.splits import SplitPlan
-from lscht_ray.wlasl import read_wlasl
 
 NFC, NFD = unicodedata.normalize("NFC", "mañana"), unicodedata.normalize("NFD", "mañana")
 

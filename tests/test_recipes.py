@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lscht_ray import train
-from lscht_ray.commandline import parse, shipped_configs
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.recorder import RunFolders
-from lscht_ray.sweepconfig import SweepConfig
+from lscht_ray.artifacts.recorder import RunFolders
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.commandline import parse, shipped_configs
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 RECIPES = sorted((shipped_configs() / "recipes").glob("*.yaml"))
 
@@ -34,7 +34,7 @@ def test_each_trains_for_two_steps(path: Path, small: Path, tmp_path: Path) -> N
     lighter: dict[str, Any] = {"data": str(small), "model_name": "tiny", "num_workers": 0, "num_frames": 4}
     lighter |= {"image_size": 24, "batch_size": 3, "accumulation": min(config.accumulation, 2), "max_epochs": 1}
     config = config.model_copy(update={**lighter, "limit_batches": 2, "cache_dir": str(tmp_path / "c")})
-    outcome = train.run(config, RunFolders(tmp_path / "run", tmp_path / "logs"), screen=quiet_console())
+    outcome = training.run(config, RunFolders(tmp_path / "run", tmp_path / "logs"), screen=quiet_console())
     (epoch,) = outcome.history
     assert epoch["step"] == 2
     assert math.isfinite(epoch["train_loss"])

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from lscht_ray import model, room
 from lscht_ray.errors import InputError
+from lscht_ray.model import videomae
+from lscht_ray.training import _fits
 
 
 def network() -> torch.nn.Module:
-    return model.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
+    return videomae.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
 
 
 def test_the_largest_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,22 +21,22 @@ def test_the_largest_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch) -> 
         assert kept == 3 * 4 * sum(p.numel() for p in network.parameters())
         return shape[0] <= 37
 
-    monkeypatch.setattr(room, "_fits", fits)
+    monkeypatch.setattr(_fits, "_fits", fits)
     gpu = torch.device("cuda")
-    assert room.largest_batch(network(), gpu, "bf16", 4, 24) == 32
+    assert _fits.largest_batch(network(), gpu, "bf16", 4, 24) == 32
     assert tried == [1, 2, 4, 8, 16, 32, 64]
-    monkeypatch.setattr(room, "_fits", lambda *given: True)
-    assert room.largest_batch(network(), gpu, "bf16", 4, 24) == room.LARGEST
-    monkeypatch.setattr(room, "_fits", lambda *given: False)
+    monkeypatch.setattr(_fits, "_fits", lambda *given: True)
+    assert _fits.largest_batch(network(), gpu, "bf16", 4, 24) == _fits.LARGEST
+    monkeypatch.setattr(_fits, "_fits", lambda *given: False)
     with pytest.raises(InputError, match="not one clip fits"):
-        room.largest_batch(network(), gpu, "bf16", 4, 24)
-    assert room.largest_batch(network(), torch.device("cpu"), "fp32", 4, 24) == room.ON_CPU
+        _fits.largest_batch(network(), gpu, "bf16", 4, 24)
+    assert _fits.largest_batch(network(), torch.device("cpu"), "fp32", 4, 24) == _fits.ON_CPU
 
 
 def test_a_trial_step_leaves_no_trace() -> None:
     made = network().train()
     before, state = [p.detach().clone() for p in made.parameters()], torch.get_rng_state()
-    room.trial_step(made, torch.device("cpu"), "bf16", (2, 4, 3, 24, 24))
+    _fits.trial_step(made, torch.device("cpu"), "bf16", (2, 4, 3, 24, 24))
     assert all(torch.equal(one, other) for one, other in zip(before, made.parameters(), strict=True))
     assert all(p.grad is None for p in made.parameters())
     assert torch.equal(torch.get_rng_state(), state)
@@ -45,4 +46,4 @@ def test_batch_size_auto_on_a_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
     made = network().to("cuda")
-    assert room.largest_batch(made, torch.device("cuda"), "bf16", 4, 24) == room.LARGEST
+    assert _fits.largest_batch(made, torch.device("cuda"), "bf16", 4, 24) == _fits.LARGEST

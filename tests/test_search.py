@@ -17,19 +17,20 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from lscht_ray import cluster, firsts, search, study
-from lscht_ray.budget import Budget
-from lscht_ray.config import TrainConfig
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster import connect, search
+from lscht_ray.cluster.watch import Watch, cause
+from lscht_ray.cluster.worker import reportable
 from lscht_ray.errors import InputError
-from lscht_ray.ledger import Ledger, TrialRecord
-from lscht_ray.rescue import Rescue
-from lscht_ray.samplers import Samplers
-from lscht_ray.storage import Storage
-from lscht_ray.study import Study
-from lscht_ray.sweepconfig import AshaConfig, BudgetConfig, Dimension, ResourcesConfig, SamplerConfig, SweepConfig
-from lscht_ray.view import View
-from lscht_ray.watch import Watch, cause
-from lscht_ray.worker import reportable
+from lscht_ray.settings.sweep import AshaConfig, BudgetConfig, Dimension, ResourcesConfig, SamplerConfig, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import firsts, study
+from lscht_ray.sweep._samplers import Samplers
+from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.ledger import Ledger, TrialRecord
+from lscht_ray.sweep.rescue import Rescue
+from lscht_ray.sweep.study import Study
+from lscht_ray.sweep.view import View
 
 
 @pytest.mark.parametrize(
@@ -497,11 +498,11 @@ def test_the_live_view(tmp_path: Path) -> None:
 
 def test_trials_share_a_gpu_as_their_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one has it alone; then as many as fit, which nobody had to say."""
-    monkeypatch.setattr(cluster, "_nodes", lambda started: [cluster.Node(16, 2, frozenset(), head=False)])
-    monkeypatch.setattr(cluster.ray._private.state.state, "get_max_resources_from_cluster_config", lambda: None)
+    monkeypatch.setattr(connect, "_nodes", lambda started: [connect.Node(16, 2, frozenset(), head=False)])
+    monkeypatch.setattr(connect.ray._private.state.state, "get_max_resources_from_cluster_config", lambda: None)
     sweep = SweepConfig(resources=ResourcesConfig(gpus_per_worker="auto"))
     share = [0.0]
-    room = cluster.Room(sweep, 30, lambda: share[0], started_here=False)
+    room = connect.Room(sweep, 30, lambda: share[0], started_here=False)
     assert (room(), room.gpus()) == (1, 1.0)
     share[0], room.looked = 0.28, -1e9
     assert (room(), room.gpus()) == (6, pytest.approx(1 / 3))

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lscht_ray.dataset.rows import Row
+from lscht_ray.dataset.splits import SplitPlan, divide, write
 from lscht_ray.errors import InputError
-from lscht_ray.rows import Row, Span
-from lscht_ray.splits import SplitPlan, divide, write
+from lscht_ray.video.span import Span
 
 ROOT = Path("/data")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lscht_ray.stopping import BestEpoch, EarlyStopping
+from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 
 
 @pytest.mark.parametrize(

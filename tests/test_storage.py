@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lscht_ray.artifacts.storage import Storage
 from lscht_ray.errors import InputError
-from lscht_ray.storage import Storage
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])

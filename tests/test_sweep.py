@@ -22,12 +22,13 @@ from optuna.trial import TrialState
 from rich.console import Console
 from sweeps import STORAGE, summary, sweep_file, sweep_folder
 
-from lscht_ray import checkpoint, watch
-from lscht_ray.ledger import Ledger
-from lscht_ray.storage import Storage
-from lscht_ray.study import Study
-from lscht_ray.sweepconfig import SweepConfig
-from lscht_ray.worker import STARTED
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster import watch
+from lscht_ray.cluster.worker import STARTED
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.study import Study
 
 SEARCH: dict[str, Any] = {
     "search_space": {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lscht_ray import synthetic
-from lscht_ray.annotations import read
+from lscht_ray.dataset import demo as synthetic
+from lscht_ray.dataset.annotations import read
 from lscht_ray.errors import InputError
 
 

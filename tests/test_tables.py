@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lscht_ray import layouts
-from lscht_ray.annotations import Annotations, find_layout, read
-from lscht_ray.columns import ColumnMap
+from lscht_ray.dataset import layouts
+from lscht_ray.dataset.annotations import Annotations, find_layout, read
 from lscht_ray.errors import InputError
-from lscht_ray.rows import Box, Span
+from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.video.span import Box, Span
 
 
 def touch(root: Path, *names: str) -> None:

@@ -12,11 +12,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import VideoMAEImageProcessor
 from transformers.models.videomae import VideoMAEForVideoClassification
 
-from lscht_ray import checkpoint, model, train
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.recorder import RunFolders, new_folders
 from lscht_ray.errors import TrainingError
-from lscht_ray.recorder import RunFolders, new_folders
+from lscht_ray.host.console import quiet_console
+from lscht_ray.model import videomae
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 SEED_TAGS = {
     *("Train/Loss_batch", "Train/Loss_epoch", "Train/Accuracy_batch", "Train/Accuracy_epoch", "Train/Learning_rate"),
@@ -48,15 +50,17 @@ def test_a_run_leaves_exactly_the_seeds_files_and_tags(small: Path, door: Door, 
     assert best["metrics"]["val_accuracy"] == max(line["val_accuracy"] for line in lines)
     theirs = VideoMAEForVideoClassification.from_pretrained(folder / "best_model").eval()
     clip = torch.randn(1, 4, 3, 24, 24)
-    ours = model.rebuild(best["model_config"], best["model"]).eval()
+    ours = videomae.rebuild(best["model_config"], best["model"]).eval()
     assert torch.equal(theirs(pixel_values=clip).logits, ours(pixel_values=clip).logits)
     assert theirs.config.id2label == dict(enumerate(best["glosses"]))
-    assert list(VideoMAEImageProcessor.from_pretrained(folder / "best_model").image_mean) == list(model.IMAGENET_MEAN)
+    assert list(VideoMAEImageProcessor.from_pretrained(folder / "best_model").image_mean) == list(
+        videomae.IMAGENET_MEAN
+    )
 
 
 def run(
     folder: Path, small: Path, stop_after: int | None = None, resume: bool = False, **changes: object
-) -> train.Outcome:
+) -> training.Outcome:
     settings = {"max_epochs": 4, "num_workers": 0, "num_frames": 4, "image_size": 24, "batch_size": 4, "lr": 1e-3}
     config = TrainConfig(data=str(small), model_name="tiny", **{**settings, **changes})  # type: ignore[arg-type]
 
@@ -68,8 +72,8 @@ def run(
     folders.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
     last = folders.run / checkpoint.LAST if resume else None
-    return train.run(
-        config, folders, screen=quiet_console(), hooks=train.Hooks(on_epoch_end=interrupt), resume_from=last
+    return training.run(
+        config, folders, screen=quiet_console(), hooks=training.Hooks(on_epoch_end=interrupt), resume_from=last
     )
 
 
@@ -127,7 +131,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_with_every_setting(
 def test_batch_size_auto_is_chosen_once(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, small, batch_size="auto", stop_after=2)
-    from lscht_ray import build
+    from lscht_ray.training import build
 
     monkeypatch.setattr(build, "largest_batch", lambda *given: 3)  # another card, or a busier one
     outcome = run(tmp_path, small, batch_size="auto", resume=True)
@@ -160,7 +164,7 @@ def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Pa
 def test_a_frozen_backbone_stays_as_it_is(small: Path, tmp_path: Path) -> None:
     run(tmp_path, small, freeze_epochs=-1, max_epochs=2)
     full = checkpoint.load(tmp_path / "run" / checkpoint.LAST)
-    before = model.build("tiny", tuple(full["glosses"]), num_frames=4, image_size=24, seed=42).model.state_dict()
+    before = videomae.build("tiny", tuple(full["glosses"]), num_frames=4, image_size=24, seed=42).model.state_dict()
     changed = {key for key, value in full["model"].items() if not torch.equal(value, before[key])}
     assert changed == {"classifier.weight", "classifier.bias"}
 
@@ -189,7 +193,7 @@ def test_compiling_that_fails_is_said_once_and_training_goes_on(
     config = TrainConfig(data=str(small), model_name="tiny", **settings)  # type: ignore[arg-type]
     with monkeypatch.context() as patch:
         patch.setattr("torch.nn.Module.compile", _broken_compile)
-        outcome = train.run(config, RunFolders(tmp_path / "r", tmp_path / "l"), screen=Console(file=said, width=300))
+        outcome = training.run(config, RunFolders(tmp_path / "r", tmp_path / "l"), screen=Console(file=said, width=300))
     assert said.getvalue().count("torch.compile does not work here") == 1
     assert outcome.history[0]["train_clips"] == 12
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from lscht_ray.batch import Batch
-from lscht_ray.transforms import (
+from lscht_ray.clips.batch import Batch
+from lscht_ray.clips.transforms import (
     Augmentation,
     ClipFormat,
     Draw,

@@ -16,10 +16,12 @@ from sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder, t
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEForVideoClassification
 
-from lscht_ray import cluster, synthetic, winner
-from lscht_ray.ledger import Ledger
-from lscht_ray.storage import Storage
-from lscht_ray.sweepconfig import ResourcesConfig, SweepConfig
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster import connect
+from lscht_ray.dataset.demo import GLOSSES
+from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
+from lscht_ray.sweep import winner
+from lscht_ray.sweep.ledger import Ledger
 
 
 def torch_sweep(folder: Path, data: Path, **settings: Any) -> Path:
@@ -237,8 +239,8 @@ def test_bad_sweeps_are_refused_at_once(small: Path, door: Door, tmp_path: Path)
 
 def test_what_fits_on_a_cluster() -> None:
     def fit(nodes: list[tuple[float, float]], gpus: float = 0.0, **settings: Any) -> int:
-        made = [cluster.Node(cpus, gpu, frozenset(["A100"] if gpu else []), head=False) for cpus, gpu in nodes]
-        return cluster.trials_that_fit(made, ResourcesConfig(**settings), gpus)
+        made = [connect.Node(cpus, gpu, frozenset(["A100"] if gpu else []), head=False) for cpus, gpu in nodes]
+        return connect.trials_that_fit(made, ResourcesConfig(**settings), gpus)
 
     assert fit([(2, 0)]) == 2
     assert fit([(2, 0)], cpus_per_worker=4) == 0
@@ -253,10 +255,10 @@ def test_what_fits_on_a_cluster() -> None:
 def test_the_trials_own_processes_never_take_a_workers_place() -> None:
     """On a cluster that was joined they need CPUs of the head node: what is left must still hold every worker."""
 
-    def most(nodes: list[cluster.Node], **settings: Any) -> int:
-        return cluster.most_trials(nodes, ResourcesConfig(**settings), 0.0)
+    def most(nodes: list[connect.Node], **settings: Any) -> int:
+        return connect.most_trials(nodes, ResourcesConfig(**settings), 0.0)
 
-    head, other = cluster.Node(2, 0, frozenset(), head=True), cluster.Node(2, 0, frozenset(), head=False)
+    head, other = connect.Node(2, 0, frozenset(), head=True), connect.Node(2, 0, frozenset(), head=False)
     assert most([head]) == 1
     assert most([head], workers_per_trial=2) == 0
     assert most([head, other]) == 3
@@ -275,4 +277,4 @@ def test_the_demo_learns(door: Door, demo: Path, tmp_path: Path) -> None:
     evaluated = door("evaluate", folder / "best", "--split", "test", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     metrics = json.loads((folder / "best" / "evaluation_test" / "metrics.json").read_text())
-    assert metrics["accuracy"] >= 2 / len(synthetic.GLOSSES)
+    assert metrics["accuracy"] >= 2 / len(GLOSSES)

@@ -12,10 +12,12 @@ from conftest import FAST, Door, Faults, read_lines, refused
 from rich.console import Console
 from test_resume import RECIPE, same
 
-from lscht_ray import checkpoint, disk, train
-from lscht_ray.config import TrainConfig
-from lscht_ray.recorder import RunFolders
-from lscht_ray.storage import Storage
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.recorder import RunFolders
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.host import disk
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 Mount = Callable[[str], Path]
 
@@ -59,11 +61,11 @@ def run(
         after.get(metrics["epoch"], lambda: None)()
 
     last = folders.run / checkpoint.LAST
-    return train.run(
+    return training.run(
         TrainConfig(data=str(small), **{**RECIPE, **changes}),
         folders,
         screen=Console(file=said, width=300),
-        hooks=train.Hooks(on_epoch_end=hook),
+        hooks=training.Hooks(on_epoch_end=hook),
         resume_from=last if last.is_file() else None,
     )
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from conftest import FAST, Background, Faults, run_folder, until
 
-import lscht_ray.data
-from lscht_ray import decode, train
-from lscht_ray.console import door
+import lscht_ray.clips.dataset
+from lscht_ray import train
+from lscht_ray.host.console import door
+from lscht_ray.video import decode
 
 SLOW_EPOCHS = (*FAST, "--max_epochs", "100000", "--early_stopping", "false", "--cache", "off", "--batch_seconds", "4")
 
@@ -41,7 +42,7 @@ def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
             time.sleep(0.1)
         return awake(path, *given, **more)
 
-    lscht_ray.data.decode = sleepy
+    lscht_ray.clips.dataset.decode = sleepy
     sys.argv = ["train", "--data", str(data), *SLOW_EPOCHS, "--checkpoint_dir", str(folder / "models" / "checkpoints")]
     sys.argv += ["--log_dir", str(folder / "runs"), "--num_workers", str(workers), *flags]
     sys.exit(door(train.main))
@@ -51,7 +52,7 @@ def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
 def sleepy(data: Path, folder: Path, workers: int, *flags: str) -> Iterator[Any]:
     """A run whose decoder is about to fall asleep, in its second epoch."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_hangs"])
+    processes.set_forkserver_preload(["lscht_ray.training.run", "torch.utils.tensorboard", "test_hangs"])
     process = processes.Process(target=sleepy_run, args=(data, folder, workers, *flags))
     process.start()
     try:

@@ -12,11 +12,12 @@ from conftest import Faults
 from rich.console import Console
 from test_resume import RECIPE
 
-from lscht_ray import checkpoint, train
-from lscht_ray.config import TrainConfig
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.errors import TrainingError
-from lscht_ray.interrupt import StopRequest
-from lscht_ray.recorder import RunFolders
+from lscht_ray.host.interrupt import StopRequest
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 
 class Poisoned(torch.nn.Module):
@@ -36,11 +37,11 @@ class Poisoned(torch.nn.Module):
 
 def run(folder: Path, small: Path, said: io.StringIO, steps: range, poison: float = math.nan, **changes: Any) -> Any:
     last = folder / "run" / checkpoint.LAST
-    return train.run(
+    return training.run(
         TrainConfig(data=str(small), **{**RECIPE, **changes}),
         RunFolders(folder / "run", folder / "logs"),
         screen=Console(file=said, width=300),
-        hooks=train.Hooks(prepare_model=lambda network: Poisoned(network, steps, poison)),
+        hooks=training.Hooks(prepare_model=lambda network: Poisoned(network, steps, poison)),
         resume_from=last if last.is_file() else None,
     )
 
@@ -102,11 +103,11 @@ def test_a_model_whose_answers_are_not_finite_is_never_kept(small: Path, tmp_pat
 
     plain = {**RECIPE, "ema_decay": 0.0, "mixup": 0.0, "cutmix": 0.0}
     with pytest.raises(TrainingError, match=r"the validation loss is .*outputs are not finite"):
-        train.run(
+        training.run(
             TrainConfig(data=str(small), **plain),
             RunFolders(tmp_path / "run", tmp_path / "logs"),
             screen=Console(file=io.StringIO()),
-            hooks=train.Hooks(prepare_model=remember, listen=lambda: nullcontext(Ruin())),
+            hooks=training.Hooks(prepare_model=remember, listen=lambda: nullcontext(Ruin())),
         )
     for name in (checkpoint.BEST, checkpoint.LAST):
         kept = checkpoint.load(tmp_path / "run" / name)

@@ -21,7 +21,7 @@ import torch
 from conftest import Background, Faults, read_lines
 from sweeps import STORAGE, log, processes, summary, sweep_file, trial_folder
 
-from lscht_ray import checkpoint
+from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
 
 SWEEP: dict[str, Any] = {

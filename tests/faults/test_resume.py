@@ -15,12 +15,14 @@ import pytest
 import torch
 from conftest import FAST, Background, Door, Faults, read_lines, refused, run_folder, until
 
-from lscht_ray import checkpoint, lock, train
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.errors import InputError
-from lscht_ray.interrupt import Interrupted, StopRequest
-from lscht_ray.recorder import RunFolders
+from lscht_ray.host import lock
+from lscht_ray.host.console import quiet_console
+from lscht_ray.host.interrupt import Interrupted, StopRequest
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 RECIPE: dict[str, Any] = {
     "model_name": "tiny",
@@ -53,19 +55,19 @@ class StopAt(StopRequest):
         return signal.SIGTERM if self.looks == 0 else None
 
 
-def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **changes: Any) -> train.Outcome:
+def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **changes: Any) -> training.Outcome:
     from contextlib import nullcontext
 
     config = TrainConfig(data=str(small), **{**RECIPE, **changes})
     folders = RunFolders(folder / "run", folder / "logs")
     torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
     last = folders.run / checkpoint.LAST if resume else None
-    return train.run(
+    return training.run(
         config,
         folders,
         screen=quiet_console(),
         resume_from=last,
-        hooks=train.Hooks(listen=lambda: nullcontext(StopAt(stop_at) if stop_at else None)),
+        hooks=training.Hooks(listen=lambda: nullcontext(StopAt(stop_at) if stop_at else None)),
     )
 
 
@@ -275,7 +277,7 @@ def test_killed_at_random_moments_and_resumed_to_the_same_weights(
 ) -> None:
     """kill -9 at 20 random moments, of as many runs as that takes: nothing is lost, and nothing differs."""
     processes = multiprocessing.get_context("forkserver")  # which imports torch once, not for every process
-    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_resume"])
+    processes.set_forkserver_preload(["lscht_ray.training.run", "torch.utils.tensorboard", "test_resume"])
     rng, killed, finished = random.Random(0), 0, 0
     while killed < 20 or not finished:
         folder = memory / f"run{finished}"

@@ -15,9 +15,10 @@ from conftest import FAST, Door, Faults, run_folder
 from rich.console import Console
 from test_resume import RECIPE, same
 
-from lscht_ray import checkpoint, recorder, train
-from lscht_ray.config import TrainConfig
-from lscht_ray.files import slug
+from lscht_ray.artifacts import checkpoint, recorder
+from lscht_ray.host.files import slug
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import run as training
 
 CLOCK = """
 #define _GNU_SOURCE
@@ -90,10 +91,10 @@ def limited_run(data: Path, folder: Path, megabytes: int | None, clips_at_once: 
     given = {"batch_size": 12, "accumulation": 1, "num_frames": 16, "image_size": 144, "mixup": 0.0, "cutmix": 0.0}
     config = TrainConfig(data=str(data), **{**RECIPE, **given, "attention": "eager", "max_epochs": 1})
     folders = recorder.RunFolders(folder / "run", folder / "logs")
-    hooks = train.Hooks(prepare_model=limit)
+    hooks = training.Hooks(prepare_model=limit)
     with (folder / "said").open("w") as file:
         screen = Console(file=file, width=300)
-        outcome = train.run(config, folders, screen=screen, hooks=hooks, most_at_once=clips_at_once)
+        outcome = training.run(config, folders, screen=screen, hooks=hooks, most_at_once=clips_at_once)
     assert outcome.history[0]["train_clips"] == 12
 
 
@@ -101,7 +102,7 @@ def limited_run(data: Path, folder: Path, megabytes: int | None, clips_at_once: 
 def test_a_memory_limit(small: Path, tmp_path: Path, faults: Faults, megabytes: int) -> None:
     """Fewer clips at a time, and the same weights as where it had been as many from the start."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard"])
+    processes.set_forkserver_preload(["lscht_ray.training.run", "torch.utils.tensorboard"])
     faults.provoke("memory limit")
 
     def run(name: str, *limits: int | None) -> str:

@@ -15,16 +15,19 @@ from conftest import Faults
 from test_resume import RECIPE, same
 from torch.nn.parallel import DistributedDataParallel
 
-from lscht_ray import build, checkpoint, survey, train
-from lscht_ray.config import TrainConfig
-from lscht_ray.console import quiet_console
-from lscht_ray.gradient import apply, gradients
-from lscht_ray.interrupt import StopRequest
-from lscht_ray.loop import validate
-from lscht_ray.recorder import Recorder, RunFolders
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.recorder import Recorder, RunFolders
+from lscht_ray.checking import survey
+from lscht_ray.host.console import quiet_console
+from lscht_ray.host.interrupt import StopRequest
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import build
+from lscht_ray.training import run as training
+from lscht_ray.training._gradient import apply, gradients
+from lscht_ray.training.loop import validate
 
 PROCESSES = multiprocessing.get_context("forkserver")  # which imports torch once
-PRELOADED = ["lscht_ray.build", "lscht_ray.train", "torch.utils.tensorboard", "test_workers"]
+PRELOADED = ["lscht_ray.training.run", "torch.utils.tensorboard", "test_workers"]
 
 
 def worker(rank: int, meeting: Path, function: Callable[..., None], given: tuple[Any, ...]) -> None:
@@ -119,11 +122,11 @@ def share_of_a_run(config: TrainConfig, folder: Path, victim: int, step: int, nu
     folders.run.mkdir(parents=True, exist_ok=True)
     last = folder / "run" / checkpoint.LAST
     killer = Killer(step if rank == victim else 0, number)
-    train.run(
+    training.run(
         config,
         folders,
         screen=quiet_console(),
-        hooks=train.Hooks(prepare_model=DistributedDataParallel, listen=lambda: nullcontext(killer)),
+        hooks=training.Hooks(prepare_model=DistributedDataParallel, listen=lambda: nullcontext(killer)),
         resume_from=last if last.is_file() else None,
     )
 
@@ -174,7 +177,7 @@ def test_other_numbers_of_workers_go_on_from_an_epochs_end_alone(small: Path, tm
     inside = {**full, "inside": 2, "history": full["history"][:2]}
     checkpoint.save(inside, tmp_path / "inside.pt")
     with pytest.raises(InputError, match="from inside an epoch of 2 workers: go on with as many"):
-        train.run(
+        training.run(
             recipe(small),
             RunFolders(tmp_path / "run", tmp_path / "logs"),
             screen=quiet_console(),

@@ -1,0 +1,251 @@
+"""Writes and reads checkpoints atomically; knows every key inside them.
+
+A full checkpoint (``last_checkpoint.pt``, ``checkpoint_epoch_N.pt``) has the keys of `FULL_KEYS` and is all that
+resuming needs. ``best_model.pt`` has those of `MODEL_KEYS`: the weights and what inference needs.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import random
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from lscht_ray.errors import InputError
+from lscht_ray.host import disk
+from lscht_ray.host.files import write_json
+
+FORMAT = 1
+MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
+FULL_KEYS = (*MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
+LAST, BEST, EPOCH = "last_checkpoint.pt", "best_model.pt", "checkpoint_epoch_"
+HASHES = "checkpoints.json"
+"""SHA-256 of each checkpoint by its name."""
+
+
+def save(content: dict[str, Any], path: Path) -> str:
+    """Write a checkpoint so that ``path`` is always whole: the old one, or the new one; its SHA-256."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        written = digest(temporary)
+        temporary.replace(path)
+        return written
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
+    """Read a checkpoint; tensors come to the CPU, and no code in the file is ever run.
+
+    Raises:
+        InputError: There is none, it is damaged (by its hash, where its folder lists it), or lacks one of ``keys``.
+    """
+    try:
+        _check_hash(path, read_hashes(path.parent))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such checkpoint") from None
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} is no checkpoint, or it is damaged: {reason}") from None
+    absent = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if absent:
+        raise InputError(f"{path} is no checkpoint of lscht_ray: it lacks {', '.join(absent)}")
+    if content["format"] != FORMAT:
+        raise InputError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
+    return dict(content)
+
+
+def model_part(full: dict[str, Any]) -> dict[str, Any]:
+    """What ``best_model.pt`` holds of a full checkpoint."""
+    return {key: full[key] for key in MODEL_KEYS}
+
+
+def find(path: Path) -> Path:
+    """The model file that a user means: the file itself, or the best (else the last) model of a run folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    if path.is_dir():
+        for name in (BEST, LAST):
+            if (path / name).is_file():
+                return path / name
+        raise InputError(f"{path}: neither {BEST} nor {LAST} is in that folder")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such checkpoint or run folder")
+    return path
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file: torch loads one with a flipped bit without a word."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_hash(path: Path, hashes: dict[str, str]) -> None:
+    if path.name in hashes and digest(path) != hashes[path.name]:
+        raise InputError(f"{path} is damaged: it is not what was written (SHA-256)")
+
+
+def verify(path: Path) -> None:
+    """Whether a full checkpoint is whole: it has the hash in its folder's list, or, not being listed, can be read.
+
+    Raises:
+        InputError: It isn't.
+        OSError: It can't be read.
+    """
+    hashes = read_hashes(path.parent)
+    if path.name in hashes and path.is_file():
+        _check_hash(path, hashes)
+    else:
+        load(path, FULL_KEYS)
+
+
+def newest(folder: Path) -> tuple[Path, list[str]]:
+    """The newest whole full checkpoint of a run folder, and why newer ones can't be used.
+
+    Whole is what has the hash in the folder's list of them; of what is not in that list, what can be read.
+
+    Raises:
+        InputError: There is none.
+    """
+    kept = sorted(folder.glob(f"{EPOCH}*.pt"), key=lambda path: int(path.stem.removeprefix(EPOCH)), reverse=True)
+    complaints: list[str] = []
+    for path in (folder / LAST, *kept):
+        try:
+            verify(path)
+            return path, complaints
+        except InputError as error:
+            complaints.append(str(error))
+        except OSError as error:
+            complaints.append(f"{path} can't be read: {error.strerror}")
+    raise InputError("\n".join([f"{folder}: there is no whole checkpoint to go on from", *complaints]))
+
+
+def read_hashes(folder: Path) -> dict[str, str]:
+    """What `Saver` wrote down of each file; nothing where that is damaged."""
+    try:
+        content = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def list_hash(folder: Path, name: str) -> None:
+    """Add a file to the folder's list of hashes."""
+    write_json(folder / HASHES, read_hashes(folder) | {name: digest(folder / name)})
+
+
+class Saver:
+    """Keeps the checkpoints of one run folder: the last, the best, and every Nth; and their hashes.
+
+    What can't be written, for want of room or otherwise, is said once; what was written before stays as it is.
+
+    Args:
+        folder: The run folder.
+        every: Keep the checkpoint of every so many epochs; 0: of none.
+        console: Where it is said that something can't be written.
+        on_saved_inside: Gets the path of what `save_inside` saved, and the step of the run.
+
+    Attributes:
+        unsaved: The names whose newest content is not on the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        console: Console,
+        on_saved_inside: Callable[[Path, int], None] = lambda path, step: None,
+    ) -> None:
+        self.folder, self.every, self.console, self.on_saved_inside = folder, every, console, on_saved_inside
+        self.hashes = read_hashes(folder)
+        self.unsaved: set[str] = set()
+        for left in (*folder.glob(".*.pt.*"), *folder.glob(f".{HASHES}.*")):  # of a process that was killed
+            left.unlink(missing_ok=True)
+
+    def save_inside(self, content: dict[str, Any]) -> Path | None:
+        """Save the state inside an epoch, as the last; None where that fails."""
+        saved = self._keep(content, LAST)
+        if saved is not None:
+            self.on_saved_inside(saved, int(content["step"]))
+        return saved
+
+    def save(self, content: dict[str, Any], *, improved: bool) -> Path | None:
+        """Save an epoch's full checkpoint under each name that is due; the path of the last, None where that fails."""
+        epoch = int(content["epoch"])
+        if improved:
+            self._keep(model_part(content), BEST)
+        saved = self._keep(content, LAST)
+        if self.every and epoch % self.every == 0:
+            self._keep(content, f"{EPOCH}{epoch}.pt")
+        return saved
+
+    def _keep(self, content: dict[str, Any], name: str) -> Path | None:
+        path = self.folder / name
+        try:
+            disk.check_room(self.folder, _bytes(content))
+            # Between its file and its hash a kill would leave a whole file called damaged: so the old hash goes first.
+            if self.hashes.pop(name, None) is not None:
+                self._write_hashes()
+            self.hashes[name] = save(content, path)
+            self._write_hashes()
+        except OSError as error:
+            if not self.unsaved:
+                self.console.print(
+                    f"warning: {path} can't be written: {error.strerror}; training goes on, and what was saved before"
+                    " stays as it is"
+                )
+            self.unsaved.add(name)
+            return None
+        self.unsaved.discard(name)
+        return path
+
+    def _write_hashes(self) -> None:
+        write_json(self.folder / HASHES, self.hashes)
+
+
+def _bytes(content: Any) -> int:
+    """About how large a file with this content is."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(_bytes(value) for value in content.values()) + 64 * len(content)
+    if isinstance(content, list | tuple):
+        return sum(_bytes(value) for value in content) + 16 * len(content)
+    return len(content) if isinstance(content, str) else 0
+
+
+def rng_state() -> dict[str, Any]:
+    """The state of every random generator of this process, in types that load without running code."""
+    version, keys, gauss = random.getstate()
+    name, numbers, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(keys), gauss],
+        "numpy": [str(name), np.asarray(numbers).tolist(), int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_rng_state(state: dict[str, Any]) -> None:
+    """Put every random generator back to a saved state."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    name, numbers, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(numbers, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,211 @@
+"""The run folder: config.json, metrics.jsonl, TensorBoard, the lists of missing and unreadable videos."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import slug, write_json, write_text
+
+if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
+    from rich.console import Console
+    from torch.utils.tensorboard import SummaryWriter
+
+CONFIG, METRICS, SPLITS = "config.json", "metrics.jsonl", "splits.csv"
+MISSING, UNREADABLE = "missing_videos.txt", "unreadable_videos.txt"
+EPOCH_TAGS = {
+    "Train/Loss_epoch": "train_loss",
+    "Train/Accuracy_epoch": "train_accuracy",
+    "Val/Loss_epoch": "val_loss",
+    "Val/Accuracy_epoch": "val_accuracy",
+    "Val/Top5_accuracy_epoch": "val_top5_accuracy",
+    "Val/Mean_class_accuracy_epoch": "val_mean_class_accuracy",
+    "Val/Criterion_epoch": "val_criterion",
+}
+
+
+class RunFolders(NamedTuple):
+    """Where a run writes: checkpoints, configuration and metrics; and TensorBoard's events."""
+
+    run: Path
+    logs: Path
+
+
+def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: datetime | None = None) -> RunFolders:
+    """Two new folders ``run_YYYYMMDD_HHMMSS`` of one name; a number is added where that second's name is taken.
+
+    Args:
+        checkpoint_dir: The parent of the one.
+        log_dir: The parent of the other.
+        run_name: What stands in the place of ``run``, as a slug.
+        now: The time.
+
+    Raises:
+        InputError: They can't be made.
+    """
+    name = new_folder(Path(checkpoint_dir), slug(run_name) or "run", now)
+    logs = Path(log_dir).expanduser().resolve() / name.name
+    try:
+        logs.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"log_dir {log_dir}: {logs} can't be made: {error.strerror}") from None
+    return RunFolders(name, logs)
+
+
+def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
+    """A new folder ``KIND_YYYYMMDD_HHMMSS`` that nobody else has.
+
+    Raises:
+        InputError: It can't be made.
+    """
+    parent = parent.expanduser().resolve()
+    stem = f"{kind}_{now or datetime.now():%Y%m%d_%H%M%S}"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1000):
+            folder = parent / (f"{stem}_{number + 1}" if number else stem)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise InputError(f"{parent} can't be written: {error.strerror}; choose another folder") from None
+    raise InputError(f"{parent}: {stem} and a thousand names like it are taken")
+
+
+def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:
+    """Add a trial's parameters and results to TensorBoard's HPARAMS page."""
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    named = {f"hparam/{name}": value for name, value in metrics.items()}
+    with SummaryWriter(str(folder)) as writer:  # not its add_hparams, which opens a second file
+        for entry in hparams(params, named):
+            writer.file_writer.add_summary(entry)
+        for name, value in named.items():
+            writer.add_scalar(name, value)
+
+
+class Recorder:
+    """Writes a run's files; a disabled one (ranks other than 0) writes nothing.
+
+    Once it has started, what can't be written is said once, and training goes on.
+    """
+
+    def __init__(self, folders: RunFolders, console: Console, *, enabled: bool = True) -> None:
+        self.folders, self.console, self.enabled = folders, console, enabled
+        self.unreadable: dict[str, str] = {}
+        self._history: list[dict[str, Any]] = []
+        self._writer: SummaryWriter | None = None
+        self._started = self._complained = False
+        self._excepthook = threading.excepthook
+
+    def start(
+        self,
+        config: dict[str, Any],
+        missing: Iterable[Path],
+        left_out: Iterable[tuple[Path, str]],
+        history: Sequence[dict[str, Any]],
+        step: int,
+    ) -> None:
+        """Write what is known before the first step; a resumed run brings its history and its step."""
+        self.unreadable = {str(video): reason for video, reason in left_out}
+        if not self.enabled:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        for folder in self.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folders.run / CONFIG, config)
+        gone = sorted(str(path) for path in missing)
+        if gone:
+            (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8", errors="backslashreplace")
+        self._list_unreadable()
+        self._history = list(history)
+        self._write_metrics()
+        self._started = True
+        self._excepthook, threading.excepthook = threading.excepthook, self._thread_failed
+        try:
+            self._writer = SummaryWriter(str(self.folders.logs), purge_step=step + 1 if step else None)
+        except OSError as error:
+            self._give_tensorboard_up(error)
+
+    def batch(self, step: int, loss: float, accuracy: float, lr: float) -> None:
+        """TensorBoard's batch tags; ``step`` counts optimizer steps from 1."""
+        tags = {"Train/Loss_batch": loss, "Train/Accuracy_batch": accuracy, "Train/Learning_rate": lr}
+        self._add(tags, step)
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """One line of metrics.jsonl, and TensorBoard's epoch tags."""
+        if not self._started:
+            return
+        self._history.append(metrics)
+        try:
+            self._write_metrics()
+        except OSError as error:
+            self._complain(f"{self.folders.run / METRICS} can't be written: {error.strerror}")
+        self._add({tag: metrics[key] for tag, key in EPOCH_TAGS.items()}, metrics["epoch"], flush=True)
+
+    def failures(self, failures: Iterable[tuple[str, str]]) -> list[str]:
+        """Note videos that could not be read; messages for those that are new."""
+        new = {video: reason for video, reason in failures if video not in self.unreadable}
+        self.unreadable.update(new)
+        if new and self.enabled:
+            try:
+                self._list_unreadable()
+            except OSError as error:
+                self._complain(f"{self.folders.run / UNREADABLE} can't be written: {error.strerror}")
+        return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
+
+    def _list_unreadable(self) -> None:
+        if self.unreadable:
+            lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
+            (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8", errors="backslashreplace")
+
+    def _write_metrics(self) -> None:
+        write_text(self.folders.run / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in self._history))
+
+    def _add(self, tags: dict[str, float], step: int, *, flush: bool = False) -> None:
+        if self._writer is None:
+            return
+        try:
+            for tag, value in tags.items():
+                self._writer.add_scalar(tag, value, step)
+            if flush:
+                self._writer.flush()
+        except OSError as error:
+            self._give_tensorboard_up(error)
+
+    def _give_tensorboard_up(self, error: OSError) -> None:
+        self._writer, broken = None, self._writer
+        if broken is not None:
+            with contextlib.suppress(OSError):
+                broken.close()
+        self._complain(f"TensorBoard's events can't be written to {self.folders.logs}: {error.strerror}")
+
+    def _complain(self, text: str) -> None:
+        if not self._complained:
+            self.console.print(f"warning: {text}; training goes on")
+        self._complained = True
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own, whose failure is said when it is written to next."""
+        if not isinstance(failed.exc_value, OSError):
+            self._excepthook(failed)
+
+    def close(self) -> None:
+        """Flush and close TensorBoard's writer."""
+        threading.excepthook = self._excepthook
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        except OSError as error:
+            self._give_tensorboard_up(error)
+        self._writer = None

@@ -1,0 +1,151 @@
+"""Results of an evaluation -> CSV, PNG and JSON files, and the lines that a person reads first."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lscht_ray.host.files import write_json
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model said of one clip: labels are class ids, the probability is the predicted one's."""
+
+    video: str
+    label: int
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One split, evaluated.
+
+    Attributes:
+        glosses: In label order.
+        metrics: Figures over all readable clips (see `metrics.Tally.result`).
+        confusion: (K, K) counts, rows the true gloss, columns the predicted one.
+        predictions: One per readable clip.
+        unreadable: Files that could not be read, with the reason; they are in no figure.
+    """
+
+    glosses: tuple[str, ...]
+    metrics: dict[str, float]
+    confusion: NDArray[np.int64]
+    predictions: tuple[Prediction, ...]
+    unreadable: dict[str, str]
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Support, accuracy (recall), precision and the gloss it is most often taken for, per gloss."""
+        rows = []
+        for label, gloss in enumerate(self.glosses):
+            support, called = int(self.confusion[label].sum()), int(self.confusion[:, label].sum())
+            right = int(self.confusion[label, label])
+            wrong = self.confusion[label].copy()
+            wrong[label] = 0
+            rows.append(
+                {
+                    "gloss": gloss,
+                    "support": support,
+                    "correct": right,
+                    "accuracy": right / support if support else None,
+                    "precision": right / called if called else None,
+                    "most_confused_with": self.glosses[int(wrong.argmax())] if wrong.any() else "",
+                }
+            )
+        return rows
+
+    def worst(self, count: int = 5) -> list[dict[str, Any]]:
+        """The glosses that are recognised least, among those with clips."""
+        present = [row for row in self.per_class() if row["support"]]
+        return sorted(present, key=lambda row: (row["accuracy"], -row["support"]))[:count]
+
+    def most_confused(self, count: int = 5) -> list[tuple[str, str, int]]:
+        """(true, predicted, times) of the most frequent mistakes."""
+        wrong = self.confusion * (1 - np.eye(len(self.glosses), dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+        cells = zip(*np.unravel_index(order, wrong.shape), strict=True)
+        return [(self.glosses[t], self.glosses[p], int(wrong[t, p])) for t, p in cells if wrong[t, p]]
+
+
+def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[Path]:
+    """Write metrics.json, per_class.csv, predictions.csv, confusion_matrix.csv and .png into a folder; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    glosses = evaluation.glosses
+    content = {
+        **about,
+        **evaluation.metrics,
+        "unreadable": evaluation.unreadable,
+        "worst_classes": evaluation.worst(),
+        "most_confused": evaluation.most_confused(),
+    }
+    write_json(folder / "metrics.json", content)
+    per_class = evaluation.per_class()
+    _write_csv(folder / "per_class.csv", per_class[0].keys(), (row.values() for row in per_class))
+    _write_csv(
+        folder / "predictions.csv",
+        ("video", "true", "predicted", "probability"),
+        ((p.video, glosses[p.label], glosses[p.predicted], f"{p.probability:.6f}") for p in evaluation.predictions),
+    )
+    matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
+    _write_csv(folder / "confusion_matrix.csv", ("true \\ predicted", *glosses), matrix)
+    _draw_confusion(folder / "confusion_matrix.png", evaluation)
+    names = ("metrics.json", "per_class.csv", "predictions.csv", "confusion_matrix.csv", "confusion_matrix.png")
+    return [folder / name for name in names]
+
+
+def text(evaluation: Evaluation) -> str:
+    """The figures, the worst glosses and the most frequent mistakes, as lines."""
+    metrics = evaluation.metrics
+    lines = [
+        f"clips {metrics['count']:.0f}   top-1 {metrics['accuracy']:.2%}   top-5 {metrics['top5_accuracy']:.2%}"
+        f"   mean class {metrics['mean_class_accuracy']:.2%}   loss {metrics['loss']:.4f}"
+    ]
+    if evaluation.unreadable:
+        lines.append(f"{len(evaluation.unreadable)} clips could not be read and are in no figure:")
+        lines += [f"  {video}: {reason}" for video, reason in evaluation.unreadable.items()]
+    lines.append("worst classes:")
+    lines += [f"  {row['accuracy']:6.1%} of {row['support']:3d}  {row['gloss']}" for row in evaluation.worst()]
+    lines.append("most confused pairs:")
+    lines += [f"  {times:3d} x  {true} taken for {predicted}" for true, predicted, times in evaluation.most_confused()]
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(list(header))
+        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+
+
+def _draw_confusion(path: Path, evaluation: Evaluation) -> None:
+    support = evaluation.confusion.sum(axis=1, keepdims=True)
+    shares = evaluation.confusion / np.maximum(support, 1)
+    count = len(evaluation.glosses)
+    side = min(40.0, 3.0 + 0.28 * count)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    _label(axes, evaluation.glosses)
+    if count <= 30:
+        for true, predicted in zip(*np.nonzero(evaluation.confusion), strict=True):
+            colour = "white" if shares[true, predicted] > 0.5 else "black"
+            number = str(evaluation.confusion[true, predicted])
+            axes.text(predicted, true, number, ha="center", va="center", color=colour, fontsize=7)
+    figure.colorbar(image, label="share of the true gloss's clips", shrink=0.7)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _label(axes: Any, glosses: Sequence[str]) -> None:
+    positions, size = range(len(glosses)), 8 if len(glosses) <= 60 else 5
+    axes.set_xticks(positions, glosses, rotation=90, fontsize=size)
+    axes.set_yticks(positions, glosses, fontsize=size)

@@ -1,0 +1,108 @@
+"""What the probes found out about every file of a data set, kept beside it so that it is found out once."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import OWN_FOLDER, cache_folder
+from lscht_ray.video.facts import VERSION, Facts
+
+FILE = "facts.jsonl"
+
+
+class Inventory:
+    """Facts by video: a line of JSON each, appended as they come; of two lines on a file the later counts.
+
+    It is kept in the data folder, and in the cache folder where that can't be written. A video that has changed since
+    (size, time) is unknown again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = _writable(folder)
+        self.facts: dict[str, Facts] = {}
+        self._load()
+
+    def get(self, video: Path) -> Facts | None:
+        """What is known of a video as it is now; None too where it is gone."""
+        facts = self.facts.get(self._key(video))
+        if facts is None:
+            return None
+        try:
+            stat = video.stat()
+        except OSError:
+            return None
+        return facts if (facts.size, facts.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Add facts; whoever else wants to add to the same inventory waits, and then finds these."""
+        try:
+            file = self.path.open("a+", encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise InputError(f"{self.path} can't be written: {error.strerror}") from None
+        with file:
+            with contextlib.suppress(ImportError, OSError):
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            self._load()
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(file.tell() - 1)
+                if file.read() != "\n":  # the line that somebody was killed in
+                    file.write("\n")
+            yield Writer(self, file)
+
+    def _load(self) -> None:
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        except OSError:
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                content = json.loads(line)
+                if content["version"] == VERSION:
+                    self.facts[content["path"]] = Facts.from_dict(content)
+
+    def _key(self, video: Path) -> str:
+        return video.relative_to(self.folder).as_posix() if video.is_relative_to(self.folder) else str(video)
+
+
+class Writer:
+    """Adds to an inventory."""
+
+    def __init__(self, inventory: Inventory, file: TextIO) -> None:
+        self.inventory, self.file = inventory, file
+
+    def add(self, video: Path, facts: Facts) -> None:
+        """Put a video on record, on disk at once."""
+        key = self.inventory._key(video)
+        self.inventory.facts[key] = facts
+        content: dict[str, Any] = {"version": VERSION, "path": key, **facts.as_dict()}
+        self.file.write(json.dumps(content) + "\n")
+        self.file.flush()
+
+
+def _writable(folder: Path) -> Path:
+    """Beside the data, else in the cache folder.
+
+    Raises:
+        InputError: Neither can be written.
+    """
+    beside = folder / OWN_FOLDER
+    away = cache_folder() / "facts" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    sealed = folder.stat().st_mode & 0o222 == 0  # nobody may write there: root could, and should not
+    for place in (away,) if sealed else (beside, away):
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with (place / FILE).open("a"):
+                return place / FILE
+        except OSError:
+            continue
+    raise InputError(f"neither {beside} nor {away} can be written: set LSCHT_RAY_CACHE to a folder that can")

@@ -1,0 +1,223 @@
+"""Decoded clips of a node, shared by every worker and trial on it through the page cache.
+
+A set of clips (data set, how they are decoded, decoder version) is a folder; a clip is a file in it, named after the
+content of its video. A file appears whole or not at all: it is written under another name, synced, and renamed.
+
+File: 8 bytes MAGIC, 4 bytes length of the header, 4 bytes its CRC-32, the header (JSON), and from the next multiple of
+PAGE on the frames, one after the other.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lscht_ray.host.disk import IN_USE, flock
+
+Frames = NDArray[np.uint8]
+MAGIC, PAGE, SUFFIX = b"LSCHTCL1", 4096, ".clip"
+OPEN_FILES = 2048
+"""Memory maps that a process keeps open."""
+
+
+class BrokenClipError(ValueError):
+    """A file that isn't a whole clip, or not the bytes that were written."""
+
+
+class Entry:
+    """A cached clip: frames of one video, mapped into memory.
+
+    Attributes:
+        times: When each frame of the whole video is shown, in seconds.
+        start: Index in the video of the first frame that is here.
+        size: Height and width of the pictures.
+        frames: uint8 (frames, N), packed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        header, offset = _read_header(path)
+        self.times = np.asarray(header["times"], np.float64)
+        self.start: int = header["start"]
+        self.size: tuple[int, int] = (header["size"][0], header["size"][1])
+        shape = (header["frames"], header["bytes"])
+        self.frames: Frames = np.asarray(np.memmap(path, np.uint8, "r", offset, shape))
+        self._sums: list[int] = header["sums"]
+        self._verified = np.zeros(shape[0], bool)
+
+    def take(self, indices: NDArray[np.int64], out: Frames) -> bool:
+        """Copy frames of the video into ``out`` (T, at least N); False where one of them is not here.
+
+        Raises:
+            BrokenClipError: A frame's checksum is wrong (each is looked at once a process).
+        """
+        rows = indices - self.start
+        if rows.min() < 0 or rows.max() >= len(self.frames):
+            return False
+        length = self.frames.shape[1]
+        np.take(self.frames, rows, axis=0, out=out[:, :length], mode="clip")  # one copy; "clip" needs no buffer
+        for target, row in zip(out, rows.tolist(), strict=True) if not self._verified[rows].all() else ():
+            if zlib.crc32(target[:length].data) != self._sums[row]:
+                raise BrokenClipError(f"{self.path}: frame {row} is not what was written")
+            self._verified[row] = True
+        return True
+
+
+def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArray[np.float64], start: int) -> None:
+    """Write a clip so that it is whole or absent.
+
+    Args:
+        path: The file.
+        frames: uint8 (frames, ...), packed or not.
+        size: Height and width of the pictures.
+        times: Of all frames of the video.
+        start: Index of the first frame.
+
+    Raises:
+        OSError: There is no room, or the folder can't be written.
+    """
+    flat = np.ascontiguousarray(frames).reshape(len(frames), -1)
+    header = json.dumps(
+        {
+            "frames": flat.shape[0],
+            "bytes": flat.shape[1],
+            "size": [int(side) for side in size],
+            "start": int(start),
+            "times": [round(float(moment), 6) for moment in times],
+            "sums": [zlib.crc32(frame.data) for frame in flat],
+        }
+    ).encode()
+    head = MAGIC + len(header).to_bytes(4, "little") + zlib.crc32(header).to_bytes(4, "little") + header
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(head + bytes(-len(head) % PAGE))
+            file.write(flat.data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header and where the frames start.
+
+    Raises:
+        BrokenClipError: The file is no whole clip.
+        OSError: It isn't there.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+        length, checksum = int.from_bytes(start[8:12], "little"), int.from_bytes(start[12:16], "little")
+        header = file.read(length)
+        size = os.fstat(file.fileno()).st_size
+    if start[:8] != MAGIC or len(header) != length or zlib.crc32(header) != checksum:
+        raise BrokenClipError(f"{path}: its header is not what was written")
+    content: dict[str, Any] = json.loads(header)
+    offset = (16 + length + PAGE - 1) // PAGE * PAGE
+    if size != offset + content["frames"] * content["bytes"]:
+        raise BrokenClipError(f"{path}: it has {size} bytes, which is not what was written")
+    return content, offset
+
+
+class ClipCache:
+    """A set of cached clips. While it is open nobody evicts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._held = -1
+        self.hold()
+
+    def hold(self) -> None:
+        """Mark the set as in use by this process, and as used now."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = self.folder / IN_USE
+            try:
+                self._held = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+                os.utime(self._held)
+                flock(self._held, exclusive=False)
+                if file.stat().st_ino == os.fstat(self._held).st_ino:
+                    return
+            except FileNotFoundError:  # somebody evicted the set in this very moment
+                pass
+            self.release()
+
+    def release(self) -> None:
+        """Let others evict the set."""
+        self._entries.clear()
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Data workers get the folder, and open files of their own."""
+        return {"folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["folder"])  # type: ignore[misc]
+
+    def path(self, key: str) -> Path:
+        """The file of a clip."""
+        return self.folder / f"{key}{SUFFIX}"
+
+    def entry(self, key: str) -> Entry | None:
+        """A clip, or None where it isn't there; a broken file is removed."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+            return entry
+        try:
+            entry = Entry(self.path(key))
+        except BrokenClipError:
+            self.drop(key)
+            return None
+        except OSError:
+            return None
+        self._entries[key] = entry
+        if len(self._entries) > OPEN_FILES:
+            self._entries.popitem(last=False)
+        return entry
+
+    def drop(self, key: str) -> None:
+        """Remove a clip: it will be decoded again."""
+        self._entries.pop(key, None)
+        with contextlib.suppress(OSError):
+            self.path(key).unlink(missing_ok=True)
+
+    def missing(self, keys: list[str]) -> list[str]:
+        """The keys without a file."""
+        try:
+            there = {entry.name for entry in os.scandir(self.folder)}
+        except OSError:
+            return keys
+        return [key for key in keys if f"{key}{SUFFIX}" not in there]
+
+    @contextlib.contextmanager
+    def building(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Only one process at a time builds; the others say so and wait here. Whoever is killed makes way."""
+        descriptor = os.open(self.folder / "building", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not flock(descriptor, exclusive=True, wait=False):
+                on_wait()
+                flock(descriptor, exclusive=True)
+            for left in self.folder.glob(f".*{SUFFIX}.*"):  # of builders that were killed
+                left.unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def clip_key(*parts: object) -> str:
+    """The name of a clip or a set: equal for equal parts."""
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]

@@ -1,0 +1,302 @@
+"""Batches of clips: from data workers that decode, from the cache through one prefetch thread, or from the device."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lscht_ray.clips.batch import Batch, Loader, gathered, joined, sent
+from lscht_ray.clips.dataset import PADDING, ClipDataset, EpochSampler, Position
+from lscht_ray.errors import TrainingError
+from lscht_ray.video.decode import UnreadableVideoError
+
+BUFFERS = 3
+"""Batches in memory at once: one is used, one is ready, one is filled."""
+DEVICE_SHARE = 0.5
+"""Largest share of a GPU's free memory that clips may take."""
+
+
+def build_loader(
+    dataset: ClipDataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    shuffle: bool,
+    device: torch.device,
+    rank: int = 0,
+    world: int = 1,
+    batch_seconds: float = 300.0,
+    cached: bool = False,
+    on_device: bool = False,
+    repeats: int = 1,
+    balanced: bool = False,
+) -> Loader:
+    """The fitting loader: the same batches in the same order, whichever it is.
+
+    Args:
+        dataset: The clips.
+        batch_size: Clips a batch.
+        num_workers: Data worker processes, where clips must be decoded.
+        shuffle: Whether the order is drawn anew each epoch.
+        device: Where the model is.
+        rank: This worker.
+        world: How many workers there are.
+        batch_seconds: A batch that data workers don't deliver in that time ends the iteration with an error.
+        cached: Every clip is in the cache: no data workers.
+        on_device: They may all be kept in the device's memory.
+        repeats: How often each clip comes in an epoch, augmented anew each time.
+        balanced: Every class comes equally often on average.
+    """
+    sampler = EpochSampler(
+        len(dataset),
+        shuffle=shuffle,
+        seed=dataset.seed,
+        rank=rank,
+        world=world,
+        repeats=repeats,
+        labels=dataset.get_labels() if balanced else None,
+    )
+    if cached:
+        store = _on_device(dataset, device) if on_device else None
+        if store is not None:
+            return DeviceLoader(dataset, sampler, batch_size, store, device)
+        return PrefetchLoader(dataset, sampler, batch_size, pin=device.type == "cuda")
+    if num_workers:
+        dataset.under_way = torch.zeros(num_workers, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+    return ClipLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=joined,
+        pin_memory=device.type == "cuda",
+        persistent_workers=num_workers > 0,
+        worker_init_fn=_one_thread if num_workers else None,
+        timeout=batch_seconds if num_workers else 0,
+        generator=torch.Generator(),  # else it draws from the one that dropout draws from
+    )
+
+
+def _one_thread(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)
+
+
+class ClipLoader(DataLoader[Batch]):
+    """A DataLoader that, where a data worker hangs or dies, says which video it was reading."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """The batches of an epoch.
+
+        Raises:
+            TrainingError: A data worker hangs or died.
+        """
+        try:
+            yield from super().__iter__()
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in ("timed out after", "exited unexpectedly", "killed by signal")):
+                raise
+            culprits = self._culprits()
+            for child in multiprocessing.active_children():
+                if child.pid is not None:  # one that was stopped would be waited for at the end, for ever
+                    os.kill(child.pid, signal.SIGCONT)
+            raise TrainingError(f"{culprits}\n  {str(error).splitlines()[0]}") from None
+
+    def _culprits(self) -> str:
+        assert isinstance(self.dataset, ClipDataset)
+        reading = self.dataset.reading()
+        if not reading:
+            return "the data workers deliver nothing, and read no video"
+        return "a data worker hangs or died; they were reading, the longest first:\n  " + "\n  ".join(reading)
+
+
+def _batches(sampler: EpochSampler, size: int) -> list[list[Position]]:
+    positions = list(sampler)
+    return [positions[start : start + size] for start in range(0, len(positions), size)]
+
+
+class PrefetchLoader:
+    """Reads cached clips in one thread into a few reused buffers: no worker processes, no fresh memory."""
+
+    def __init__(self, dataset: ClipDataset, sampler: EpochSampler, batch_size: int, *, pin: bool) -> None:
+        self.dataset, self.sampler, self.batch_size, self.pin = dataset, sampler, batch_size, pin
+        self._buffers: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of an epoch; a batch's frames are overwritten once the next but one is asked for."""
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=BUFFERS - 2)
+        stop = threading.Event()
+        free: queue.Queue[tuple[int, Any]] = queue.Queue()  # a buffer, and what must be over before it is filled again
+        for number in range(BUFFERS):
+            free.put((number, None))
+        used: queue.Queue[int] = queue.Queue()
+
+        def fill() -> None:
+            try:
+                for positions in _batches(self.sampler, self.batch_size):
+                    number, copied = free.get()
+                    if stop.is_set():
+                        return
+                    if copied is not None:
+                        copied.synchronize()
+                    used.put(number)
+                    _put(ready, self._read(positions, number), stop)
+                _put(ready, None, stop)
+            except BaseException as error:  # to be raised where it can be seen
+                _put(ready, error, stop)
+
+        thread = threading.Thread(target=fill, name="clip prefetch", daemon=True)
+        thread.start()
+        try:
+            while (batch := ready.get()) is not None:
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield batch
+                free.put((used.get(), self._copied()))
+        finally:
+            stop.set()
+            free.put((-1, None))
+            thread.join()
+
+    def _copied(self) -> Any:
+        """When the copy to the GPU that was just asked for is done; the training thread does not wait for it."""
+        if not self.pin:
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    def _read(self, positions: list[Position], number: int) -> Batch:
+        """A batch in buffer ``number``."""
+        clips = [self._look_up(position) for position in positions]
+        frames = self._buffer(number, max(length for length, _ in clips))[: len(positions)]
+        rows = frames.numpy()
+        singles = []
+        for position, row, (_, decoded) in zip(positions, rows, clips, strict=True):
+            single = decoded if decoded is not None else self._copy(position, row)
+            row[:, : single.frames.shape[2]] = single.frames[0].numpy()  # nothing where it is there already
+            singles.append(single)
+        return gathered(frames, singles)
+
+    def _look_up(self, position: Position) -> tuple[int, Batch | None]:
+        """Bytes per frame of a clip; and the clip itself where it isn't cached."""
+        if position.index != PADDING:
+            entry = self.dataset.reader.entry(self.dataset.samples[position.index])
+            if entry is not None:
+                return entry.frames.shape[1], None
+        single = self.dataset[position]
+        return single.frames.shape[2], single
+
+    def _copy(self, position: Position, row: np.ndarray[Any, np.dtype[np.uint8]]) -> Batch:
+        """A cached clip copied into its place; what is returned holds no frames, unless it had to be decoded."""
+        sample = self.dataset.samples[position.index]
+        entry = self.dataset.reader.entry(sample)
+        if entry is None or not self.dataset.reader.take(
+            sample, entry, self.dataset.chooser(position)(entry.times), row
+        ):
+            return self.dataset[position]
+        drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
+        nothing = torch.empty(1, row.shape[0], 0, dtype=torch.uint8)
+        size, label = torch.tensor([entry.size]), torch.tensor([sample.label])
+        return Batch(nothing, size, drawn, label, torch.tensor([True]), (str(sample.video),))
+
+    def _buffer(self, number: int, length: int) -> Tensor:
+        """Buffer ``number`` with room for frames of so many bytes."""
+        if not self._buffers or self._buffers[number].shape[2] < length:
+            shape = (self.batch_size, self.dataset.sampling.num_frames, length)
+            self._buffers = [_memory(shape, self.pin) for _ in range(BUFFERS)]
+        return self._buffers[number][:, :, :length]
+
+
+def _memory(shape: tuple[int, int, int], pin: bool) -> Tensor:
+    """Room for a batch; numpy's, since that asks for huge pages."""
+    return (
+        torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pin else torch.from_numpy(np.empty(shape, np.uint8))
+    )
+
+
+def _put(ready: "queue.Queue[Any]", item: object, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+            return
+        except queue.Full:
+            continue
+
+
+class DeviceLoader:
+    """Takes clips out of a store on the model's device: there is nothing to load."""
+
+    def __init__(
+        self, dataset: ClipDataset, sampler: EpochSampler, batch_size: int, store: list[Tensor], device: torch.device
+    ) -> None:
+        self.dataset, self.sampler, self.batch_size, self.store, self.device = (
+            dataset,
+            sampler,
+            batch_size,
+            store,
+            device,
+        )
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of an epoch, their frames on the device."""
+        for positions in _batches(self.sampler, self.batch_size):
+            yield self._read(positions)
+
+    def _read(self, positions: list[Position]) -> Batch:
+        singles, pictures = [], []
+        for position in positions:
+            if position.index == PADDING:
+                single = self.dataset.masked(None)
+                singles.append(single)
+                pictures.append(sent(single.frames[0], self.device))
+                continue
+            sample = self.dataset.samples[position.index]
+            entry = self.dataset.reader.entry(sample)
+            if entry is None:
+                raise UnreadableVideoError(sample.video, "its cached clip was removed while it was used")
+            rows = sent(torch.from_numpy(self.dataset.chooser(position)(entry.times) - entry.start), self.device)
+            pictures.append(self.store[position.index][rows])
+            drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
+            label, valid = torch.tensor([sample.label]), torch.tensor([True])
+            singles.append(
+                Batch(pictures[-1][None], torch.tensor([entry.size]), drawn, label, valid, (str(sample.video),))
+            )
+        length = max(picture.shape[1] for picture in pictures)
+        frames = torch.zeros(len(pictures), len(pictures[0]), length, dtype=torch.uint8, device=self.device)
+        for target, picture in zip(frames, pictures, strict=True):
+            target[:, : picture.shape[1]] = picture
+        return gathered(frames, singles)
+
+
+def _on_device(dataset: ClipDataset, device: torch.device) -> list[Tensor] | None:
+    """All frames of all clips on the device, each cached clip once; None where they don't fit or aren't all there."""
+    entries = [dataset.reader.entry(sample) for sample in dataset.samples]
+    if any(entry is None for entry in entries):
+        return None
+    known = {entry.path: entry for entry in entries if entry is not None}
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if sum(entry.frames.size for entry in known.values()) > DEVICE_SHARE * free:
+            return None
+    stored: dict[Any, Tensor] = {}
+    for path, entry in known.items():
+        whole = np.empty(entry.frames.shape, np.uint8)
+        if not entry.take(np.arange(len(whole)) + entry.start, whole):
+            return None
+        stored[path] = torch.from_numpy(whole).to(device)
+    return [stored[entry.path] for entry in entries if entry is not None]

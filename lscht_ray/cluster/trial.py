@@ -1,0 +1,129 @@
+"""What one Tune trial does: builds and fits the TorchTrainer."""
+
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import ray.tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep.rescue import Rescue
+
+CONTROLLER_FAILURES = 3
+"""Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
+
+NEEDLESS = frozenset(["DatasetsCallback"])
+"""Hands out Ray datasets; our loaders read videos."""
+
+CLEANER = "PlacementGroupCleanerCallback"
+"""Frees a stopped trial's place, but can't without the dashboard; `watch` does it with and without."""
+
+ENDED_FOR_MEMORY = "killed due to the node running low on memory"
+"""In Ray's errors, of either kind, where its memory monitor ended a worker."""
+
+DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
+"""What the trial's own process takes, on the head node: so it never takes a worker's place."""
+
+
+def trial_name(trial: Any) -> str:
+    """The trial's name: trial_00001, trial_00002, ... in the order of their proposal."""
+    return str(trial.config["trial_id"])
+
+
+def work_order(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> WorkOrder:
+    """What the workers of a trial are to do."""
+    return WorkOrder(
+        config=sweep.trial_config(proposal["params"]),
+        trial_id=proposal["trial_id"],
+        storage=storage,
+        threads=max(1, int(sweep.resources.cpus_per_worker)),
+        higher_is_better=sweep.mode == "max",
+        driver=driver,
+    )
+
+
+def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
+    """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
+
+    Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
+
+    Args:
+        proposal: The trial's name, its sampled settings, and how many GPUs a worker gets.
+        sweep: The sweep, its paths absolute.
+        storage: The sweep's folder or URI.
+        driver: Who asks for it.
+    """
+    order = work_order(proposal, sweep, storage, driver)
+    rescue = Rescue(Storage(storage), order.trial_id)
+    while True:
+        rescue.mend()
+        before = rescue.clips_at_once()
+        try:
+            _trainer(order, sweep, proposal["gpus"]).fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            if ENDED_FOR_MEMORY in str(error):
+                halve(rescue, order.config)
+            if rescue.clips_at_once() == before:
+                raise
+
+
+def halve(rescue: Rescue, config: TrainConfig) -> bool:
+    """Have the trial's next start take half as many clips at a time; whether that is possible."""
+    now = rescue.clips_at_once() or config.batch_size
+    if not isinstance(now, int) or now < 2:
+        return False
+    rescue.halve(now)
+    return True
+
+
+def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ray.train.torch.TorchTrainer:
+    resources, trial_id = sweep.resources, order.trial_id
+    trainer = LeanTrainer(
+        train_worker,
+        train_loop_config={"order": order},
+        # One worker talks to nobody: gloo, so that several such trials can share a GPU. Else Ray chooses.
+        torch_config=ray.train.torch.TorchConfig(backend="gloo" if resources.workers_per_trial == 1 else None),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=resources.workers_per_trial,
+            use_gpu=gpus_per_worker > 0,
+            resources_per_worker=worker_resources(resources.cpus_per_worker, gpus_per_worker),
+            accelerator_type=resources.accelerator_type,
+        ),
+        run_config=ray.train.RunConfig(
+            # (storage_path, name) is what a restarted trial finds its checkpoints by.
+            name=trial_id,
+            storage_path=f"{order.storage}/trials",
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute=CHECKPOINT_SCORE, checkpoint_score_order="max"
+            ),
+            failure_config=ray.train.FailureConfig(
+                max_failures=sweep.max_failures, controller_failure_limit=CONTROLLER_FAILURES
+            ),
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.needless = NEEDLESS if resources.dashboard else NEEDLESS | {CLEANER}
+    return trainer
+
+
+class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray has no types
+    """A TorchTrainer without the helper processes that a trial has no use for: each costs seconds of its start.
+
+    ``needless`` holds the class names of Train's own callbacks to leave out.
+    """
+
+    needless: frozenset[str] = frozenset()
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()
+        return [callback for callback in callbacks if type(callback).__name__ not in self.needless]
+
+
+def worker_resources(cpus: float, gpus: float) -> dict[str, float]:
+    """What one worker asks of Ray."""
+    return {"CPU": cpus, **({"GPU": gpus} if gpus else {})}

@@ -1,0 +1,111 @@
+"""A table file -> its rows: CSV, TSV, JSON, JSONL. Lines that can't be parsed are named and passed over."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import nfc, read_json, read_text
+from lscht_ray.dataset.problems import Problem
+
+Cells = dict[str, str]
+"""A row's values by column."""
+
+
+def read_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
+    """Each row of a table as `line N` and its cells by column.
+
+    Args:
+        file: The table; its suffix says what it is.
+        header: Whether the first line of a CSV or TSV names the columns; else they are 0, 1, 2, ...
+        delimiter: Of a CSV or TSV; ``auto`` takes whichever of tab, semicolon, comma, bar the first line has most of.
+        problems: Gets what can't be parsed.
+
+    Raises:
+        InputError: The file can't be read, or is no table at all.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".json":
+        yield from _json_cells(file, problems)
+    elif suffix in (".jsonl", ".ndjson"):
+        yield from _jsonl_cells(file, problems)
+    else:
+        yield from _csv_cells(file, header, delimiter, problems)
+
+
+def _unparsable(file: Path, where: str, detail: str) -> Problem:
+    return Problem("unparsable", "error", str(file), f"{where}: {detail}", "mend the line")
+
+
+def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
+    text = read_text(file)
+    first = text.split("\n", 1)[0]
+    chosen = max("\t;,|", key=first.count) if delimiter == "auto" else delimiter
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen)
+    names: list[str] | None = None
+    end = 0
+    try:
+        for cells in reader:
+            begin, end = end + 1, reader.line_num
+            where = f"line {end}" if begin == end else f"lines {begin} to {end}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if names is None:
+                names = [nfc(name) for name in cells] if header else list(map(str, range(len(cells))))
+                if header:
+                    twice = sorted({name for name in names if names.count(name) > 1})
+                    text = f"{where}: the column {', '.join(map(repr, twice))} is there twice"
+                    problems += [Problem("duplicate_key", "warning", str(file), text, "the last one counts")] * bool(
+                        twice
+                    )
+                    continue
+            if len(cells) != len(names):
+                quote = "; is there a quotation mark too many?" if begin != end else ""
+                problems.append(
+                    _unparsable(file, where, f"{len(cells)} cells where the header has {len(names)}{quote}")
+                )
+                continue
+            yield where, dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        problems.append(_unparsable(file, f"line {reader.line_num}", f"{error}: nothing after line {end} is read"))
+    if names is None:
+        raise InputError(f"{file} is empty: it has no header and no column for a path")
+
+
+def _json_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
+    content, _ = read_json(file)
+    if not isinstance(content, list):
+        raise InputError(f"{file} holds no list of rows [{{...}}, ...]")
+    for number, item in enumerate(content):
+        if isinstance(item, dict):
+            yield f"entry {number}", _flat(item)
+        else:
+            problems.append(_unparsable(file, f"entry {number}", "no object {column: value}"))
+
+
+def _jsonl_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            problems.append(_unparsable(file, f"line {number}", f"no valid JSON ({error})"))
+            continue
+        if isinstance(item, dict):
+            yield f"line {number}", _flat(item)
+        else:
+            problems.append(_unparsable(file, f"line {number}", "no object {column: value}"))
+
+
+def _flat(item: dict[str, Any]) -> Cells:
+    """Values as text; the items of a list as NAME.0, NAME.1, ..."""
+    cells: Cells = {}
+    for name, value in item.items():
+        if isinstance(value, list):
+            cells |= {f"{nfc(name)}.{index}": str(part) for index, part in enumerate(value)}
+        cells[nfc(name)] = "" if value is None else str(value)
+    return cells

@@ -1,0 +1,287 @@
+"""WLASL's annotations -> rows: the list of glosses (v0.3), nslt maps, and the thesis' layout. No video is opened."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, inside, listing, nfc, read_json, read_text
+from lscht_ray.dataset.problems import Problem
+from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row, Table, renamed
+from lscht_ray.video.span import Box, Span
+
+FPS = 25.0
+"""WLASL numbers frames at this rate."""
+SHOWN = 5
+"""So many ids are named where many are meant."""
+
+
+def find_wlasl(folder: Path) -> list[Path]:
+    """The annotation files that make a folder a WLASL folder: its nslt maps, else its v0.x list."""
+    maps = sorted(folder.glob("nslt_*.json"))
+    return maps or sorted(folder.glob("WLASL_v*.json"))
+
+
+def read_wlasl(path: Path, videos: Path | None = None) -> Table:
+    """WLASL's JSON: the list of glosses (v0.3) or an nslt map, with or without the split files of the thesis' layout.
+
+    Videos are looked for in ``videos/``, ``WLASL2000/`` and ``dataset/{train,val,test}/``.
+
+    Raises:
+        InputError: A file can't be read, or is none of WLASL's.
+    """
+    path = _annotation_file(path)
+    root, problems, notes = path.parent, list[Problem](), list[str]()
+    content = _load(path, problems)
+    if isinstance(content, list):
+        glosses, entries = _read_list(content, path, problems)
+    elif isinstance(content, dict):
+        glosses, entries = _read_map(content, path, problems)
+    else:
+        raise InputError(f"{path} is neither WLASL's list of glosses nor an nslt map: it holds a JSON {content!r:.40}")
+    entries = _with_thesis_splits(root, entries, problems, notes)
+    folders = [videos] if videos else [root / "videos", root / "WLASL2000", root]
+    folders += [] if videos else [root / "dataset" / split for split in SPLITS]
+    where = _locate(folders)
+    found = {key: _video(key, where, videos or root / "videos", problems) for key in entries}
+    named = {key: video for key, video in found.items() if video is not None}
+    rows = [Row(named[key], *entry) for key, entry in entries.items() if key in named]
+    gone = _listed_as_missing(root, problems, notes, entries.keys())
+    used = tuple(folder for folder in folders if folder.is_dir())
+    return Table(rows, glosses, notes, problems, frozenset(named[key] for key in gone & named.keys()), used)
+
+
+def _video(video_id: str, where: dict[str, Path], folder: Path, problems: list[Problem]) -> Path | None:
+    """The file of an id, or where it should be; None for an id that is no name of a file."""
+    if video_id in where:
+        return where[video_id]
+    if video_id.isalnum():
+        return folder / f"{video_id}.mp4"
+    try:
+        if "/" in video_id or "\\" in video_id:
+            raise OutsideError("path_outside", f"the video_id {video_id!r} leads out of {folder}")
+        return inside(folder, f"{video_id}.mp4")
+    except OutsideError as error:
+        problems.append(Problem(error.kind, "error", str(folder), str(error), "an id is the name of a file in videos/"))
+        return None
+
+
+class _Entry(NamedTuple):
+    """One clip: a Row but for its video."""
+
+    gloss: str
+    split: str
+    signer: str | None
+    span: Span | None
+    box: Box | None
+
+
+def _annotation_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = find_wlasl(path)
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "nslt_*.json or WLASL_v*.json: none"
+        raise InputError(f"{path}: name one annotation file ({names}), as in --data {path / 'nslt_100.json'}")
+    return found[0]
+
+
+def _load(path: Path, problems: list[Problem]) -> Any:
+    content, twice = read_json(path)
+    problems += [
+        Problem("duplicate_key", "warning", str(path), f"the key {key!r} is there twice", "the last one counts")
+        for key in dict.fromkeys(twice)
+    ]
+    return content
+
+
+def _unparsable(path: Path, where: str, error: Exception, wanted: str) -> Problem:
+    text = f"{where}: {error if isinstance(error, InputError) else repr(error)}"
+    return Problem("unparsable", "error", str(path), text, f"it must be {wanted}")
+
+
+def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple[list[str], dict[str, _Entry]]:
+    """The glosses in order, a gloss's class id being its position; and the clips by video_id."""
+    glosses, entries = list[str](), dict[str, _Entry]()
+    for number, item in enumerate(content):
+        try:
+            gloss = nfc(item["gloss"])
+            clips = list(item["instances"])
+            if gloss != item["gloss"]:
+                problems += renamed("the gloss", {item["gloss"]: gloss}, path)
+        except (TypeError, KeyError, AttributeError) as error:
+            problems.append(_unparsable(path, f"entry {number}", error, "{gloss, instances: [...]}"))
+            gloss, clips = f"(entry {number})", []
+        if gloss in glosses:
+            detail = f"the gloss {gloss!r} is there twice, as class {glosses.index(gloss)} and {number}"
+            gloss = f"{gloss} ({number})"
+            problems.append(Problem("duplicate_key", "warning", str(path), detail, f"the second is called {gloss!r}"))
+        glosses.append(gloss)
+        for clip in clips:
+            try:
+                video_id, entry = str(clip["video_id"]), _entry(gloss, clip)
+            except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+                problems.append(_unparsable(path, f"gloss {gloss!r}", error, "{video_id, split, ...}"))
+                continue
+            if video_id in entries:
+                problems.append(_twice(path, video_id, entries[video_id].gloss, gloss))
+            else:
+                entries[video_id] = entry
+    return glosses, entries
+
+
+def _entry(gloss: str, clip: dict[str, Any]) -> _Entry:
+    signer = None if clip.get("signer_id") is None else str(clip["signer_id"])
+    box = _box(clip.get("bbox"))
+    return _Entry(gloss, _split(clip["split"]), signer, _span(clip.get("frame_start"), clip.get("frame_end")), box)
+
+
+def _box(sides: Any) -> Box | None:
+    """Left, top, right, bottom in pixels of the raw video."""
+    if not sides:
+        return None
+    left, top, right, bottom = map(float, sides)
+    return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _span(start: Any, end: Any) -> Span | None:
+    """``frame_start`` counts from 1, ``frame_end`` is included and -1 where the clip goes on to the end."""
+    first, last = int(start or 1), int(-1 if end is None else end)
+    if first <= 1 and last < 0:
+        return None
+    return Span(max(first - 1, 0), last if last >= 0 else None, fps=FPS, doubtful=True)
+
+
+def _split(name: Any) -> str:
+    split = SPLIT_NAMES.get(str(name).strip().lower())
+    if split is None:
+        raise InputError(f"split {name!r} is none of train, val, test")
+    return split
+
+
+def _twice(path: Path, video_id: str, first: str, second: str) -> Problem:
+    if first == second:
+        detail, severity = f"video {video_id} is annotated twice as {first!r}", "warning"
+    else:
+        detail, severity = f"video {video_id} is annotated as {first!r} and as {second!r}", "error"
+    kind = "duplicate_key" if first == second else "two_labels"
+    return Problem(kind, "error" if severity == "error" else "warning", str(path), detail, "keep one of them")
+
+
+def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> tuple[list[str], dict[str, _Entry]]:
+    """An nslt map: video_id -> subset and class; names, signers and ranges come from the list beside it."""
+    root = path.parent
+    beside = sorted(root.glob("WLASL_v*.json"))[-1:]
+    listed: dict[str, _Entry] = {}
+    if beside:
+        other = list[Problem]()  # what is wrong in clips of the list that this map doesn't use is no matter
+        content_beside = _load(beside[0], problems)
+        if not isinstance(content_beside, list):
+            raise InputError(f"{beside[0]} is not WLASL's list of glosses: it holds a JSON {content_beside!r:.40}")
+        names, listed = _read_list(content_beside, beside[0], other)
+    else:
+        names = _class_names(root)
+    entries, classes = {}, {}
+    for key, value in content.items():
+        try:
+            label, span = int(value["action"][0]), (*value["action"][1:3], None, None)[:2]
+            split = _split(value["subset"])
+            raw = _span(*span) if span[0] not in (None, 1) else None
+            if label >= len(names) > 0 or label < 0:
+                raise ValueError(f"class {label} has no name, there are {len(names)}")
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError) as error:
+            problems.append(_unparsable(path, f"video {key!r}", error, "{subset, action: [class, start, end]}"))
+            continue
+        if not names:
+            raise InputError(f"{path}: no gloss is known for class {label}: put WLASL_v0.3.json beside it")
+        known = listed.get(key)
+        classes[key] = label
+        entries[key] = _Entry(names[label], split, *(known[2:] if known else (None, raw, None)))
+    unlisted = [key for key in entries if listed and key not in listed]
+    if unlisted:
+        ids = _some(unlisted)
+        detail = f"{len(unlisted)} ids are not in {beside[0].name}: {ids}"
+        problems.append(Problem("id_mismatch", "info", str(path), detail, "they are used; their signer is unknown"))
+    return names[: max(classes.values(), default=-1) + 1], entries
+
+
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
+
+
+def _class_names(root: Path) -> list[str]:
+    """Glosses by class id where there is no WLASL list: from the class list, else from gloss_to_id.json."""
+    class_list, gloss_to_id = root / "wlasl_class_list.txt", root / "gloss_to_id.json"
+    try:
+        if class_list.is_file():
+            pairs = [line.split("\t", 1) for line in read_text(class_list).splitlines() if "\t" in line]
+            by_id = {int(label): nfc(gloss) for label, gloss in pairs}
+        elif gloss_to_id.is_file():
+            by_id = {int(label): nfc(gloss) for gloss, label in read_json(gloss_to_id)[0].items()}
+        else:
+            return []
+        return [by_id[label] for label in range(len(by_id))]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{root}: the class ids of the gloss list must be 0, 1, 2, ...: {error!r}") from None
+
+
+def _with_thesis_splits(
+    root: Path, entries: dict[str, _Entry], problems: list[Problem], notes: list[str]
+) -> dict[str, _Entry]:
+    """Splits from ``splits/<split>_split.txt`` where they exist (lines like ``train\\00623.mp4``)."""
+    chosen: dict[str, str] = {}
+    for split in SPLITS:
+        file = root / "splits" / f"{split}_split.txt"
+        if not file.is_file():
+            continue
+        lines = [line.strip().replace("\\", "/") for line in read_text(file).splitlines()]
+        ids = [PurePosixPath(line).stem for line in lines if line]
+        unknown = [video_id for video_id in ids if video_id not in entries]
+        if unknown:
+            detail = f"{len(unknown)} ids have no annotation: {_some(unknown)}"
+            problems.append(Problem("id_mismatch", "warning", str(file), detail, "they are passed over"))
+        for video_id in ids:
+            if video_id in chosen:
+                detail = f"video {video_id} is in the {chosen[video_id]} and in the {split} list"
+                problems.append(Problem("duplicate_key", "warning", str(file), detail, "the last one counts"))
+        chosen.update(dict.fromkeys(ids, split))
+        _note_corrupt(root / f"corrupt_videos_{split}.txt", notes)
+    if not chosen:
+        return entries
+    known = {key: entries[key]._replace(split=split) for key, split in chosen.items() if key in entries}
+    notes.append(f"splits from splits/*_split.txt: {len(known)} clips, {len(chosen) - len(known)} without annotation")
+    left = [key for key in entries if key not in chosen]
+    if left:
+        detail = f"{len(left)} annotated ids are in none of the lists: {_some(left)}"
+        problems.append(Problem("id_mismatch", "info", str(root / "splits"), detail, "they are passed over"))
+    return known
+
+
+def _note_corrupt(file: Path, notes: list[str]) -> None:
+    if file.is_file():
+        count = sum(1 for line in read_text(file).splitlines() if line.strip())
+        notes.append(f"{file.name} names {count} videos: whether they can be read is found out anew")
+
+
+def _listed_as_missing(root: Path, problems: list[Problem], notes: list[str], ids: Any) -> set[str]:
+    """The ids that missing.txt says could not be downloaded."""
+    file = root / "missing.txt"
+    if not file.is_file():
+        return set()
+    named = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    gone = {video_id for video_id in named if video_id in ids}
+    notes.append(f"missing.txt names {len(gone)} of these clips")
+    if len(gone) < len(named):
+        others = [video_id for video_id in named if video_id not in gone]
+        detail = f"{len(others)} ids are not annotated here: {_some(others)}"
+        problems.append(Problem("id_mismatch", "info", str(file), detail, "nothing: they belong to other glosses"))
+    return gone
+
+
+def _locate(folders: list[Path]) -> dict[str, Path]:
+    """Video files by stem; earlier folders win."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for name, path in sorted(listing(folder).items()):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                found.setdefault(Path(name).stem, path)
+    return found

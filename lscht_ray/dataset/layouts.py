@@ -1,0 +1,52 @@
+"""The column maps that come with the package (shipped_layouts/*.yaml), and those of the user."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import read_text
+
+FOLDER = "shipped_layouts"
+
+
+@lru_cache
+def shipped() -> dict[str, Path]:
+    """The shipped maps by name."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / FOLDER).glob("*.yaml"))}
+
+
+def load(name: str) -> ColumnMap:
+    """The map of that name, or in that YAML file.
+
+    Raises:
+        InputError: There is none, or it is wrong.
+    """
+    file = shipped().get(name.lower(), Path(name).expanduser())
+    if not file.is_file():
+        allowed = ", ".join(("auto", "wlasl", "table", "folders", *shipped()))
+        raise InputError(f"--layout {name}: allowed are {allowed}, or a YAML file with a column map")
+    try:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file} is no valid YAML: {error}") from None
+    try:
+        return ColumnMap.model_validate(content or {})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        allowed = ", ".join(ColumnMap.model_fields)
+        raise InputError(f"{file}: " + "; ".join(lines) + f"\n  allowed are {allowed}") from None
+
+
+def recognise(folder: Path) -> str | None:
+    """The shipped map whose files are in a folder."""
+    for name in shipped():
+        signs = load(name).recognised_by
+        if signs and all(next(folder.glob(sign), None) is not None for sign in signs):
+            return name
+    return None

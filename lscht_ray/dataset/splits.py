@@ -1,0 +1,203 @@
+"""Which clip is in which split: as given, drawn per gloss, without sharing signers, or in folds; always from a seed."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lscht_ray.dataset._cells import read_cells
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import nfc, write_csv
+from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row
+
+COLUMNS = ("path", "label", "split", "signer", "range")
+TRIES = 200
+"""So many random orders of the signers are tried for the best balanced split."""
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How clips are divided; the attributes are the settings of the same names (`dataconfig.DataConfig`)."""
+
+    policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
+    file: str | None = None
+    fractions: tuple[float, float] = (0.15, 0.15)
+    folds: int = 5
+    fold: int = 1
+    seed: int = 42
+
+
+def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], list[str]]:
+    """The rows with a split each, and what to say about it.
+
+    Args:
+        rows: The clips, in any order; the result depends on it in nothing but its own order.
+        plan: How.
+        root: The data folder, which the paths in a split file start from.
+
+    Raises:
+        InputError: The plan doesn't fit the data: no signers are known, or too few; a split file lacks clips.
+    """
+    if plan.file is not None:
+        return _from_file(rows, Path(plan.file).expanduser(), root)
+    if plan.policy == "given" and all(row.split is not None for row in rows):
+        return rows, []
+    if plan.policy in ("given", "stratified"):
+        val, test = plan.fractions
+        why = "no splits are given" if plan.policy == "given" else "the given splits are set aside"
+        note = f"{why}: drawn per gloss with seed {plan.seed} ({val:g} val, {test:g} test); signers may be in several"
+        return _stratified(rows, plan), [note]
+    if plan.policy == "kfold":
+        note = f"fold {plan.fold} of {plan.folds} is test, the next one val; drawn per gloss with seed {plan.seed}"
+        return _folded(rows, plan), [note]
+    return _by_signer(rows, plan)
+
+
+def write(rows: Iterable[Row], root: Path, file: Path) -> None:
+    """Write path, label, split, signer and, where there are any, ranges of clips as ``split_file`` takes them back."""
+    lines = [(*_key(row, root), row.gloss, str(row.split), row.signer or "") for row in rows]
+    ranged = any(line[1] for line in lines)
+    table = [(path, gloss, split, signer, part) for path, part, gloss, split, signer in lines]
+    write_csv(file, [row if ranged else row[:-1] for row in (COLUMNS, *table)])
+
+
+def _key(row: Row, root: Path) -> tuple[str, str]:
+    """What tells a clip from all others: its path, and the part of the video."""
+    if row.span is None:
+        return nfc(_relative(row.video, root)), ""
+    end = "" if row.span.end is None else f"{row.span.end:g}"
+    return nfc(_relative(row.video, root)), f"{row.span.unit} {row.span.start:g} to {end}".strip()
+
+
+def _relative(video: Path, root: Path) -> str:
+    return video.relative_to(root).as_posix() if video.is_relative_to(root) else str(video)
+
+
+def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list[str]]:
+    if not file.is_file():
+        raise InputError(f"--split_file {file}: no such file")
+    wanted: dict[tuple[str, str], str] = {}
+    for where, cells in read_cells(file, True, "auto", []):
+        if "path" not in cells or "split" not in cells:
+            raise InputError(f"--split_file {file}: its header must name path and split, not {', '.join(cells)}")
+        split = SPLIT_NAMES.get(cells["split"].strip().lower())
+        if split is None:
+            raise InputError(f"--split_file {file}, {where}: split {cells['split']!r} is none of train, val, test")
+        key = (nfc(cells["path"]), cells.get("range", ""))
+        if wanted.setdefault(key, split) != split:
+            raise InputError(f"--split_file {file}, {where}: {cells['path']} is in {wanted[key]} and in {split}")
+    given = [(row, wanted.get(_key(row, root), wanted.get((_key(row, root)[0], "")))) for row in rows]
+    kept = [row._replace(split=split) for row, split in given if split is not None]
+    if not kept:
+        raise InputError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")
+    left = len(rows) - len(kept)
+    return kept, [
+        f"splits from {file}: {len(kept)} clips" + (f"; {left} that it doesn't name are left out" * (left > 0))
+    ]
+
+
+def _stratified(rows: list[Row], plan: SplitPlan) -> list[Row]:
+    """Every gloss keeps its shares: at least one clip for train, then for val, then for test."""
+    rng = random.Random(plan.seed)
+    return [row for group in _by_gloss(rows) for row in _draw_gloss(group, plan.fractions, rng)]
+
+
+def _by_gloss(rows: list[Row]) -> list[list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (str(row.video), row.gloss, str(row.span))):
+        groups.setdefault(row.gloss, []).append(row)
+    return list(groups.values())
+
+
+def _draw_gloss(group: list[Row], fractions: tuple[float, float], rng: random.Random) -> Iterable[Row]:
+    rng.shuffle(group)
+    count = len(group)
+    val = min(max(round(fractions[0] * count), 1 if fractions[0] else 0), count - 1)
+    test = min(max(round(fractions[1] * count), 1 if fractions[1] else 0), count - 1 - val)
+    splits = ["val"] * val + ["test"] * test + ["train"] * (count - val - test)
+    return [row._replace(split=split) for row, split in zip(group, splits, strict=True)]
+
+
+def _fold_split(fold: int, plan: SplitPlan) -> str:
+    """Fold number ``plan.fold`` is test, the next one val, the others train."""
+    return {plan.fold - 1: "test", plan.fold % plan.folds: "val"}.get(fold, "train")
+
+
+def _folded(rows: list[Row], plan: SplitPlan) -> list[Row]:
+    """Clips dealt out gloss by gloss, going on where the last gloss ended, so that the folds stay equally large."""
+    rng, dealt, result = random.Random(plan.seed), 0, []
+    for group in _by_gloss(rows):
+        rng.shuffle(group)
+        for row in group:
+            result.append(row._replace(split=_fold_split(dealt % plan.folds, plan)))
+            dealt += 1
+    return result
+
+
+def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
+    """Signers shared out whole; of many random orders, the one that leaves the fewest glosses without clips."""
+    nameless = sum(row.signer is None for row in rows)
+    if nameless:
+        raise InputError(
+            f"split_policy {plan.policy} needs the signer of every clip: {nameless} of {len(rows)} clips have none\n"
+            "  add a signer column, or a (?P<signer>...) group to columns.pattern"
+        )
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (str(row.signer), str(row.video))):
+        groups.setdefault(str(row.signer), []).append(row)
+    shares = _shares(plan)
+    if len(groups) < len(shares):
+        raise InputError(f"split_policy {plan.policy}: {len(groups)} signers can't fill {len(shares)} parts")
+    rng = random.Random(plan.seed)
+    drawn = [_share_out(groups, shares, rng) for _ in range(TRIES)]
+    glosses = {signer: {row.gloss for row in group} for signer, group in groups.items()}
+    sizes = {signer: len(group) for signer, group in groups.items()}
+    best = min(drawn, key=lambda part_of: _badness(glosses, sizes, part_of, shares, plan))
+    kept = [row._replace(split=_name(best[signer], plan)) for signer, group in groups.items() for row in group]
+    counts = Counter(_name(part, plan) for part in best.values())
+    signers = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+    return kept, [f"no signer is in two splits, seed {plan.seed}; signers: {signers}"]
+
+
+def _shares(plan: SplitPlan) -> list[float]:
+    if plan.policy == "kfold_by_signer":
+        return [1 / plan.folds] * plan.folds
+    val, test = plan.fractions
+    return [share for share in (1 - val - test, val, test) if share > 0]
+
+
+def _name(part: int, plan: SplitPlan) -> str:
+    if plan.policy == "kfold_by_signer":
+        return _fold_split(part, plan)
+    return [split for split, share in zip(SPLITS, (1.0, *plan.fractions), strict=True) if share > 0][part]
+
+
+def _share_out(groups: dict[str, list[Row]], shares: list[float], rng: random.Random) -> dict[str, int]:
+    """Each signer to the part that is farthest from its share; a part without any signer comes first at the end."""
+    order = list(groups)
+    rng.shuffle(order)
+    total, filled = sum(map(len, groups.values())), [0] * len(shares)
+    part_of: dict[str, int] = {}
+    for number, signer in enumerate(order):
+        empty = [part for part, clips in enumerate(filled) if not clips]
+        allowed = empty if len(order) - number <= len(empty) else range(len(shares))
+        part = max(allowed, key=lambda part: shares[part] - filled[part] / total)
+        part_of[signer] = part
+        filled[part] += len(groups[signer])
+    return part_of
+
+
+def _badness(
+    glosses: dict[str, set[str]], sizes: dict[str, int], part_of: dict[str, int], shares: list[float], plan: SplitPlan
+) -> tuple[int, int, float]:
+    """Glosses without a training clip, glosses absent elsewhere, distance from the shares."""
+    seen = {split: set[str]() for split in SPLITS}
+    filled = [0] * len(shares)
+    for signer, part in part_of.items():
+        seen[_name(part, plan)] |= glosses[signer]
+        filled[part] += sizes[signer]
+    every, total = set[str]().union(*glosses.values()), sum(filled)
+    absent = sum(len(every - seen[split]) for split in ("val", "test"))
+    return len(every - seen["train"]), absent, sum(abs(n / total - s) for n, s in zip(filled, shares, strict=True))

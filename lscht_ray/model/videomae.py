@@ -1,0 +1,305 @@
+"""Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
+
+import copy
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import VideoMAEConfig
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
+from transformers.utils import logging as transformers_logging
+
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.errors import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EXPORT = "best_model"
+"""In a run folder: the best epoch as `from_pretrained` reads it."""
+HEAD = frozenset(("classifier.weight", "classifier.bias"))
+TINY: dict[str, Any] = {
+    "image_size": 48,
+    "patch_size": 12,
+    "hidden_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    # The library's 0.02 leaves a model this small at chance for dozens of epochs.
+    "initializer_range": 0.15,
+    "use_mean_pooling": False,
+}
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A model, the normalisation that its clips need, and one line about where its weights come from."""
+
+    model: VideoMAEForVideoClassification
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    origin: str
+
+
+def build(
+    name: str,
+    glosses: tuple[str, ...],
+    *,
+    num_frames: int,
+    image_size: int | None = None,
+    seed: int = 0,
+    keep: bool = False,
+) -> BuiltModel:
+    """VideoMAE for these glosses: pretrained backbone, freshly drawn head.
+
+    Args:
+        name: Hub id, local folder, an earlier run's folder or checkpoint, or ``tiny`` for a small model with random
+            weights.
+        glosses: In label order.
+        num_frames: Frames per clip, T.
+        image_size: Height and width of a clip in pixels; None: the checkpoint's.
+        seed: Seed of the new weights.
+        keep: Whether the loaded weights stay in this process's memory for its next trial.
+
+    Raises:
+        InputError: The checkpoint can't be found, is no VideoMAE, or lacks or has more than what VideoMAE holds.
+    """
+    earlier = _earlier_run(name)
+    config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
+    config.update({"num_frames": num_frames, "image_size": image_size or config.image_size, **_gloss_maps(glosses)})
+    if config.image_size % config.patch_size:
+        raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "tiny":
+            with _quick_table():
+                model = VideoMAEForVideoClassification(config)
+            origin = "tiny VideoMAE with random weights"
+        else:
+            if earlier is not None:
+                model = _taken_from(earlier, config)
+            else:
+                model = _kept(name, config.to_json_string()) if keep else _pretrained(name, config)
+            torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
+            torch.nn.init.zeros_(model.classifier.bias)
+            loaded = len(model.state_dict()) - len(HEAD)
+            before = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
+            origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
+    mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
+    return BuiltModel(_quickened(model), mean, std, origin)
+
+
+@lru_cache(maxsize=1)
+def _loaded_once(name: str, config: str) -> VideoMAEForVideoClassification:
+    return _pretrained(name, VideoMAEConfig.from_dict(json.loads(config)))
+
+
+def _kept(name: str, config: str) -> VideoMAEForVideoClassification:
+    """A copy of the weights, which are loaded once per process."""
+    return copy.deepcopy(_loaded_once(name, config))
+
+
+def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
+    """The model of a checkpoint of ours, with its weights."""
+    with _quick_table():
+        model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
+    model.load_state_dict(state)
+    return _quickened(model)
+
+
+def export(content: dict[str, Any], folder: Path) -> None:
+    """Write a checkpoint's model as `from_pretrained` reads it: config, safetensors, and how clips are normalised.
+
+    Args:
+        content: What `checkpoint.load` returned.
+        folder: It appears whole; one of that name makes way.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        rebuild(content["model_config"], content["model"]).save_pretrained(temporary)
+        form = content["clip_format"]
+        size, mean, std = form["image_size"], list(form["mean"]), list(form["std"])
+        square = {"height": size, "width": size}
+        processor = VideoMAEImageProcessor(
+            size={"shortest_edge": size}, crop_size=square, image_mean=mean, image_std=std
+        )
+        processor.save_pretrained(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except SafetensorError as error:  # which wraps what the disk said
+        raise OSError(errno.EIO, str(error)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
+
+
+# ---------------------------------------------------------------- the same model, quicker
+
+
+def position_table(positions: int, width: int) -> Tensor:
+    """VideoMAE's sine and cosine table, float32 (1, positions, width), without the library's loop over its cells."""
+    column = np.arange(width)
+    angles = np.arange(positions)[:, None] / np.power(10000, 2 * (column // 2) / width)
+    angles[:, 0::2], angles[:, 1::2] = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
+    return torch.from_numpy(angles).float()[None]
+
+
+@contextmanager
+def _quick_table() -> Iterator[None]:
+    """Within, the library makes its position table with `position_table`."""
+    original = modeling_videomae.get_sinusoid_encoding_table
+    modeling_videomae.get_sinusoid_encoding_table = position_table
+    try:
+        yield
+    finally:
+        modeling_videomae.get_sinusoid_encoding_table = original
+
+
+class Tubelets(torch.nn.Conv3d):
+    """The convolution that makes tokens of tubelets; in bf16 as the matrix product that it is.
+
+    Its kernel never overlaps, so both are the same sum; the kernels of bf16 convolutions are slow.
+    """
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> (B, D, T / tubelet, H / patch, W / patch)."""
+        kind = clips.device.type
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if not (half and torch.get_autocast_dtype(kind) == torch.bfloat16) and clips.dtype != torch.bfloat16:
+            return super().forward(clips)
+        grid = [size // kernel for size, kernel in zip(clips.shape[2:], self.kernel_size, strict=True)]
+        (t, h, w), (a, b, c) = grid, self.kernel_size
+        parts = clips.reshape(*clips.shape[:2], t, a, h, b, w, c)
+        tubelets = parts.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # (B, t, h, w, C * a * b * c)
+        tokens = torch.nn.functional.linear(tubelets, self.weight.flatten(1), self.bias)
+        return tokens.permute(0, 4, 1, 2, 3)
+
+
+def _quickened(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassification:
+    """The position table as a buffer, which moves to the device once and not at every step; tubelets as `Tubelets`."""
+    embeddings = model.videomae.embeddings
+    table = embeddings.position_embeddings
+    del embeddings.position_embeddings
+    embeddings.register_buffer("position_embeddings", table, persistent=False)
+    embeddings.patch_embeddings.projection.__class__ = Tubelets  # the same weights under the same names
+    return model
+
+
+def _earlier_run(name: str) -> dict[str, Any] | None:
+    """The checkpoint of a run of ours, where the name is that of one or of its folder."""
+    path = Path(name).expanduser()
+    own = path.is_file() or any((path / file).is_file() for file in (checkpoint.BEST, checkpoint.LAST))
+    return checkpoint.load(checkpoint.find(path)) if own else None
+
+
+def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+    """The model of an earlier run, with another head."""
+    with _quick_table():
+        model = VideoMAEForVideoClassification(config)
+    state = {key: value for key, value in earlier["model"].items() if key not in HEAD}
+    model.load_state_dict(state | {key: model.state_dict()[key] for key in HEAD})
+    return model
+
+
+def _normalisation_of(earlier: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    form = earlier["clip_format"]
+    (a, b, c), (d, e, f) = form["mean"], form["std"]
+    return (a, b, c), (d, e, f)
+
+
+def _gloss_maps(glosses: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "num_labels": len(glosses),
+        "id2label": dict(enumerate(glosses)),
+        "label2id": {gloss: label for label, gloss in enumerate(glosses)},
+    }
+
+
+def _config(name: str) -> VideoMAEConfig:
+    if name == "tiny":
+        return VideoMAEConfig(**TINY)
+    if Path(name).expanduser().is_dir() and not (Path(name).expanduser() / "config.json").is_file():
+        raise InputError(f"--model_name {name}: the folder has no config.json, so it is no checkpoint of transformers")
+    config = _fetched(name, lambda: VideoMAEConfig.from_pretrained(_location(name), trust_remote_code=False))
+    if config.model_type != "videomae":
+        raise InputError(f"--model_name {name}: it is a {config.model_type} model, not VideoMAE")
+    return config
+
+
+def _location(name: str) -> str:
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
+def _fetched(name: str, fetch: Any) -> Any:
+    try:
+        return fetch()
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--model_name {name}: there is no such folder here, and it can't be had from the hub ({reason})\n"
+            "  without a network, copy the checkpoint's folder (config.json, model.safetensors,"
+            " preprocessor_config.json)\n  to this machine and give --model_name /path/to/that/folder;"
+            " --model_name tiny needs none"
+        ) from None
+
+
+def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
+    transformers_logging.disable_progress_bar()
+    try:
+        with _quick_table():
+            model, info = _fetched(
+                name,
+                lambda: VideoMAEForVideoClassification.from_pretrained(
+                    _location(name),
+                    config=config,
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                    trust_remote_code=False,
+                ),
+            )
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    missing = sorted((set(info["missing_keys"]) | mismatched) - HEAD)
+    unexpected = sorted(set(info["unexpected_keys"]) - HEAD)
+    if missing or unexpected:
+        lines = [f"  not in the checkpoint, or of another shape: {', '.join(missing)}"] if missing else []
+        lines += [f"  in the checkpoint, but unknown to VideoMAE: {', '.join(unexpected)}"] if unexpected else []
+        raise InputError("\n".join([f"--model_name {name}: only the head may be new, but", *lines]))
+    return model
+
+
+def _normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per colour from the checkpoint's image processor, else ImageNet's."""
+    if name == "tiny":
+        return IMAGENET_MEAN, IMAGENET_STD
+    try:
+        processor = VideoMAEImageProcessor.from_pretrained(_location(name), trust_remote_code=False)
+    except (OSError, ValueError):
+        return IMAGENET_MEAN, IMAGENET_STD
+    mean, std = (
+        (float(values[0]), float(values[1]), float(values[2])) for values in (processor.image_mean, processor.image_std)
+    )
+    return mean, std

@@ -1,0 +1,296 @@
+"""The command line and YAML files of every door, made from the settings in the models that they are given."""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+from pydantic import BaseModel, ValidationError
+
+from lscht_ray.errors import InputError
+from lscht_ray.settings.data import MisfitError
+from lscht_ray.settings.train import suggestion
+
+Settings = TypeVar("Settings", bound=BaseModel)
+OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
+
+
+class Parser(ArgumentParser):
+    """An argument parser whose complaints are InputErrors: one message, no usage dump."""
+
+    names: frozenset[str] = frozenset()
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the complaint, with the nearest flag where one was mistyped."""
+        del ex
+        hint = ""
+        if "unrecognized arguments:" in message:
+            flag = message.split("unrecognized arguments:")[1].split(maxsplit=1)[0]
+            hint = suggestion(flag.split("=")[0], self.names)
+        raise InputError(f"{_brief(message)}{hint}\n  {self.prog} --help lists every setting")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of settings; ``under`` is where they belong, in a recipe that a sweep takes."""
+
+    path: Path
+    tree: yaml.Node | None
+    under: str = ""
+
+    def line(self, loc: tuple[Any, ...]) -> int | None:
+        """The line (from 1) with the setting, or the nearest thing above it; None where it has neither."""
+        if self.under and loc[:1] == (self.under,):
+            loc = loc[1:]
+        line, node = None, self.tree
+        for part in loc:
+            if not isinstance(node, yaml.MappingNode):
+                break
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+        return line
+
+    def place(self, loc: tuple[Any, ...]) -> str:
+        """Where that is, for the front of a message."""
+        line = self.line(loc)
+        return f"{self.path}{f', line {line}' if line else ''}: "
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a setting; ``misfit``: beside others, which may be given elsewhere."""
+
+    loc: tuple[Any, ...]
+    text: str
+    misfit: bool = False
+
+
+def parse(
+    model: type[Settings],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    default_config: Path | None = None,
+    extra: Callable[[ArgumentParser], None] | None = None,
+) -> tuple[Settings, Namespace]:
+    """Settings from the defaults, then ``--config FILE``, then the flags; and what ``extra`` added to the parser.
+
+    Args:
+        model: The pydantic model whose fields become flags (nested ones dotted, as in ``--train.lr``).
+        argv: The command line without the program's name.
+        prog: How the door is called, for messages.
+        description: What ``--help`` says first.
+        default_config: The file that counts where no ``--config`` is given.
+        extra: Adds flags that are no settings.
+
+    Raises:
+        InputError: An unknown name, a wrong type, a value out of range, or a file that can't be read.
+    """
+    argv = [_new_spelling(word) for word in argv]
+    flags = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
+    argv, files = _with_found_config(argv, default_config, model)
+    usage = f"{prog} [--config FILE] [--SETTING VALUE ...]"
+    parser = Parser(prog=prog, usage=usage, description=description, exit_on_error=True)
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
+    parser.add_class_arguments(model)
+    if extra is not None:
+        extra(parser)
+    parser.names = frozenset(name for action in parser._actions for name in action.option_strings)
+    space = parser.parse_args(argv)
+    values = {name: _plain(space[name]) for name in model.model_fields}
+    try:
+        return model.model_validate(values), space
+    except ValidationError as error:
+        raise InputError("\n".join(_said(item, files, flags) for item in _complaints(model, error))) from None
+
+
+def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
+    """A command line with ``--resume FOLDER``, with the settings in that folder before its flags, which override them.
+
+    Args:
+        argv: The command line.
+        name: Of the file of settings.
+        kind: Of folder, for the message.
+
+    Raises:
+        InputError: It is no such folder.
+    """
+    for number, word in enumerate(argv):
+        flag, equals, value = word.partition("=")
+        if flag == "--resume":
+            folder = Path(value if equals else argv[number + 1] if number + 1 < len(argv) else "")
+            file = folder.expanduser() / name
+            if not file.is_file():
+                raise InputError(f"--resume {folder}: no {kind} folder (it has no {name})")
+            return ["--config", str(file), *argv]
+    return argv
+
+
+def _brief(message: str) -> str:
+    """A complaint of jsonargparse about a value, without what only a programmer understands."""
+    found = re.search(
+        r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', message, re.DOTALL
+    )
+    union = re.search(
+        r'Parser key "(?P<key>[^"]+)":.*Subtypes: \[(?P<kinds>.*?)\]\n.*Given value: (?P<value>.*)', message, re.DOTALL
+    )
+    if union is not None:
+        kinds = re.findall(r"<class '(\w+)'>|Literal\[(.*?)\]", union["kinds"] + "]")
+        return f"--{union['key']} must be {' or '.join(a or b for a, b in kinds)} (given: {union['value'].strip()})"
+    if found is None:
+        return message.strip()
+    lines = [line.strip() for line in found["text"].splitlines() if "validation error" not in line]
+    return f"--{found['key']}: {' '.join(lines).strip().rstrip('.')} (given: {found['value'].strip()})"
+
+
+def _new_spelling(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return OLD_SPELLINGS.get(name, name) + equals + value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Namespace):
+        return {key: _plain(item) for key, item in vars(value).items()}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def shipped_configs() -> Path:
+    """The folder of the configurations that come with the package, installed or in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "tune_configs"
+    return inside if inside.is_dir() else package.parent / "tune_configs"
+
+
+def find_config(name: str) -> Path:
+    """The file of that name: as given, else among the shipped ones.
+
+    Raises:
+        InputError: There is none.
+    """
+    shipped = shipped_configs()
+    relative = name.rsplit("tune_configs/", maxsplit=1)[-1]
+    for path in (Path(name), shipped / relative, shipped / f"{relative}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml")))
+    raise InputError(f"--config {name}: no such file. Shipped with the package: {known}")
+
+
+def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> tuple[list[str], list[File]]:
+    """The command line with the files that it names found and looked through, and those files."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", action="append", default=[])
+    try:
+        known, rest = finder.parse_known_args(argv)
+    except SystemExit:
+        raise InputError("--config needs a file: --config FILE") from None
+    paths = [find_config(name) for name in known.config] or ([default] if default else [])
+    words, files = [], []
+    for path in paths:
+        values, tree = read_yaml(path)
+        inner = _recipe(model, values)
+        if inner is None:
+            files.append(File(path, tree))
+            _check(model, values, files[-1])
+            words += ["--config", str(path)]
+        else:
+            files.append(File(path, tree, under="train"))
+            _check(inner, values, files[-1])
+            shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+            words += [f"--train.{name}={value}" for name, value in shown.items()]
+    return words + rest, files
+
+
+def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] | None:
+    """The model of settings that are some of `train`, where the door takes those as its `train:`; else None."""
+    train = model.model_fields.get("train")
+    if train is None or values.keys() & model.model_fields.keys():
+        return None
+    inner = cast(type[BaseModel], train.annotation)
+    return inner if values.keys() & inner.model_fields.keys() else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file.
+
+    Raises:
+        InputError: It can't be read, or holds no settings.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold settings, not a {type(content).__name__}")
+    return content
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    """The settings in a YAML file, none where it is empty; and its tree, which knows their lines.
+
+    Raises:
+        InputError: It can't be read, or is no YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path} can't be read as YAML: {error}") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{path} must hold `setting: value` lines, not a {type(values).__name__}")
+    return values or {}, tree
+
+
+def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:
+    """Complain of everything in a file at once, but for what a flag or another file may still put right.
+
+    Raises:
+        InputError: Names or values in it are wrong.
+    """
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        wrong = [item for item in _complaints(model, error) if not item.misfit]
+        if wrong:
+            raise InputError("\n".join(f"{file.place(item.loc)}{item.text}" for item in wrong)) from None
+
+
+def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Complaint]:
+    for item in error.errors():
+        loc, cause = item["loc"], item.get("ctx", {}).get("error")
+        where = ".".join(map(str, loc))
+        if isinstance(cause, MisfitError):
+            for name, sentence in cause.problems:
+                yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
+        elif item["type"] == "extra_forbidden":
+            yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), _names_at(model, loc[:-1]))}")
+        else:
+            message, given = item["msg"].removeprefix("Value error, "), item["input"]
+            shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+            yield Complaint(loc, f"{where}: {message}{shown}" if where else message)
+
+
+def _said(complaint: Complaint, files: list[File], flags: set[str]) -> str:
+    """A complaint, and where in the files the setting has its value, unless a flag gave it one."""
+    given = not flags.isdisjoint(".".join(map(str, complaint.loc[:depth])) for depth in range(1, 9))
+    there = [file for file in files if file.line(complaint.loc)]
+    return complaint.text if given or not there else there[-1].place(complaint.loc) + complaint.text
+
+
+def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return list(model.model_fields)

@@ -1,0 +1,180 @@
+"""The settings that say which clips there are and how they are read: shared by every door that opens a video."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lscht_ray.settings.columns import ColumnMap
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown names; the text under a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MisfitError(ValueError):
+    """Settings that don't go together.
+
+    Attributes:
+        problems: Of each the setting to look at (dotted), and a sentence.
+    """
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(sentence for _, sentence in problems))
+        self.problems = problems
+
+
+def complaint(error: ValidationError) -> str:
+    """The first of what pydantic complains of."""
+    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+
+
+class DataConfig(Settings):
+    """Which clips there are, and how they are read."""
+
+    # Data
+    data: str = Field(".", min_length=1)
+    """Data set: a folder, an annotation file (WLASL's JSON, CSV, TSV, JSON, JSONL), or `demo` for the embedded one."""
+    layout: str = Field("auto", min_length=1)
+    """How the data set is laid out: auto finds out and says so; wlasl, table, folders; the name of a shipped map
+    (autsl, asl_citizen, lsa64, ms_asl, include, sem_lex, slovo), or a YAML file with a column map."""
+    columns: ColumnMap = ColumnMap()
+    """Column map of an own table or of file names (layout auto or table)."""
+    videos: str | None = None
+    """Folder that holds the videos, where they are not beside the annotations."""
+    missing_threshold: Probability = 0.5
+    """Share of annotated videos that may be missing before the run refuses to start."""
+    untrained_glosses: Literal["error", "drop"] = "error"
+    """Glosses without any training clip: refuse, or leave them out of every split."""
+    split_policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
+    """given: as annotated, and stratified where nothing is; stratified: drawn per gloss; by_signer: no signer in two
+    splits; kfold: fold number `fold` is test, the next one val; kfold_by_signer: the same without sharing signers."""
+    split_file: str | None = None
+    """CSV with the columns path and split that decides instead; a run whose split was drawn has it as splits.csv."""
+    val_fraction: Probability = 0.15
+    """Share of validation clips of a drawn split."""
+    test_fraction: Probability = 0.15
+    """Share of test clips of a drawn split."""
+    folds: int = Field(5, ge=3)
+    """Folds of kfold."""
+    fold: int = Field(1, ge=1)
+    """Which fold is the test split, from 1."""
+    split_seed: int = Field(42, ge=0)
+    """Seed of a drawn split, apart from `seed` so that repeated runs see the same split."""
+
+    # Videos
+    frame_ranges: Literal["auto", "apply", "ignore"] = "auto"
+    """Annotated frame ranges: auto applies them, but WLASL's only where the video holds more than the range; apply:
+    always; ignore: the whole video is the clip."""
+    crop_to_bbox: bool = False
+    """Cut pictures to the annotated box of the signer (raw videos; downloaded WLASL clips are cut already)."""
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
+    """Video decoder; auto is PyAV, decord falls back to PyAV where its frames can't be trusted."""
+    salvage: bool = False
+    """Use the good frames of damaged videos instead of leaving such videos out."""
+    min_frames: int = Field(1, ge=1)
+    """Videos with fewer decodable frames are left out."""
+    probe_seconds: float = Field(30.0, gt=0, le=86400)
+    """Time limit for looking at one video before training, and a second more for each MB; what hangs is left out."""
+    probe_memory_gb: float = Field(2.0, gt=0, le=4096)
+    """Memory limit for the same, in GiB (an 8192x8192 clip can take 5)."""
+
+    # Clips
+    num_frames: int = Field(16, ge=2)
+    """Frames per clip; a multiple of the model's tubelet size (2)."""
+    sampling: Literal["frame", "time"] = "frame"
+    """Frames are taken evenly by their number, or by their time (variable frame rates)."""
+    image_size: int | None = Field(None, ge=16)
+    """Height and width of a clip in pixels; null: the model's own."""
+    short_side: int | None = Field(None, ge=16)
+    """Short side in pixels at which videos are decoded and cached; null: 8/7 of image_size (256 for 224)."""
+    pixel_format: Literal["rgb", "yuv420"] = "rgb"
+    """How decoded pictures are kept: rgb, or yuv420 at half the memory (colours at half the resolution)."""
+    crop_scale_min: float = Field(0.8, gt=0, le=1)
+    """Smallest area of the random crop, as a share of the picture (training)."""
+    flip_probability: Probability = 0.5
+    """Probability of a horizontal flip (training); signs are handed: 0 where left and right differ in meaning."""
+    brightness: float = Field(0.2, ge=0, le=1)
+    """Brightness jitter: factor drawn from 1 - b .. 1 + b (training)."""
+    contrast: float = Field(0.2, ge=0, le=1)
+    """Contrast jitter: factor drawn from 1 - c .. 1 + c (training)."""
+    saturation: float = Field(0.0, ge=0, le=1)
+    """Saturation jitter: factor drawn from 1 - s .. 1 + s (training)."""
+    hue: float = Field(0.0, ge=0, le=0.5)
+    """Hue jitter: up to this share of the colour circle (training)."""
+    rotation: float = Field(0.0, ge=0, le=45)
+    """Random rotation by up to so many degrees (training)."""
+    randaugment_ops: int = Field(0, ge=0)
+    """Operations of RandAugment per clip (training); 0: none."""
+    randaugment_magnitude: int = Field(9, ge=0, le=30)
+    """Strength of RandAugment."""
+    erasing_probability: Probability = 0.0
+    """Probability that a rectangle of the clip is erased (training)."""
+    boundary_shift: float = Field(0.0, ge=0, le=0.5)
+    """A clip's start and end are moved by up to this share of its length (training)."""
+    speed_jitter: float = Field(0.0, ge=0, lt=1)
+    """A clip is played up to this share faster or slower (training)."""
+
+    # Cache
+    cache: Literal["auto", "off", "disk", "ram", "device"] = "auto"
+    """Decoded clips are kept on this node: on disk, in ram (a tmpfs), or all in the device's memory; auto: on disk
+    where there is room, else off."""
+    cache_dir: str | None = None
+    """Folder of the cache, on a disk of this node; null: clips in LSCHT_RAY_CACHE or ~/.cache/lscht_ray."""
+    cache_gb: float | None = Field(None, gt=0)
+    """Most that the cache may take, in GiB: the longest unused data sets make way; null: what the disk has."""
+    cache_max_frames: int = Field(512, ge=1)
+    """Clips with more frames are not cached."""
+
+    @model_validator(mode="after")
+    def _data_fits_together(self) -> "DataConfig":
+        problems = []
+        if self.val_fraction + self.test_fraction >= 1:
+            text = "val_fraction + test_fraction must leave something to train on (below 1)"
+            problems.append(("test_fraction", text))
+        if self.num_frames % 2:
+            text = f"num_frames ({self.num_frames}) must be even: VideoMAE joins frames in pairs"
+            problems.append(("num_frames", text))
+        if self.fold > self.folds:
+            problems.append(("fold", f"fold ({self.fold}) must not be above folds ({self.folds})"))
+        if self.columns != ColumnMap() and self.layout not in ("auto", "table"):
+            problems.append(("columns", f"columns belong to layout auto or table, not to {self.layout}"))
+        if self.split_file is not None and self.split_policy != "given":
+            problems.append(("split_file", f"split_file decides alone: leave out split_policy {self.split_policy}"))
+        if problems:
+            raise MisfitError(problems)
+        return self
+
+    def data_settings(self) -> dict[str, Any]:
+        """The settings that say which clips there are, as `annotations.read_named` takes them."""
+        return {
+            "data": self.data,
+            "layout": self.layout,
+            "columns": self.columns,
+            "videos": self.videos,
+            "missing_threshold": self.missing_threshold,
+            "plan": {
+                "policy": self.split_policy,
+                "file": self.split_file,
+                "fractions": (self.val_fraction, self.test_fraction),
+                "folds": self.folds,
+                "fold": self.fold,
+                "seed": self.split_seed,
+            },
+        }
+
+
+class CheckConfig(DataConfig):
+    """What `check` looks for."""
+
+    min_clips: int = Field(3, ge=1)
+    """Glosses with fewer training clips are named."""
+    processes: int | None = Field(None, ge=1)
+    """Videos looked at at a time; null: as many as there are cores."""
+    max_file_gb: float = Field(4.0, gt=0, le=1e6)
+    """Larger video files are refused unopened."""
+    seed: int = Field(42, ge=0)
+    """Seed of the augmented clips on the contact sheet."""

@@ -1,0 +1,339 @@
+"""Every setting of a sweep: what all trials share, what is searched, and with which means."""
+
+import contextlib
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
+
+from lscht_ray.settings.data import MisfitError, Settings, complaint
+from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle, suggestion
+
+SWEEP = "sweep.json"
+"""In a sweep's folder: its settings."""
+
+
+class Dimension(Settings):
+    """One searched setting: its kind and range. `int` and `logint` include both ends."""
+
+    type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
+    """Kind of range."""
+    low: float | None = None
+    """Lower end (all but choice)."""
+    high: float | None = None
+    """Upper end (all but choice)."""
+    step: float | None = Field(None, gt=0)
+    """Grid of quniform, step of int."""
+    choices: list[Any] | None = None
+    """Values of choice."""
+    when: dict[str, Any] = Field(default_factory=dict)
+    """Searched only where other settings have these values (or one of a list); else it is as in `train`."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Dimension":
+        if self.type == "choice":
+            if not self.choices:
+                raise ValueError("type choice needs a list: choices: [a, b]")
+            if (self.low, self.high, self.step) != (None, None, None):
+                raise ValueError("type choice takes choices only, not low, high or step")
+            return self
+        if self.choices is not None:
+            raise ValueError(f"type {self.type} takes low and high, not choices")
+        if self.low is None or self.high is None:
+            raise ValueError(f"type {self.type} needs low and high")
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        if self.type in ("loguniform", "logint") and self.low <= 0:
+            raise ValueError(f"type {self.type} needs low above 0, not {self.low:g}")
+        if self.type in ("int", "logint") and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"type {self.type} needs whole numbers for low and high")
+        if self.type == "int" and self.step is not None and not self.step.is_integer():
+            raise ValueError("type int needs a whole step")
+        if (self.step is not None) != (self.type == "quniform") and self.type != "int":
+            raise ValueError("step belongs to quniform (where it is needed) and int")
+        return self
+
+    def values(self) -> list[Any]:
+        """Every value of the range.
+
+        Raises:
+            ValueError: There are infinitely many.
+        """
+        if self.choices is not None:
+            return self.choices
+        if self.type not in ("int", "quniform"):
+            raise ValueError(f"a grid needs values that can be counted: choice, int or quniform, not {self.type}")
+        assert self.low is not None and self.high is not None
+        step = self.step or 1
+        values = [self.low + number * step for number in range(int((self.high - self.low) / step + 1e-9) + 1)]
+        return [int(value) for value in values] if self.type == "int" else values
+
+    def examples(self) -> list[Any]:
+        """The values at the ends of the range and one within, or every choice."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None and self.high is not None
+        if self.type in ("int", "logint"):
+            return [int(self.low), int(self.high)]
+        return [self.low, self.high, self.low + (self.step or 0.381966 * (self.high - self.low))]
+
+
+class SamplerConfig(Settings):
+    """How Optuna proposes trials."""
+
+    type: Literal["tpe", "random", "grid", "qmc", "gp", "cma"] = "tpe"
+    """tpe (multivariate, constant liar), random, grid (every combination), qmc (Sobol'), gp (a Gaussian process) or cma
+    (CMA-ES); the last three need the extra `samplers`."""
+    seed: int = Field(42, ge=0)
+    """Seed of the proposals; the same trials come again where one runs at a time."""
+    n_startup_trials: int = Field(10, ge=1)
+    """Random trials before tpe, gp and cma learn from the finished ones."""
+
+
+class BudgetConfig(Settings):
+    """What a sweep may cost; where it is used up, trials end after the epoch that they are in."""
+
+    hours: float | None = Field(None, gt=0)
+    """Of the clock, since this start of the sweep."""
+    gpu_hours: float | None = Field(None, gt=0)
+    """Of all trials: their time times their GPUs."""
+    money: float | None = Field(None, gt=0)
+    """GPU hours times train.gpu_hour_price."""
+    trials_without_improvement: int | None = Field(None, ge=1)
+    """Finished trials since the best one changed."""
+
+
+class AshaConfig(Settings):
+    """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
+
+    grace_period: int = Field(3, ge=1)
+    """Epochs that every trial gets."""
+    reduction_factor: float = Field(2.0, gt=1)
+    """At each rung one in so many goes on."""
+
+
+class ResourcesConfig(Settings):
+    """What each trial takes from the cluster."""
+
+    workers_per_trial: int = Field(1, ge=1)
+    """Ray Train workers per trial; the global batch is batch_size x accumulation x this."""
+    gpus_per_worker: NonNegativeFloat | Literal["auto"] | None = None
+    """GPUs per worker, of which several one-worker trials may share one (0.5: two); auto: as many share one as the
+    memory that the first trial takes allows; null: 1 where the cluster has any, else 0."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """CPUs per worker (threads for the model and its data workers)."""
+    max_concurrent_trials: int | None = Field(None, ge=1)
+    """Trials at a time at most; null: as many as fit."""
+    accelerator_type: str | None = None
+    """Ray's name of the GPU a worker must get, such as A100."""
+    dashboard: bool = True
+    """Whether a Ray that is started here has its dashboard (on this machine only); it costs some CPU."""
+    address: str = "auto"
+    """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
+
+
+def _default_space() -> dict[str, Dimension]:
+    return {
+        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
+        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
+        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
+    }
+
+
+class SweepConfig(Settings):
+    """The settings of a sweep: what all trials share, what is searched, and with which means."""
+
+    train: TrainConfig = TrainConfig()
+    """Settings shared by all trials; the first trial is exactly these."""
+    search_space: dict[str, Dimension] = Field(default_factory=_default_space)
+    """Searched settings by name (any setting of `train`)."""
+    metric: Metric = "val_accuracy"
+    """What the best epoch of a trial is judged by."""
+    mode: Literal["max", "min"] = "max"
+    """Whether more or less of it is better."""
+    second_metric: Literal["seconds", "val_calibration_error"] | None = None
+    """Something else to have little of: the trials that are not beaten in both are shown. Weak trials are then stopped
+    by `metric` alone."""
+    num_trials: int = Field(30, ge=1)
+    """Trials in all (of a grid: at most)."""
+    start_from: list[str] = Field(default_factory=list)
+    """Tried first, after `train` as it stands: recipes or sweep files, run folders, sweep folders (their best)."""
+    warm_start: str | None = None
+    """An earlier sweep's folder, whose finished trials the sampler is told of."""
+    sampler: SamplerConfig = SamplerConfig()
+    """How trials are proposed."""
+    trial_stopping: Literal["asha", "median", "none"] = "asha"
+    """How weak trials are stopped: asha, median (below the median of the others at that epoch), or never."""
+    asha: AshaConfig = AshaConfig()
+    """ASHA's rungs; its grace period is also median's."""
+    budget: BudgetConfig = BudgetConfig()
+    """What the sweep may cost at most."""
+    resources: ResourcesConfig = ResourcesConfig()
+    """What a trial takes."""
+    trial_runner: Literal["auto", "torch_trainer", "in_actor"] = "auto"
+    """torch_trainer: each trial starts workers of its own (several, or one); in_actor: one-worker trials run one after
+    the other in processes that stay, which saves about 10 s each; auto: in_actor for one worker without a GPU."""
+    study_storage: str | None = None
+    """Database of the Optuna study, such as postgresql://user@host/name; null: study.db (SQLite) in the folder."""
+    max_failures: int = Field(1, ge=0)
+    """Times a trial is restarted from its last checkpoint after a crash."""
+    storage_path: str = Field("models/checkpoints", min_length=1)
+    """Where the sweep folder is made; on several nodes a folder that all of them see, or a URI such as
+    s3://bucket/folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_space_fits(cls, values: Any) -> Any:
+        """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
+        default = {name: dimension.model_dump() for name, dimension in _default_space().items()}
+        if not isinstance(values, dict) or values.get("search_space", default) != default:
+            return values
+        train = values.get("train", {})
+        given = train if isinstance(train, dict) else train.model_dump()
+        lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
+        with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
+            low, high = max(3e-6, float(lowest)), max(5e-4, float(lr))
+            if float(lowest) <= float(lr):  # so is this
+                default["lr"] |= {"low": low, "high": max(high, 2 * low)}
+        return {**values, "search_space": default}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "SweepConfig":
+        problems = [(f"search_space.{name}", problem) for name, problem in self._space_problems()]
+        best = METRIC_MODES[self.metric]
+        if self.mode != best:
+            problems.append(("mode", f"{self.mode} seeks the worst {self.metric}: set mode: {best}"))
+        grace, epochs = self.asha.grace_period, self.train.max_epochs
+        if self.trial_stopping != "none" and grace > epochs:
+            problems.append(("asha.grace_period", f"{grace} epochs must not be above train.max_epochs ({epochs})"))
+        if not self.search_space:
+            problems.append(("search_space", "name at least one setting to search"))
+        if self.budget.money is not None and not self.train.gpu_hour_price:
+            problems.append(("budget.money", "what does a GPU hour cost? Set train.gpu_hour_price"))
+        if self.trial_runner == "in_actor" and self.resources.workers_per_trial > 1:
+            problems.append(("trial_runner", "in_actor has one worker per trial; use torch_trainer for several"))
+        if self.second_metric and self.warm_start:
+            text = "another sweep's scores tell nothing of second_metric; leave out one of them"
+            problems.append(("warm_start", text))
+        gpus, workers = self.resources.gpus_per_worker, self.resources.workers_per_trial
+        if workers > 1 and (gpus == "auto" or (isinstance(gpus, float) and 0 < gpus < 1)):
+            problems.append(("resources.gpus_per_worker", "only trials with one worker can share a GPU"))
+        if self.second_metric and self.sampler.type == "cma":
+            problems.append(("sampler.type", "cma seeks one thing only; use tpe for two"))
+        if problems:
+            raise MisfitError([(where, f"{where}: {text}") for where, text in problems])
+        return self
+
+    def _space_problems(self) -> list[tuple[str, str]]:
+        base = self.train.model_dump()
+        problems = self._condition_problems()
+        for name, dimension in self.search_space.items():
+            if name not in TrainConfig.model_fields:
+                problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
+                continue
+            if dimension.choices is None and not isinstance(base[name], int | float):
+                hint = f"a range needs a number for the first trial, and train.{name} is {base[name]!r}"
+                problems.append((name, hint))
+                continue
+            if not dimension.when.keys() <= TrainConfig.model_fields.keys():
+                continue
+            for value in dimension.examples():
+                try:
+                    beside = {other: v[0] if isinstance(v, list) and v else v for other, v in dimension.when.items()}
+                    TrainConfig.model_validate(_without_idle({**base, **beside, name: value}))
+                except ValidationError as error:
+                    problems.append((name, f"{value!r} can't be used: {complaint(error)}"))
+            if dimension.choices is not None and not dimension.when and base[name] not in dimension.choices:
+                hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
+                problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
+        lr, min_lr = (self.search_space.get(name) for name in ("lr", "min_lr"))
+        if lr is not None and min_lr is not None and max(min_lr.examples()) > min(lr.examples()):
+            problems.append(("min_lr", f"it reaches above the lowest lr ({min(lr.examples()):g}): lower its high"))
+        return problems
+
+    def _condition_problems(self) -> list[tuple[str, str]]:
+        problems = []
+        for name, dimension in self.search_space.items():
+            for other in dimension.when:
+                if other not in TrainConfig.model_fields:
+                    known = suggestion(other, TrainConfig.model_fields)
+                    problems.append((f"{name}.when", f"{other} is no setting of train{known}"))
+            if self.sampler.type == "grid":
+                if dimension.when:
+                    problems.append((name, "a grid has every combination: it can't have `when`"))
+                try:
+                    dimension.values()
+                except ValueError as error:
+                    problems.append((name, str(error)))
+        try:
+            self.in_order()
+        except ValueError as error:
+            problems.append(("when", str(error)))
+        return problems
+
+    def in_order(self) -> list[str]:
+        """The searched settings, each after those that its `when` names.
+
+        Raises:
+            ValueError: They wait for each other.
+        """
+        waiting = {name: set(d.when) & self.search_space.keys() for name, d in self.search_space.items()}
+        ordered: list[str] = []
+        while waiting:
+            ready = [name for name, others in waiting.items() if others <= set(ordered)]
+            if not ready:
+                raise ValueError(f"{', '.join(sorted(waiting))} wait for each other")
+            ordered += ready
+            waiting = {name: others for name, others in waiting.items() if name not in ready}
+        return ordered
+
+    def is_searched(self, name: str, params: dict[str, Any]) -> bool:
+        """Whether a setting is searched beside the values that those before it (`in_order`) have."""
+        for other, wanted in self.search_space[name].when.items():
+            value = params.get(other, getattr(self.train, other))
+            if value not in (wanted if isinstance(wanted, list) else [wanted]):
+                return False
+        return True
+
+    def searched(self, params: dict[str, Any]) -> list[str]:
+        """The settings that are searched where the others have these values."""
+        found: list[str] = []
+        for name in self.in_order():
+            if self.is_searched(name, {key: params[key] for key in found if key in params}):
+                found.append(name)
+        return found
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Every value of every searched setting."""
+        return {name: dimension.values() for name, dimension in self.search_space.items()}
+
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """What Optuna seeks of each objective."""
+        best: Literal["minimize", "maximize"] = "maximize" if self.mode == "max" else "minimize"
+        return [best, "minimize"] if self.second_metric else [best]
+
+    def first_point(self) -> dict[str, Any]:
+        """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
+        values = {name: getattr(self.train, name) for name in self.search_space}
+        return {name: values[name] for name in self.searched(values)}
+
+    def trial_config(self, params: dict[str, Any]) -> TrainConfig:
+        """The settings of the trial with these sampled values.
+
+        Raises:
+            pydantic.ValidationError: The values don't go together.
+        """
+        fixed = {"best_metric": self.metric, "checkpoint_every": 0}
+        return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
+
+    def problem(self, params: dict[str, Any]) -> str | None:
+        """Why a trial can't have these sampled values, or None."""
+        try:
+            self.trial_config(params)
+        except ValidationError as error:
+            return complaint(error)
+        return None
+
+
+def _without_idle(values: dict[str, Any]) -> dict[str, Any]:
+    """Sampled settings, where those that have no effect beside the others are at their defaults."""
+    return values | {name: TrainConfig.model_fields[name].default for name, _, _ in idle(values)}

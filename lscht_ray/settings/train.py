@@ -1,0 +1,177 @@
+"""Every setting of a run: typed, frozen, documented.
+
+Precedence: the defaults here, then the file given by ``--config``, then the command line.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lscht_ray.settings.data import DataConfig, MisfitError, Probability
+
+Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
+METRIC_MODES: dict[str, Literal["max", "min"]] = {
+    "val_accuracy": "max",
+    "val_top5_accuracy": "max",
+    "val_mean_class_accuracy": "max",
+    "val_loss": "min",
+}
+
+
+class TrainConfig(DataConfig):
+    """The settings of one training run."""
+
+    # Model
+    model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)
+    """Where the weights come from: hub id, local folder, an earlier run's folder or best_model.pt (all but its head is
+    taken), or `tiny` (a small VideoMAE with random weights)."""
+    freeze_epochs: int = Field(0, ge=-1)
+    """Train only the head in the first so many epochs; -1: for good."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Probability that a clip skips a branch of the last layer, falling linearly to 0 at the first (training)."""
+    head_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the head (training)."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of low-rank adapters, trained with the head instead of the backbone (needs the extra `lora`); 0: none."""
+    lora_alpha: float = Field(16.0, gt=0)
+    """Adapters count lora_alpha / lora_rank."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the adapters (training)."""
+
+    # Optimisation
+    max_epochs: int = Field(30, ge=1)
+    """Epochs at most; --num_epochs means the same."""
+    batch_size: int | Literal["auto"] = 16
+    """Clips per micro-batch and worker: what the device holds at once; auto: as many as fit (of a GPU's memory)."""
+    accumulation: int = Field(1, ge=1)
+    """Micro-batches per step; the global batch is batch_size x accumulation x workers."""
+    num_workers: int = Field(4, ge=0)
+    """Data worker processes; 0 decodes in the training process."""
+    batch_seconds: float = Field(300.0, gt=0, le=86400)
+    """Time limit for loading one batch: a video that hangs a data worker ends the run and is named."""
+    lr: float = Field(1e-4, gt=0)
+    """Peak learning rate of AdamW, before `lr_scaling`."""
+    min_lr: float = Field(1e-6, ge=0)
+    """Learning rate at the last step of the cosine, before `lr_scaling`."""
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """Multiply lr and min_lr by global batch / 256 (linear), or its square root."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """The learning rate of each layer is that of the next times this."""
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises linearly."""
+    weight_decay: float = Field(0.05, ge=0)
+    """AdamW's weight decay; biases and norms have none."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    """Share of the target spread over all glosses, in training only."""
+    smoothing_by_similarity: bool = False
+    """Spread the smoothed share over glosses whose rows of the head are alike instead of evenly."""
+    similarity_temperature: float = Field(0.5, gt=0)
+    """Of that spread; the lower, the more goes to the nearest glosses."""
+    class_weighted: bool = True
+    """Weight the training loss by count^-class_weight_power of each gloss."""
+    class_weight_power: float = Field(1.0, ge=0, le=2)
+    """0: no weights, 0.5: 1/sqrt(count), 1: 1/count."""
+    class_balanced_sampling: bool = False
+    """Draw training clips with replacement so that every gloss comes equally often (then weights count twice)."""
+    repeated_augmentation: int = Field(1, ge=1)
+    """Times that each clip comes in an epoch, augmented anew each time; batch_size counts all of them."""
+    mixup: float = Field(0.0, ge=0)
+    """Blend pairs of clips: alpha of the Beta distribution of the shares; 0: off."""
+    cutmix: float = Field(0.0, ge=0)
+    """Paste a part of one clip into another: alpha of the Beta distribution of its size; 0: off."""
+    mix_probability: Probability = 1.0
+    """Probability that a micro-batch is mixed at all, where mixup or cutmix is on."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Evaluate and keep a moving average of the weights with this decay (about 1 / (1 - decay) steps); 0: off."""
+    gradient_clip: float = Field(1.0, ge=0)
+    """Largest norm of the gradient; 0: no limit."""
+    max_skipped_steps: int = Field(10, ge=1)
+    """A step whose loss or gradient is not finite is skipped; after so many in a row the run ends, naming the clips."""
+    early_stopping: bool = True
+    """Stop when `early_stopping_metric` has not improved for `patience` epochs."""
+    early_stopping_metric: Metric = "val_loss"
+    """What early stopping watches."""
+    patience: int = Field(5, ge=1)
+    """Epochs without improvement before the run stops."""
+    min_delta: float = Field(0.0, ge=0)
+    """Smallest change that counts as an improvement."""
+    best_metric: Metric = "val_accuracy"
+    """What decides which epoch becomes best_model.pt."""
+
+    # Run
+    run_name: str = ""
+    """What the run's folder is called before its date, in ASCII (ñ becomes n); else run, or in a sweep sweep."""
+    seed: int = Field(42, ge=0)
+    """Seed of the head's weights, the order of clips, augmentation and dropout."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto, cpu, mps, cuda or cuda:N."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """Compute type; auto is bf16 autocast on a GPU that can, fp16 with loss scaling on an older one, else fp32."""
+    attention: Literal["auto", "sdpa", "eager"] = "auto"
+    """Attention kernel; auto is scaled-dot-product attention, but eager in bf16 on a CPU, where that is quicker."""
+    compile: bool = False
+    """torch.compile the model: pays in long runs on a GPU. All batches then have one shape, filled up and masked."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third more arithmetic."""
+    gpu_hour_price: float | None = Field(None, ge=0)
+    """What a GPU costs an hour, in any currency: --plan says what a run or sweep would cost."""
+    step_seconds: float = Field(1800.0, gt=0, le=86400)
+    """Time limit for one step, validation batch or checkpoint: a run that hangs ends, with all threads' stacks."""
+    limit_batches: int | None = Field(None, ge=1)
+    """Only so many steps per epoch, and validation batches (debugging)."""
+    checkpoint_every: int = Field(5, ge=0)
+    """Keep checkpoint_epoch_N.pt every so many epochs; 0: never."""
+    checkpoint_every_steps: int = Field(0, ge=0)
+    """Save last_checkpoint.pt inside epochs too, every so many steps; 0: at their ends alone."""
+    checkpoint_dir: str = Field("models/checkpoints", min_length=1)
+    """Where run folders are made."""
+    log_dir: str = Field("runs", min_length=1)
+    """Where TensorBoard folders are made."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _is_a_batch(cls, value: Any) -> Any:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if whole != "auto" and not (str(whole).isdecimal() and int(whole) >= 1):
+            raise ValueError("must be a whole number from 1 on, or auto")
+        return whole if whole == "auto" else int(whole)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        problems = []
+        if self.min_lr > self.lr:
+            text = f"min_lr ({self.min_lr:g}) must not be above lr ({self.lr:g}): lower min_lr or raise lr"
+            problems.append(("min_lr", text))
+        if self.batch_size == 1 and (self.mixup or self.cutmix):
+            text = "mixup and cutmix mix the clips of a micro-batch: batch_size must be 2 or more"
+            problems.append(("batch_size", text))
+        for name, why, cure in idle(self.__dict__):
+            default = TrainConfig.model_fields[name].default
+            if getattr(self, name) != default:
+                problems.append((name, f"{name} has no effect {why}: set it back to {default}, or {cure}"))
+        if problems:
+            raise MisfitError(problems)
+        return self
+
+
+def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The settings that have no effect beside these: name, why, and what would give it one."""
+    rules = (
+        ("lora_alpha", not values["lora_rank"], "without lora_rank", "set lora_rank"),
+        ("lora_dropout", not values["lora_rank"], "without lora_rank", "set lora_rank"),
+        ("freeze_epochs", values["lora_rank"] > 0, "with lora_rank", "leave out lora_rank"),
+        ("mix_probability", not (values["mixup"] or values["cutmix"]), "without mixup or cutmix", "set one of them"),
+        ("class_weight_power", not values["class_weighted"], "without class_weighted", "set class_weighted"),
+        ("smoothing_by_similarity", not values["label_smoothing"], "without label_smoothing", "set label_smoothing"),
+        ("similarity_temperature", not values["smoothing_by_similarity"], "here", "set smoothing_by_similarity"),
+        ("randaugment_magnitude", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
+    )
+    return [(name, why, cure) for name, idle, why, cure in rules if idle]
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """`: did you mean X?`, or nothing where no allowed name is near."""
+    near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f": did you mean {near[0]}?" if near else ""

@@ -1,0 +1,75 @@
+"""What a sweep may cost, and when it is better to stop at once."""
+
+import re
+import time
+
+from lscht_ray.settings.sweep import BudgetConfig
+from lscht_ray.sweep.ledger import Ledger
+
+SAME_FAILURES = 3
+"""If the first so many trials fail for one cause, the others would too."""
+
+
+class Budget:
+    """Says when a sweep is over before its trials are.
+
+    Args:
+        limits: The settings.
+        price: Of a GPU hour, where it is known.
+        ledger: What has been done.
+    """
+
+    def __init__(self, limits: BudgetConfig, price: float | None, ledger: Ledger) -> None:
+        self.limits, self.price, self.ledger = limits, price, ledger
+        self.began = time.monotonic()
+        self.earlier = set(ledger.trials)
+
+    def used_up(self) -> str | None:
+        """Which limit has been reached, or None."""
+        limits = self.limits
+        if limits.hours is not None and self.hours >= limits.hours:
+            return f"budget.hours {limits.hours:g}: {self.hours:.3g} hours have passed"
+        spent = self.ledger.gpu_hours
+        if limits.gpu_hours is not None and spent >= limits.gpu_hours:
+            return f"budget.gpu_hours {limits.gpu_hours:g}: {spent:.3g} GPU hours have been used"
+        if limits.money is not None and self.money is not None and self.money >= limits.money:
+            return f"budget.money {limits.money:g}: {self.money:.2f} have been spent"
+        most = limits.trials_without_improvement
+        if most is not None and (without := self.ledger.since_improvement()) >= most:
+            return f"budget.trials_without_improvement {most}: the last {without} trials were not better than the best"
+        return None
+
+    @property
+    def hours(self) -> float:
+        """Of the clock, since the start."""
+        return (time.monotonic() - self.began) / 3600
+
+    @property
+    def money(self) -> float | None:
+        """What has been spent, where a GPU hour has a price."""
+        return None if self.price is None else self.ledger.gpu_hours * self.price
+
+    def hopeless(self) -> str | None:
+        """The cause for which every trial of this start has failed, where those are enough to say that all will."""
+        ended = [record for record in self.ledger.ended() if record.trial_id not in self.earlier]
+        if len(ended) < SAME_FAILURES or any(record.status != "failed" for record in ended):
+            return None
+        causes = {re.sub(r"[0-9a-fx.:/_-]+", "#", record.error) for record in ended[:SAME_FAILURES]}
+        return ended[0].error if len(causes) == 1 else None
+
+    def describe(self) -> str:
+        """What has been used, and of how much where that is limited."""
+        limits, parts = self.limits, []
+        if limits.hours is not None:
+            parts.append(f"{self.hours:.3g} of {limits.hours:g} hours")
+        parts.append(f"{self.ledger.gpu_hours:.3g}{_of(limits.gpu_hours)} GPU hours")
+        if self.money is not None:
+            parts.append(f"{self.money:.2f}{_of(limits.money)} spent")
+        if limits.trials_without_improvement is not None:
+            without = self.ledger.since_improvement()
+            parts.append(f"{without} of {limits.trials_without_improvement} trials without improvement")
+        return ", ".join(parts)
+
+
+def _of(limit: float | None) -> str:
+    return "" if limit is None else f" of {limit:g}"

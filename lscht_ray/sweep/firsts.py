@@ -1,0 +1,75 @@
+"""What a sweep tries first, and what it knows from another one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.artifacts.recorder import CONFIG
+from lscht_ray.errors import InputError
+from lscht_ray.settings import commandline
+from lscht_ray.settings.sweep import SWEEP, Dimension, SweepConfig
+from lscht_ray.sweep.ledger import SUMMARY
+
+BASELINE = "train"
+"""Where the first trial's settings come from."""
+
+
+def points(sweep: SweepConfig) -> list[tuple[str, dict[str, Any]]]:
+    """The settings to try first, each with where it comes from: `train` as it stands, then those of `start_from`.
+
+    Of what `start_from` names only the searched settings are taken.
+
+    Raises:
+        InputError: It can't be read, or has a value outside of the search space.
+    """
+    found = [(BASELINE, sweep.first_point())]
+    for source in sweep.start_from:
+        given = _settings(source)
+        values = {name: given.get(name, getattr(sweep.train, name)) for name in sweep.search_space}
+        chosen = {name: values[name] for name in sweep.searched(values)}
+        for name, value in chosen.items():
+            if not _within(sweep.search_space[name], value):
+                text = f"start_from {source}: its {name} ({value!r}) is outside of search_space.{name}: widen that"
+                raise InputError(text)
+        if chosen not in [params for _, params in found]:
+            found.append((source, chosen))
+    return found
+
+
+def _settings(source: str) -> dict[str, Any]:
+    """The settings of `train` in a recipe, a sweep file, a run folder or a sweep folder (of its best trial)."""
+    path = Path(source).expanduser()
+    if (path / SUMMARY).is_file():
+        best = commandline.read_json(path / SUMMARY).get("best")
+        if not best:
+            raise InputError(f"start_from {source}: that sweep has no best trial")
+        return {**commandline.read_json(path / SWEEP).get("train", {}), **best["params"]}
+    if (path / CONFIG).is_file():
+        return commandline.read_json(path / CONFIG)
+    content, _ = commandline.read_yaml(commandline.find_config(source))
+    return dict(content.get("train", content))
+
+
+def _within(dimension: Dimension, value: Any) -> bool:
+    if dimension.choices is not None:
+        return value in dimension.choices
+    if not isinstance(value, int | float) or dimension.low is None or dimension.high is None:
+        return False
+    return dimension.low <= value <= dimension.high
+
+
+def warm_start(folder: str, metric: str) -> Iterator[tuple[dict[str, Any], float, str]]:
+    """The finished trials of an earlier sweep: searched settings, best score, and where they come from.
+
+    Raises:
+        InputError: It is no sweep's folder, or it sought something else.
+    """
+    path = Path(folder).expanduser()
+    if not (path / SUMMARY).is_file():
+        raise InputError(f"warm_start {folder}: no sweep folder (it has no {SUMMARY})")
+    content = commandline.read_json(path / SUMMARY)
+    if content.get("metric") != metric:
+        raise InputError(f"warm_start {folder}: that sweep sought {content.get('metric')}, this one seeks {metric}")
+    for trial in content.get("trials", []):
+        if trial.get("metrics") and trial.get("status") != "failed":
+            yield trial["params"], float(trial["metrics"][metric]), f"{path.name}/{trial['trial_id']}"

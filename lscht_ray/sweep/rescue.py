@@ -1,0 +1,115 @@
+"""What a trial finds in the storage when it starts again: where it was, and how many clips its memory holds.
+
+Checkpoints of finished epochs are put there by Ray, and found by their folders' names: Ray's own list of them is cut
+off where a disk is full or a process is killed while it writes.
+"""
+
+import json
+from pathlib import Path
+
+from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.errors import InputError
+
+INSIDE, MEMORY, LIST = "inside", "clips_at_once.txt", "checkpoint_manager_snapshot.json"
+EPOCH_FOLDER = "checkpoint_epoch_"
+
+
+def checkpoint_epoch(folder: str) -> int | None:
+    """The epoch of a checkpoint folder of that name; None for other folders."""
+    epoch = folder.removeprefix(EPOCH_FOLDER).split("_")[0]
+    return int(epoch) if folder.startswith(EPOCH_FOLDER) and epoch.isdecimal() else None
+
+
+def checkpoints(storage: Storage, trial_id: str) -> dict[str, int]:
+    """A trial's checkpoint folders and their epochs, the newest last."""
+    found = ((name, checkpoint_epoch(name)) for name in storage.folders(f"trials/{trial_id}"))
+    return dict(sorted(((name, epoch) for name, epoch in found if epoch is not None), key=lambda pair: pair[1]))
+
+
+class Rescue:
+    """The place of one trial in the storage."""
+
+    def __init__(self, storage: Storage, trial_id: str) -> None:
+        self.storage, self.trial_id, self.place = storage, trial_id, f"trials/{trial_id}"
+
+    def keep(self, saved: Path, step: int) -> None:
+        """Put a checkpoint from inside an epoch there; the one before goes once it is whole.
+
+        Raises:
+            OSError: There is no room.
+        """
+        self.storage.check_room(saved.stat().st_size)
+        name = f"{step:09d}_{checkpoint.digest(saved)}.pt"
+        before = self.storage.files(f"{self.place}/{INSIDE}")
+        self.storage.put(saved, f"{self.place}/{INSIDE}/{name}")
+        for old in before:
+            if old != name:
+                self.storage.delete_file(f"{self.place}/{INSIDE}/{old}")
+
+    def newest(self, folder: Path) -> Path | None:
+        """The newest whole checkpoint, also from inside an epoch; None where there is none.
+
+        Args:
+            folder: Where copies may be put.
+        """
+        epochs, found = 0, None
+        for name, epoch in reversed(checkpoints(self.storage, self.trial_id).items()):
+            path = self.storage.fetched(f"{self.place}/{name}", folder) / checkpoint.LAST
+            try:
+                checkpoint.verify(path)
+            except (InputError, OSError):
+                continue
+            epochs, found = epoch, path
+            break
+        return self._inside(epochs, folder) or found
+
+    def _inside(self, epochs: int, folder: Path) -> Path | None:
+        for name in reversed(self.storage.files(f"{self.place}/{INSIDE}")):
+            target = folder / name
+            self.storage.get_file(f"{self.place}/{INSIDE}/{name}", target)
+            if checkpoint.digest(target) != target.stem.partition("_")[2]:
+                continue  # it was cut off
+            try:
+                if checkpoint.load(target, checkpoint.FULL_KEYS)["epoch"] == epochs:
+                    return target
+            except InputError:
+                continue
+        return None
+
+    def keep_epoch(self, folder: Path, name: str, best: int) -> None:
+        """Put the checkpoint folder of a finished epoch there; of the others only that of the best epoch stays.
+
+        Raises:
+            OSError: There is no room.
+        """
+        # The checkpoint comes after its hash: without it the folder is none.
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == checkpoint.LAST):
+            self.storage.put(file, f"{self.place}/{name}/{file.name}")
+        for old, epoch in checkpoints(self.storage, self.trial_id).items():
+            if old != name and epoch != best:
+                self.storage.delete(f"{self.place}/{old}")
+
+    def forget(self) -> None:
+        """Remove what is there from inside epochs: the trial is at its end."""
+        if self.storage.files(f"{self.place}/{INSIDE}"):
+            self.storage.delete(f"{self.place}/{INSIDE}")
+
+    def mend(self) -> None:
+        """Remove Ray's list of checkpoints where it is damaged: with it the trial could never start again."""
+        text = self.storage.read_text(f"{self.place}/{LIST}")
+        try:
+            json.loads(text if text is not None else "{}")
+        except ValueError:
+            self.storage.delete_file(f"{self.place}/{LIST}")
+
+    def clips_at_once(self) -> int | None:
+        """How many clips the memory holds, where it was found not to hold as many as were set."""
+        text = self.storage.read_text(f"{self.place}/{MEMORY}")
+        return int(text) if text is not None and text.isdecimal() else None
+
+    def halve(self, count: int) -> int:
+        """Note that there is no memory for so many clips at a time; how many the next start is to take."""
+        half = (count + 1) // 2
+        self.storage.write_text(f"{self.place}/{MEMORY}", str(half))
+        return half

@@ -1,0 +1,71 @@
+"""What a sweep found, in words: the table of trials, the best one, what to do next."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+from lscht_ray.artifacts import recorder
+from lscht_ray.host import console
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep.ledger import SUMMARY, Ledger
+
+LOG = "ray.log"
+
+
+def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
+    """The table of trials, the best parameters, and what to do next."""
+    _table(sweep, ledger, screen)
+    for record in ledger.trials.values():
+        if record.error:
+            screen.print(f"{record.trial_id} failed: {record.error}")
+    totals = ledger.totals()
+    saved = 1 - totals["epochs_run"] / max(1, totals["epochs_planned"])
+    screen.print(
+        f"{totals['epochs_run']} of {totals['epochs_planned']} epochs run ({saved:.0%} saved), "
+        f"{totals['trial_seconds'] / 3600:.3g} hours of trials, {totals['gpu_hours']:.3g} GPU hours"
+    )
+    if best is None:
+        lost = [f"the checkpoint of the best epoch of {r.trial_id} is missing or damaged" for r in ledger.ranking()]
+        screen.print(f"{(lost or ['no trial finished an epoch'])[0]}; see {folder / LOG} and {folder / SUMMARY}")
+        return
+    winner = ledger.ranking()[0]
+    parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
+    screen.print(f"best: {winner.trial_id} ({winner.origin})  {parameters}")
+    _doubts(sweep, ledger, screen)
+    screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {place}/runs")
+    data = shlex.quote(sweep.train.data)
+    screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split test")
+    screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / recorder.CONFIG))}")
+
+
+def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
+    names, second = list(sweep.search_space), [ledger.second] if ledger.second else []
+    rows = []
+    for record in ledger.ranking() + [r for r in ledger.in_order() if not r.epochs]:
+        top = ledger.best_epoch(record)
+        shown = [console.short(record.params[name]) if name in record.params else "" for name in names]
+        figures = (
+            [f"{top[sweep.metric]:.4f}", *(f"{top[name]:.4g}" for name in second), f"{top['epoch']:.0f}"] if top else []
+        )
+        ended = [record.status, str(len(record.epochs))]
+        rows.append([record.trial_id, *shown, *ended, *(figures or ["-"] * (2 + len(second))), f"{record.seconds:.0f}"])
+    columns = ["trial", *names, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
+    screen.print(console.table("Trials, the best first", columns, rows))
+
+
+def _doubts(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
+    """How sure the best is the best."""
+    top = ledger.best_epoch(ledger.ranking()[0])
+    error = ledger.standard_error(top) if top else None
+    if top is not None and error is not None:
+        ties = ledger.ties()
+        names = ", ".join(record.trial_id for record in ties[:5]) + (", ..." if len(ties) > 5 else "")
+        which = f"{len(ties)} other trial(s) are within it: {names}" if ties else "no other trial is within it"
+        screen.print(
+            f"{sweep.metric} {top[sweep.metric]:.4f}, standard error {error:.4f} ({top['val_clips']} clips); {which}.\n"
+            f"It is the best of {len(ledger.ranking())} trials, so it looks better than it is: trust the test split"
+        )
+    if ledger.second:
+        front = ", ".join(record.trial_id for record in ledger.front())
+        screen.print(f"not beaten in both {sweep.metric} and {ledger.second}: {front}")

@@ -1,0 +1,71 @@
+"""Puts the best epoch of the best trial into `best/`, and leaves of each trial its best and its last checkpoint."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.artifacts import checkpoint, recorder
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import write_json
+from lscht_ray.model import videomae
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep import rescue
+from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
+
+
+def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
+    """Put the best trial's best epoch into ``best/``; of every trial only the best and the last epoch are left.
+
+    Nothing is removed of a trial whose best epoch is gone: it was stopped while a better one took its place.
+    """
+    kept = None
+    for winner in ledger.ranking()[:1]:
+        full = _best_checkpoint(winner, ledger, storage)
+        if full is not None:
+            kept = folder / "best" / checkpoint.BEST
+            kept.parent.mkdir(exist_ok=True)
+            (kept.parent / checkpoint.HASHES).unlink(missing_ok=True)  # they are those of another model
+            checkpoint.save(checkpoint.model_part(full), kept)
+            videomae.export(full, kept.parent / videomae.EXPORT)
+            for name in (checkpoint.BEST, f"{videomae.EXPORT}/model.safetensors"):
+                checkpoint.list_hash(kept.parent, name)
+            config = sweep.trial_config(winner.params).model_dump(mode="json")
+            write_json(kept.parent / recorder.CONFIG, config)
+    for record in ledger.ranking():
+        best, found = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
+        if best is not None and best["epoch"] in found.values():  # else a later one took its place
+            for name, epoch in found.items():
+                if epoch not in (best["epoch"], max(record.epochs)):
+                    storage.delete(f"trials/{record.trial_id}/{name}")
+    return kept
+
+
+def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> dict[str, Any] | None:
+    """The full checkpoint of a trial's best epoch; None where it is damaged.
+
+    A trial that is killed may have saved a better epoch, and removed the one before, without telling of it: then that
+    epoch is entered into the ledger.
+    """
+    best, heard = ledger.best_epoch(record), max(record.epochs)
+    saved = [
+        (epoch, _loaded(storage, f"trials/{record.trial_id}/{name}"))
+        for name, epoch in rescue.checkpoints(storage, record.trial_id).items()
+        if epoch > heard or (best and epoch == best["epoch"])
+    ]
+    whole = {epoch: full for epoch, full in saved if full is not None}
+    if best and best["epoch"] in whole:
+        return whole[best["epoch"]]
+    for full in whole.values():
+        ledger.report(record.trial_id, epoch_metrics(full["metrics"]))
+    best = ledger.best_epoch(record)
+    return whole.get(best["epoch"]) if best else None
+
+
+def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
+    """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
+    with tempfile.TemporaryDirectory() as fetched:
+        try:
+            return checkpoint.load(storage.fetched(name, Path(fetched)) / checkpoint.LAST, checkpoint.FULL_KEYS)
+        except InputError:
+            return None

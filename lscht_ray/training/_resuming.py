@@ -1,0 +1,59 @@
+"""Going on with a run: with the settings and the data that it began with, or not without being told."""
+
+import hashlib
+from collections import Counter
+from itertools import permutations
+from typing import Any
+
+from lscht_ray.dataset.annotations import Annotations
+from lscht_ray.dataset.rows import SPLITS
+from lscht_ray.errors import InputError
+from lscht_ray.settings.train import TrainConfig
+
+ELSEWHERE = frozenset(
+    ("data", "videos", "model_name", "num_workers", "batch_seconds", "probe_seconds", "probe_memory_gb", "cache",
+     "cache_dir", "cache_gb", "device", "gpu_hour_price", "checkpoint_every", "checkpoint_every_steps",
+     "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
+)  # fmt: skip
+"""Settings that may change freely: where things are, and what changes no result."""
+
+
+def fingerprint(found: Annotations) -> dict[str, Any]:
+    """What stands for a data set in a checkpoint: its clips per split, and a hash of who and what they are."""
+    rows = sorted(
+        f"{sample.split}/{sample.gloss}/{sample.video.name}/{sample.span}/{sample.facts.sha256 if sample.facts else ''}"
+        for sample in found.samples
+        if sample.split in ("train", "val")
+    )
+    digest = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()[:16]
+    counts = Counter(sample.split for sample in found.samples)
+    return {"hash": digest, "clips": {split: counts[split] for split in SPLITS}}
+
+
+def check(saved: dict[str, Any], config: TrainConfig, found: Annotations, source: str, *, override: bool) -> None:
+    """Refuse to go on with other glosses; and with other settings or clips, unless that is wanted.
+
+    Raises:
+        InputError: What differs, as it was and as it is.
+    """
+    if tuple(saved["glosses"]) != found.glosses:
+        gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], found.glosses)))
+        raise InputError(
+            f"{source}: its glosses are not those of {found.root} (gone: {gone}; new: {new}): resume with the data"
+            " it began with"
+        )
+    given = config.model_dump(mode="json")
+    differences = [
+        f"  {name}: was {saved['config'][name]!r}, now {value!r}"
+        for name, value in given.items()
+        if name not in ELSEWHERE and name in saved["config"] and saved["config"][name] != value
+    ]
+    before, now = saved.get("data"), fingerprint(found)
+    if before is not None and before != now:
+        differences.append(f"  clips: were {before['clips']}, now {now['clips']} (or other files)")
+    if differences and not override:
+        raise InputError(
+            "\n".join(
+                [f"{source} began with other settings or data:", *differences, "  --override goes on all the same"]
+            )
+        )

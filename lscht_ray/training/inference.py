@@ -1,0 +1,124 @@
+"""Runs the model of a checkpoint over clips, each once."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lscht_ray.artifacts import report
+from lscht_ray.clips import loader, reader
+from lscht_ray.clips._cache import ClipCache
+from lscht_ray.clips.batch import Batch
+from lscht_ray.clips.dataset import ClipDataset
+from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform
+from lscht_ray.dataset import annotations
+from lscht_ray.errors import InputError, TrainingError
+from lscht_ray.host import console
+from lscht_ray.model import videomae
+from lscht_ray.model.loss import Criterion
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training.device import Precision, autocast
+from lscht_ray.training.metrics import Tally
+
+
+def evaluate(
+    content: dict[str, Any],
+    samples: tuple[annotations.Sample, ...],
+    *,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    precision: Precision,
+    screen: Console,
+    cache: ClipCache | None = None,
+    cached: bool = False,
+) -> report.Evaluation:
+    """Run the model of a checkpoint over clips, each once.
+
+    Args:
+        content: What `checkpoint.load` returned.
+        samples: The clips; their labels are those of the checkpoint.
+        batch_size: Clips at a time.
+        num_workers: Data worker processes.
+        device: Where the model runs.
+        precision: What it computes in.
+        screen: Where progress is shown.
+        cache: Where decoded clips may be.
+        cached: Whether all of these are there.
+
+    Raises:
+        TrainingError: Not one clip could be read.
+    """
+    config = TrainConfig.model_validate(content["config"])
+    form = clip_format(content)
+    glosses = tuple(content["glosses"])
+    network = videomae.rebuild(content["model_config"], content["model"]).to(device).eval()
+    dataset = ClipDataset(
+        samples,
+        reader=reader.reader(config, form, cache),
+        sampling=reader.sampling(config, training=False),
+        seed=config.seed,
+    )
+    batches = loader.build_loader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        shuffle=False,
+        device=device,
+        batch_seconds=config.batch_seconds,
+        cached=cached,
+    )
+    present = EvaluationTransform(form)
+    tally = Tally(len(glosses), device)
+    criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)
+    predictions: list[report.Prediction] = []
+    unreadable: dict[str, str] = {}
+    with torch.inference_mode(), console.EpochProgress(screen, "evaluating", len(batches)) as progress:
+        for batch in batches:
+            unreadable.update(batch.failures)
+            moved = batch.to(device)
+            with autocast(device, precision):
+                logits = network(pixel_values=present(moved)).logits.float()
+            tally.add(logits, moved.labels, moved.mask, *criterion(logits, moved.labels, moved.mask))
+            predictions += _predictions(logits.cpu(), batch)
+            progress.advance()
+    if not predictions:
+        raise TrainingError(f"not one of {len(samples)} clips could be read: {next(iter(unreadable.items()), '')}")
+    metrics = {key: value for key, value in tally.result().items() if key != "criterion"}
+    confusion = tally.confusion.cpu().numpy().round().astype("int64")
+    return report.Evaluation(glosses, metrics, confusion, tuple(predictions), unreadable)
+
+
+def clip_format(content: dict[str, Any]) -> ClipFormat:
+    """The clip format of a checkpoint."""
+    given = content["clip_format"]
+    return ClipFormat(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+
+
+def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
+    probabilities, predicted = logits.softmax(dim=1).max(dim=1)
+    rows = zip(batch.videos, batch.labels.tolist(), predicted.tolist(), probabilities.tolist(), batch.mask, strict=True)
+    return [report.Prediction(video, label, said, p) for video, label, said, p, valid in rows if valid]
+
+
+def fitting_samples(
+    found: annotations.Annotations, split: str, glosses: tuple[str, ...]
+) -> tuple[annotations.Sample, ...]:
+    """The clips of a split with the checkpoint's labels.
+
+    Raises:
+        InputError: The split is empty, or has glosses that the checkpoint was not trained on.
+    """
+    labels = {gloss: label for label, gloss in enumerate(glosses)}
+    samples = found.split(split)
+    if not samples:
+        raise InputError(f"{found.root}: there is no clip in the {split} split")
+    strange = sorted({sample.gloss for sample in samples} - labels.keys())
+    if strange:
+        raise InputError(
+            f"the checkpoint was trained on {len(glosses)} glosses and does not know {len(strange)} of those in "
+            f"{found.root} ({split}): {', '.join(repr(gloss) for gloss in strange[:5])}"
+            f"{', ...' if len(strange) > 5 else ''}\n  evaluate it on the data set that it was trained for"
+        )
+    return tuple(replace(sample, label=labels[sample.gloss]) for sample in samples)

@@ -1,0 +1,120 @@
+"""Which frames of a video make a clip: pure arithmetic on indices, 0-based, ascending."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lscht_ray.video.span import Span
+
+Indices = NDArray[np.int64]
+Times = NDArray[np.float64]
+"""When each frame of a video is shown, in seconds from the first one: (N,), ascending."""
+
+
+def clip_indices(
+    times: Times,
+    num_frames: int,
+    *,
+    span: Span | None = None,
+    sampling: Literal["frame", "time"] = "frame",
+    rng: np.random.Generator | None = None,
+    boundary_shift: float = 0.0,
+    speed_jitter: float = 0.0,
+) -> Indices:
+    """The frames of a clip.
+
+    Args:
+        times: When each decodable frame is shown.
+        num_frames: Frames per clip, T.
+        span: The part of the video that is the clip; None: all of it.
+        sampling: Evenly by the frames' numbers, or by their times, which differ where the frame rate varies.
+        rng: Draws one frame from each of T segments (training); None: the middle of each (evaluation).
+        boundary_shift: In training start and end are moved by up to this share of the clip's length.
+        speed_jitter: In training the clip is played up to this share faster or slower: a longer or shorter part of the
+            video is taken.
+
+    Returns:
+        (T,) indices in [0, N).
+
+    Raises:
+        ValueError: There is no frame to choose from, or none is asked for.
+    """
+    start, stop = span_indices(times, span)
+    if rng is not None and (boundary_shift or speed_jitter):
+        start, stop = _jittered(start, stop, len(times), rng, boundary_shift, speed_jitter)
+    if sampling == "time" and stop - start > 1:
+        return _by_time(times, start, stop, num_frames, rng)
+    if rng is None:
+        return start + evaluation_indices(stop - start, num_frames)
+    return start + training_indices(stop - start, num_frames, rng)
+
+
+def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
+    """The frames of a span as a half-open range, which holds at least one frame that is there."""
+    count = len(times)
+    if span is None:
+        return 0, count
+    if span.unit == "second":
+        start = int(np.searchsorted(times, span.start - 1e-6))
+        stop = count if span.end is None else int(np.searchsorted(times, span.end - 1e-6))
+    else:
+        start, stop = int(span.start), count if span.end is None else int(span.end)
+    start = min(start, count - 1)
+    return start, max(start + 1, min(stop, count))
+
+
+def _jittered(
+    start: int, stop: int, count: int, rng: np.random.Generator, shift: float, speed: float
+) -> tuple[int, int]:
+    """Another half-open range near the given one, with at least one frame that is there."""
+    moved = rng.uniform(-shift, shift, 2) * (stop - start)
+    middle = (start + moved[0] + stop + moved[1]) / 2
+    half = (stop + moved[1] - start - moved[0]) / 2 * rng.uniform(1 - speed, 1 + speed)
+    first = min(max(round(middle - half), 0), count - 1)
+    return first, min(max(round(middle + half), first + 1), count)
+
+
+def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.random.Generator | None) -> Indices:
+    """The frames that are on the screen at T moments, one in each of T equally long segments."""
+    _check(stop - start, num_frames)
+    own = times[start:stop]
+    end = times[stop] if stop < len(times) else own[-1] + float(np.median(np.diff(own)))
+    share = np.full(num_frames, 0.5) if rng is None else rng.random(num_frames)
+    moments = own[0] + (np.arange(num_frames) + share) * (end - own[0]) / num_frames
+    return np.asarray(start + np.searchsorted(own, moments + 1e-6, side="right") - 1, np.int64).clip(start, stop - 1)
+
+
+def evaluation_indices(available: int, num_frames: int) -> Indices:
+    """The middle frame of each of ``num_frames`` equal segments; a shorter video repeats its frames evenly.
+
+    Args:
+        available: Decodable frames of the video, at least 1.
+        num_frames: Frames per clip, T.
+
+    Returns:
+        (T,) indices in [0, available).
+
+    Raises:
+        ValueError: There is no frame to choose from, or none is asked for.
+    """
+    _check(available, num_frames)
+    return ((2 * np.arange(num_frames, dtype=np.int64) + 1) * available) // (2 * num_frames)
+
+
+def training_indices(available: int, num_frames: int, rng: np.random.Generator) -> Indices:
+    """One random frame from each of ``num_frames`` equal segments (temporal segment networks, arXiv 1608.00859).
+
+    A video with fewer frames than that has no choice to offer: it repeats its frames evenly, as in evaluation.
+    Arguments, result and errors as for `evaluation_indices`; ``rng`` makes the choice.
+    """
+    _check(available, num_frames)
+    if available < num_frames:
+        return evaluation_indices(available, num_frames)
+    edges = np.arange(num_frames + 1, dtype=np.int64) * available // num_frames
+    return rng.integers(edges[:-1], edges[1:])
+
+
+def _check(available: int, num_frames: int) -> None:
+    if available < 1 or num_frames < 1:
+        raise ValueError(f"a clip of {num_frames} frames can't be made from {available} frames: both must be 1 or more")

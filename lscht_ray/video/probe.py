@@ -1,0 +1,310 @@
+"""What one video file really holds: found out in a child process that can be killed (`killable.KillablePool`).
+
+As a program it answers questions, one JSON object a line: {"ask": "facts" | "decord" | "pictures", "path": ...}.
+"""
+
+import base64
+import errno
+import hashlib
+import json
+import os
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from lscht_ray.video import decode
+from lscht_ray.video.facts import LOOKS, Facts
+from lscht_ray.video.frames import evaluation_indices
+from lscht_ray.video.pictures import shrink
+
+SMALL = 32
+"""Side in pixels of the grey pictures that frames are judged by."""
+BLACK = 40.0
+"""Grey level (of 255) that no part of a black frame reaches; signers in black before black walls do."""
+STILL = 2.0
+"""Difference in grey levels that no part of a frame which repeats the one before reaches."""
+SAME_FRAMES = 6.0
+"""Mean difference in grey levels up to which two decoders gave the same frames."""
+PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE)
+"""Errors that say more about the moment than about the file."""
+TOO_MUCH = "decoding it takes more memory than it may"
+Grey = NDArray[np.float32]
+
+
+def find_facts(path: str) -> Facts:
+    """Read a file whole and say what it holds; only the memory and time that it takes are not under control here."""
+    stat = Path(path).stat()
+    known: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    if stat.st_size == 0:
+        return Facts(**known, trouble="empty_file", reason="it is empty (0 bytes)")
+    try:
+        with Path(path).open("rb") as file:
+            known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        with decode.open_video(path) as container:
+            known["container"] = container.format.name
+            stream = decode.best_stream(path, container)
+            known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
+            known |= _read_whole(container, stream)
+    except decode.UnreadableVideoError as error:
+        kinds = {"no video": "no_video_stream", "no decoder": "unreadable"}
+        kind = next((kind for words, kind in kinds.items() if words in error.reason), "refused")
+        return Facts(**known, trouble=kind, reason=error.reason)
+    except (MemoryError, av.error.MemoryError):
+        return Facts(**known, trouble="too_much_memory", reason=TOO_MUCH)
+    except (OSError, av.FFmpegError) as error:
+        if isinstance(error, PermissionError | TimeoutError) or error.errno in PASSING:
+            return Facts(**known, trouble="no_access", reason=_plain(error))
+        kind = "truncated" if ends_early(path) else "unreadable"
+        return Facts(**known, trouble=kind, reason=_plain(error))
+    trouble: dict[str, Any] = _trouble(path, known.pop("broken"), known)
+    return Facts(**known, **trouble)
+
+
+def _plain(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())
+
+
+def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
+    """Why a file that was read to its end is not whole."""
+    frames, corrupt = known["frames"], known["corrupt"]
+    if broken and _memory_ran_out(4 * known["width"] * known["height"]):
+        return {"trouble": "too_much_memory", "reason": TOO_MUCH}
+    if not broken and frames and corrupt <= 0.1 * (frames + corrupt):
+        return {}
+    if not broken and not frames and not corrupt:
+        return {"trouble": "unreadable", "reason": "it has no decodable frame"}
+    kind = "truncated" if ends_early(path) else "damaged"
+    bad = f"{corrupt} damaged frames" if corrupt else broken
+    return {
+        "trouble": kind,
+        "reason": f"{bad}; {frames} good frames" + (f" of {known['claimed']}" * bool(known["claimed"])),
+    }
+
+
+def _read_whole(container: Any, stream: Any) -> dict[str, Any]:
+    """Decode every packet; what the frames say."""
+    reformatter = VideoReformatter()
+    times: list[float] = []
+    grey: list[Grey] = []
+    corrupt = hidden = rotation = 0
+    broken = ""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError as error:
+            broken = _plain(error)
+            break
+        hidden += bool(packet.is_discard)
+        try:
+            decoded = packet.decode()
+        except av.error.MemoryError:
+            raise
+        except av.FFmpegError as error:
+            broken = broken or _plain(error)
+            continue
+        for frame in decoded:
+            if frame.is_corrupt:
+                corrupt += 1
+                continue
+            rotation, width, height = frame.rotation, frame.width, frame.height
+            times.append(decode.frame_time(frame, len(times), stream))
+            small = reformatter.reformat(frame, SMALL, SMALL, "gray8", interpolation=Interpolation.AREA, threads=1)
+            grey.append(small.to_ndarray().astype(np.float32))
+    upright = (height, width) if round(rotation / 90) % 2 else (width, height)
+    result = {
+        "frames": len(times),
+        "corrupt": corrupt,
+        "hidden": hidden,
+        "claimed": stream.frames,
+        "broken": broken,
+        "rotation": rotation,
+        "width": upright[0],
+        "height": upright[1],
+    }
+    return result | _pace(decode.from_first(times), stream) | _judged(grey)
+
+
+def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
+    steps = np.diff(times)
+    if len(steps) == 0:
+        rate = float(stream.average_rate or 0)
+        return {"fps": rate, "duration": len(times) / rate if rate else 0.0}
+    usual = float(np.median(steps))
+    varies = bool(np.abs(steps - usual).max() > max(0.002, 0.1 * usual))
+    duration = float(times[-1]) + usual
+    return {"fps": round(len(times) / duration, 3) if duration else 0.0, "duration": duration, "variable_rate": varies}
+
+
+def _judged(grey: list[Grey]) -> dict[str, Any]:
+    if not grey:
+        return {}
+    frames = np.stack(grey)
+    still = np.abs(np.diff(frames, axis=0)).max(axis=(1, 2)) < STILL
+    black = frames.max(axis=(1, 2)) < BLACK
+    chosen = frames[evaluation_indices(len(frames), LOOKS)]
+    return {
+        "black": round(float(black.mean()), 3),
+        "frozen": round(float(still.mean()), 3) if len(still) else 0.0,
+        "looks": perceptual_hash(chosen),
+    }
+
+
+def perceptual_hash(frames: Grey) -> str:
+    """64 bits a frame: the signs of the lowest 8x8 cosine coefficients about their median (pHash, phash.org).
+
+    Args:
+        frames: float32 (T, SMALL, SMALL), grey.
+    """
+    k, n = np.arange(8)[:, None], np.arange(SMALL)[None]
+    cosines = np.cos(np.pi * (2 * n + 1) * k / (2 * SMALL)).astype(np.float32)  # DCT-II
+    low = np.einsum("kn,tnm,lm->tkl", cosines, frames, cosines).reshape(
+        len(frames), 64
+    )  # without BLAS: it needs memory
+    return bytes(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True))).hex()
+
+
+def ends_early(path: str) -> bool:
+    """Whether an MP4 or MOV file lacks its index, or has a box that goes on beyond the file's end."""
+    size, position, boxes = Path(path).stat().st_size, 0, []
+    with Path(path).open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            length, name = struct.unpack(">I4s", file.read(8))
+            if length == 1:
+                length = int.from_bytes(file.read(8), "big")
+            boxes.append(name)
+            if boxes[0] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+                return False
+            if length == 0:
+                break
+            if length < 8 or position + length > size:
+                return True
+            position += length
+    return bool(boxes) and b"moov" not in boxes
+
+
+def compare_decord(path: str) -> str:
+    """Whether decord returns the frames that PyAV does: "same", "differs", or "error"."""
+    import decord
+
+    try:
+        reader = decord.VideoReader(path, num_threads=1)
+        claimed = len(reader)
+        wanted = np.unique(np.r_[0, evaluation_indices(claimed, LOOKS), claimed - 1])
+        theirs = shrink(reader.get_batch(wanted.tolist()).asnumpy(), 2 * SMALL)
+    except MemoryError:
+        raise
+    except Exception:  # decord raises its own class, and RuntimeError
+        return "error"
+    if claimed != decode.count_frames(path)[0]:
+        return "differs"
+    ours = decode.decode(path, lambda times: wanted, short_side=2 * SMALL, decoder="pyav")
+    if theirs.shape != ours.shape:
+        return "differs"
+    return "same" if np.abs(ours.astype(np.float32) - theirs).mean(axis=(1, 2, 3)).max() <= SAME_FRAMES else "differs"
+
+
+def pictures(path: str, count: int) -> list[str]:
+    """Small JPEG pictures of a video as base64, evenly spaced; of a damaged one its good frames."""
+    import io
+
+    from PIL import Image
+
+    frames = decode.decode(path, lambda times: evaluation_indices(len(times), count), short_side=96, salvage=True)
+    made = []
+    for frame in frames:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "JPEG", quality=70)
+        made.append(base64.b64encode(buffer.getvalue()).decode("ascii"))
+    return made
+
+
+def _answer(question: dict[str, Any]) -> dict[str, Any]:
+    path = question["path"]
+    try:
+        if question["ask"] == "facts":
+            return find_facts(path).as_dict()
+        if question["ask"] == "decord":
+            return {"decord": compare_decord(path)}
+        return {"pictures": pictures(path, question["count"])}
+    except MemoryError:
+        return {"error": "too_much_memory", "reason": TOO_MUCH}
+    except (decode.UnreadableVideoError, OSError) as error:
+        return {"error": "unreadable", "reason": _plain(error)}
+
+
+def _limit_memory(more: int) -> None:
+    """Allow this process so many bytes of address space beyond what it has now (Linux only)."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    except (ImportError, OSError, ValueError):
+        pass
+
+
+def _memory_ran_out(picture: int) -> bool:
+    """Whether this process came so near to its limit that a picture of so many bytes had no room.
+
+    FFmpeg calls it invalid data where a picture can't be allocated.
+    """
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak"))
+    except (ImportError, OSError, StopIteration):
+        return False
+    return limit != resource.RLIM_INFINITY and peak + picture > limit
+
+
+def _near_the_limit() -> bool:
+    """Whether this process has ever come so near to its memory limit that the next file had better get a fresh one."""
+    try:
+        import resource
+
+        return _memory_ran_out(resource.getrlimit(resource.RLIMIT_AS)[0] // 4)
+    except ImportError:
+        return False
+
+
+def main(argv: list[str]) -> int:
+    """Answer questions until standard input ends: BYTES of memory; each says how many seconds it may take."""
+    memory = int(argv[0])
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
+    os.dup2(2, 1)  # whatever a library prints
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    _limit_memory(memory)
+    print("{}", file=answers, flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        if hasattr(signal, "alarm"):
+            signal.alarm(
+                int(question.get("seconds", 60)) + 5
+            )  # the kernel's: it ends a hung decoder even where nobody else is left to
+        answer = json.dumps({**_answer(question), "retire": _near_the_limit()})
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)
+        print(answer, file=answers, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
