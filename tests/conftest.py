@@ -1,39 +1,70 @@
-"""Small real data sets and checkpoints, and the doors as sub-processes, which a test waits for or watches."""
+"""Fixtures of all tests: data sets, runs and doors; and a process that every test leaves as it found it."""
 
-import csv
-import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from lscht_ray.dataset.demo import GLOSSES, demo_data, draw_clip, draw_signer, write_video
+pytest.register_assert_rewrite("support")
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-Door = Callable[..., subprocess.CompletedProcess[str]]
-Background = Callable[..., subprocess.Popen[str]]
+from lscht_ray.dataset.demo import demo_data
+from support import doors
+from support.data import draw_small
+from support.doors import Background, Door
+from support.faults import Faults
+
+TIERS = ("ray", "faults", "gpu")
+"""Marks that keep a test out of the default tier; a test has one of them at most, so it runs once over the tiers."""
 
 
-def shared(name: str) -> Path:
-    """A file or folder of the real test media, or a skip that names it."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"test media not here: shared/data/{name}")
-    return path
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tiers = [name for name in TIERS if item.get_closest_marker(name)]
+        if len(tiers) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is in two tiers: {tiers}")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clip cache for these tests alone; and no network."""
     folder = tmp_path_factory.mktemp("cache")
-    os.environ["LSCHT_RAY_CACHE"] = str(folder)
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSCHT_RAY_CACHE", str(folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def unchanged_process(cache_folder: Path) -> Iterator[None]:
+    """Restore what a test changes of the process: environment, folder, signals, logging, torch's global settings."""
+    environment, folder = dict(os.environ), Path.cwd()
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    level = logging.getLogger().level
+    hook = sys.excepthook
+    torch = sys.modules.get("torch")
+    if torch:
+        dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+        products = torch.get_float32_matmul_precision()
+    yield
+    os.chdir(folder)
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+    logging.getLogger().setLevel(level)
+    sys.excepthook = hook
+    if torch:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
 
 
 @pytest.fixture(scope="session")
@@ -42,62 +73,53 @@ def demo(cache_folder: Path) -> Path:
     return demo_data()
 
 
-def draw(path: Path, gloss: int, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    name = list(GLOSSES)[gloss]
-    write_video(path, draw_clip(draw_signer(seed, 7), name, (7, seed)))
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with splits: 3 glosses, unbalanced: 12 train, 6 val, 3 test clips. No test writes there."""
+    return draw_small(tmp_path_factory.mktemp("small") / "señas")
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders with splits: 3 glosses, unbalanced: 12 train, 6 val, 3 test clips."""
-    folder = tmp_path_factory.mktemp("small") / "señas"
-    number = 0
-    for split, counts in (("train", (6, 4, 2)), ("val", (2, 2, 2)), ("test", (1, 1, 1))):
-        for gloss, count in enumerate(counts):
-            for _ in range(count):
-                draw(folder / split / ("casa", "mañana", "tú")[gloss] / f"{number:03d}.mp4", gloss, number)
-                number += 1
+def whole(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `runs.RECIPE` that was never stopped: 3 epochs of 3 steps. No test writes there."""
+    from support.runs import run
+
+    folder = tmp_path_factory.mktemp("whole")
+    run(folder, small)
     return folder
-
-
-def manifest(folder: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("path", "label", "split")) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "manifest.csv"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    return path
 
 
 @pytest.fixture(scope="session")
 def door(cache_folder: Path) -> Door:
-    """Runs `python -m lscht_ray.NAME ARGS` as a user does, in the folder given by cwd."""
+    """Calls a door in this process."""
+    return doors.call
 
-    def run(name: str, *args: object, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", f"lscht_ray.{name}", *map(str, args)]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
-    return run
+@pytest.fixture(scope="session")
+def command(cache_folder: Path) -> Door:
+    """Runs `python -m lscht_ray.NAME ARGS` in a process of its own."""
+    return doors.command
 
 
 @pytest.fixture
 def background(cache_folder: Path, tmp_path: Path) -> Iterator[Background]:
     """Starts `python -m lscht_ray.NAME ARGS` in the test's folder; it and its children are ended with the test.
 
-    What it says is to be read from its stdout, or goes to the file `said`.
+    What it prints is to be read from its stdout, or goes to the file `said`.
     """
     started: list[subprocess.Popen[str]] = []
 
     def start(name: str, *args: object, said: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"lscht_ray.{name}", *map(str, args)],
-            cwd=tmp_path,
-            stdout=said.open("w") if said else subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, **environment},
-        )
+        with (said or Path(os.devnull)).open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"lscht_ray.{name}", *map(str, args)],
+                cwd=tmp_path,
+                stdout=file if said else subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **environment},
+            )
         started.append(process)
         return process
 
@@ -108,57 +130,6 @@ def background(cache_folder: Path, tmp_path: Path) -> Iterator[Background]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-
-
-def until(process: subprocess.Popen[str], part: str) -> str:
-    """Read what a process says up to a line with that part."""
-    seen = ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        seen += line
-        if part in line:
-            return seen
-    raise AssertionError(f"{part!r} never came:\n{seen}")
-
-
-def refused(result: subprocess.CompletedProcess[str], *parts: str, code: int = 2) -> None:
-    """The door ended with one clear message: this exit code, no traceback, and these words in it."""
-    said = result.stderr + result.stdout
-    assert result.returncode == code, said
-    assert "Traceback" not in said, said
-    assert "error:" in result.stderr
-    for part in parts:
-        assert part in said, f"{part!r} not in:\n{said}"
-
-
-def run_folder(cwd: Path) -> Path:
-    """Of the only run that was started in that folder."""
-    (folder,) = (cwd / "models" / "checkpoints").iterdir()
-    return folder
-
-
-def read_lines(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-FAST = ("--model_name", "tiny", "--num_workers", "0", "--num_frames", "4", "--image_size", "24", "--batch_size", "4")
-"""Flags that make a run of the tiny model quick."""
-
-
-class Faults:
-    """Counts the faults that tests provoke, and after how many of them everything was as it should be."""
-
-    provoked: ClassVar[Counter[str]] = Counter()
-    survived: ClassVar[Counter[str]] = Counter()
-
-    def provoke(self, name: str, times: int = 1) -> None:
-        self.provoked[name] += times
-
-    def forget(self, name: str) -> None:
-        del self.provoked[name]
-
-    def survive(self, name: str, times: int = 1) -> None:
-        self.survived[name] += times
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import FAST, Door, draw, refused
-from media import paint
 
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.checking import survey
@@ -29,6 +27,9 @@ from lscht_ray.host.disk import file_system, find_root, make_room
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
 from lscht_ray.video.span import Span
+from support.data import draw
+from support.doors import FAST, Door, refused
+from support.media import paint
 
 GB = 2**30
 

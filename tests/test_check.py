@@ -15,8 +15,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FAST, Door, draw, manifest, read_lines, refused, shared
-from media import bomb, damaged, paint
 from PIL import Image
 
 from lscht_ray.clips.dataset import ClipDataset, ClipReader, Sampling
@@ -25,6 +23,9 @@ from lscht_ray.dataset.annotations import Sample
 from lscht_ray.errors import TrainingError
 from lscht_ray.video.decode import Choose
 from lscht_ray.video.pictures import Frames
+from support.data import draw, manifest, read_lines, shared
+from support.doors import FAST, Door, refused
+from support.media import bomb, damaged, paint
 
 NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
 
@@ -417,7 +418,6 @@ def test_a_hang_in_a_data_worker_ends_as_an_error_that_names_the_file(tmp_path: 
     assert time.monotonic() - started < 60
 
 
-@pytest.mark.slow
 def test_wlasl10_is_looked_at_in_half_a_minute(door: Door, tmp_path: Path) -> None:
     data = shared("wlasl10")
     code, report, said = checked(door, data, cwd=tmp_path)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import shared
 
 from lscht_ray.checking import survey
 from lscht_ray.clips import fill
@@ -18,6 +17,7 @@ from lscht_ray.clips.transforms import Augmentation, ClipFormat, EvaluationTrans
 from lscht_ray.dataset.annotations import read
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.train import TrainConfig
+from support.data import shared
 
 FORM = ClipFormat(24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CPU = torch.device("cpu")

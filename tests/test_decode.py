@@ -6,13 +6,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import draw, shared
-from media import damaged, number, paint, rotated
 
 from lscht_ray.video import decode as room
 from lscht_ray.video.decode import UnreadableVideoError, count_frames, decode
 from lscht_ray.video.frames import clip_indices, evaluation_indices
 from lscht_ray.video.span import Box
+from support.data import draw, shared
+from support.media import damaged, number, paint, rotated
 
 try:
     import decord  # noqa: F401 - only whether it is there

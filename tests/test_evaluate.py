@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FAST, Door, manifest, refused
 from PIL import Image
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+
+from support.data import manifest
+from support.doors import FAST, Door, refused
 
 
 @pytest.fixture(scope="module")

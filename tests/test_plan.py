@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FAST, Door
 from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
@@ -14,6 +13,7 @@ from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.plan import likely_epochs, rungs
 from lscht_ray.training.build import Network
 from lscht_ray.training.plan import count_flops
+from support.doors import FAST, Door
 
 
 def test_flops_of_videomae_base_are_the_formulas() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import shared
-from media import bomb, damaged, paint, rotated
 
 from lscht_ray.checking._duplicates import LOOK_ALIKE
 from lscht_ray.dataset import demo
 from lscht_ray.host.children import KillablePool
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.probe import find_facts, perceptual_hash
+from support.data import shared
+from support.media import bomb, damaged, paint, rotated
 
 GB = 2**30
 

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import manifest, shared
 
 from lscht_ray.dataset._wlasl import read_wlasl
 from lscht_ray.dataset.annotations import read, trainable
 from lscht_ray.dataset.splits import SplitPlan
 from lscht_ray.errors import InputError
+from support.data import manifest, shared
 
 NFC, NFD = unicodedata.normalize("NFC", "mañana"), unicodedata.normalize("NFD", "mañana")
 

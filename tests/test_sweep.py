@@ -17,18 +17,19 @@ import optuna
 import pytest
 import ray
 import torch
-from conftest import Background, Door, Faults, read_lines, refused, until
 from optuna.trial import TrialState
 from rich.console import Console
-from sweeps import STORAGE, summary, sweep_file, sweep_folder
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster import watch
-from lscht_ray.cluster.worker import STARTED
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.sweep.ledger import Ledger
 from lscht_ray.sweep.study import Study
+from support.data import read_lines
+from support.doors import Background, Door, refused, until
+from support.faults import Faults
+from support.sweeps import STORAGE, summary, sweep_file, sweep_folder
 
 SEARCH: dict[str, Any] = {
     "search_space": {
@@ -64,7 +65,7 @@ def whole(small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_study_is_optunas_own(whole: Path) -> None:
     trials = study(whole).trials
     states = {"completed": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
@@ -81,7 +82,7 @@ def test_the_study_is_optunas_own(whole: Path) -> None:
     assert study(whole).best_value == summary(whole)["best"]["metrics"]["val_loss"]
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_a_driver_killed_at_ten_random_moments(
     small: Path, door: Door, background: Background, tmp_path: Path, whole: Path, faults: Faults
@@ -116,7 +117,7 @@ def test_a_driver_killed_at_ten_random_moments(
     faults.survive(fault, killed)
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
     small: Path, door: Door, tmp_path: Path, faults: Faults
 ) -> None:
@@ -151,7 +152,7 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
     assert "starts" not in again.stdout.replace("starting", "")
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background, tmp_path: Path) -> None:
     file = sweep_file(tmp_path, small, **SEARCH, num_trials=3, epochs=3000)
     process = background("tune", "--config", file)
@@ -167,7 +168,7 @@ def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background,
     assert summary(tmp_path)["ended_by"] == "Ctrl-C"
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
     small: Path, door: Door, tmp_path: Path
 ) -> None:
@@ -177,14 +178,14 @@ def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
         result = door("tune", "--config", file, cwd=tmp_path / runner, timeout=200)
         assert result.returncode == 0, result.stdout + result.stderr
     one, other = (
-        checkpoint.load(sweep_folder(tmp_path / runner) / "best" / checkpoint.BEST)
+        checkpoint.load(sweep_folder(tmp_path / runner) / "best" / places.BEST)
         for runner in ("in_actor", "torch_trainer")
     )
     assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
     assert what_matters(summary(tmp_path / "in_actor")) == what_matters(summary(tmp_path / "torch_trainer"))
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(small: Path, door: Door, tmp_path: Path) -> None:
     """The clock's, in an epoch of a trial; what was not finished goes on."""
     file = sweep_file(tmp_path, small, **SEARCH, num_trials=2, budget={"hours": 0.004}, epochs=400)
@@ -210,7 +211,7 @@ def fake_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     made.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.parametrize(("runner", "trials"), [("in_actor", 4), ("torch_trainer", 2)])
 def test_trials_share_gpus_and_the_budget_counts_them(
     small: Path, door: Door, tmp_path: Path, fake_gpus: str, runner: str, trials: int
@@ -230,7 +231,7 @@ def test_trials_share_gpus_and_the_budget_counts_them(
     assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENT_SECONDS", 0.0)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -260,10 +261,10 @@ def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkey
         trial(2)
         assert reason(2) == "its worker has not started"
         trial(3)
-        storage.write_text(f"trials/trial_00003/{STARTED}", "driver process 7 on node-3")
+        storage.write_text(f"trials/trial_00003/{places.STARTED}", "driver process 7 on node-3")
         assert "(process 7 on node-3) is in its first epoch" in reason(3)
         trial(4)
-        storage.write_text(f"trials/trial_00004/{STARTED}", "another process 7 on node-3")  # before a restart
+        storage.write_text(f"trials/trial_00004/{places.STARTED}", "another process 7 on node-3")  # before a restart
         ray.util.placement_group([{"CPU": 99}])
         assert reason(4) == "it waits for resources (free now: 1 CPU, 0 GPU)"
         trial(5)
@@ -273,7 +274,7 @@ def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkey
         ray.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_if_the_first_trials_fail_for_one_cause_the_sweep_stops(small: Path, door: Door, tmp_path: Path) -> None:
     file = sweep_file(tmp_path, small, **SEARCH, num_trials=9, max_failures=0)
     flags = ("--train.max_skipped_steps", 1, "--train.gradient_clip", 0, "--train.lr", "1e30")

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FAST, Background, Door, manifest, read_lines, refused, run_folder, until
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEImageProcessor
 from transformers.models.videomae import VideoMAEForVideoClassification
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders, new_folders
 from lscht_ray.errors import TrainingError
 from lscht_ray.host.console import quiet_console
 from lscht_ray.model import videomae
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
+from support.data import manifest, read_lines
+from support.doors import FAST, Background, Door, refused, run_folder, until
 
 SEED_TAGS = {
     *("Train/Loss_batch", "Train/Loss_epoch", "Train/Accuracy_batch", "Train/Accuracy_epoch", "Train/Learning_rate"),
@@ -71,7 +72,7 @@ def run(
     folders = RunFolders(folder / "run", folder / "logs")
     folders.run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
-    last = folders.run / checkpoint.LAST if resume else None
+    last = folders.run / places.LAST if resume else None
     return training.run(
         config, folders, screen=quiet_console(), hooks=training.Hooks(on_epoch_end=interrupt), resume_from=last
     )
@@ -82,7 +83,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(small: Path, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", small, stop_after=2)
     resumed = run(tmp_path / "cut", small, resume=True)
-    weights = [checkpoint.load(tmp_path / name / "run" / checkpoint.LAST)["model"] for name in ("whole", "cut")]
+    weights = [checkpoint.load(tmp_path / name / "run" / places.LAST)["model"] for name in ("whole", "cut")]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     drop = "seconds"
     histories = [[{k: v for k, v in epoch.items() if k != drop} for epoch in o.history] for o in (whole, resumed)]
@@ -120,7 +121,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_with_every_setting(
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / f"cut{stop}", small, stop_after=stop, **changes)
         run(tmp_path / f"cut{stop}", small, resume=True, **changes)
-        full = [checkpoint.load(tmp_path / n / "run" / checkpoint.LAST) for n in ("whole", f"cut{stop}")]
+        full = [checkpoint.load(tmp_path / n / "run" / places.LAST) for n in ("whole", f"cut{stop}")]
         for part in ("model", "weights"):
             assert all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]), part
         assert not all(
@@ -151,10 +152,10 @@ def test_data_workers_and_the_cache_change_nothing_where_dropout_draws_too(small
 
 def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Path) -> None:
     outcome = run(tmp_path, small, ema_decay=0.999, max_epochs=3, early_stopping=False, lr=1e-2)
-    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
     assert all(torch.equal(full["model"][key], full["ema"][key]) for key in full["model"])
     assert not torch.equal(full["weights"]["classifier.weight"], full["model"]["classifier.weight"])
-    last = tmp_path / "run" / checkpoint.LAST
+    last = tmp_path / "run" / places.LAST
     result = door("evaluate", last, "--data", small, "--split", "val", "--output", tmp_path / "out", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -163,7 +164,7 @@ def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Pa
 
 def test_a_frozen_backbone_stays_as_it_is(small: Path, tmp_path: Path) -> None:
     run(tmp_path, small, freeze_epochs=-1, max_epochs=2)
-    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST)
+    full = checkpoint.load(tmp_path / "run" / places.LAST)
     before = videomae.build("tiny", tuple(full["glosses"]), num_frames=4, image_size=24, seed=42).model.state_dict()
     changed = {key for key, value in full["model"].items() if not torch.equal(value, before[key])}
     assert changed == {"classifier.weight", "classifier.bias"}
@@ -220,7 +221,7 @@ def test_the_door_resumes_a_killed_run(small: Path, door: Door, background: Back
     process.kill()
     process.wait()
     folder = run_folder(tmp_path)
-    done = len(checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)["history"])
+    done = len(checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)["history"])
     changes = ("--max_epochs", done + 2, "--early_stopping", "false")
     refused(
         door("train", "--resume", folder, *changes, cwd=tmp_path),

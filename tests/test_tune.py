@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Background, Door, read_lines, refused, until
-from sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder, trial_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEForVideoClassification
 
@@ -22,6 +20,9 @@ from lscht_ray.dataset.demo import GLOSSES
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.sweep import winner
 from lscht_ray.sweep.ledger import Ledger
+from support.data import read_lines
+from support.doors import Background, Door, refused, until
+from support.sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder, trial_folder
 
 
 def torch_sweep(folder: Path, data: Path, **settings: Any) -> Path:
@@ -58,7 +59,7 @@ def sweep(
     return folder, result
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any]) -> None:
     trials = summary(sweep[0])["trials"]
     assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 1e30, 2e-3]
@@ -67,12 +68,12 @@ def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any])
     assert "TrainingError: the validation loss is" in trials[2]["error"]
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_each_video_is_decoded_once_for_all_trials(sweep: tuple[Path, Any]) -> None:
     assert "clip cache of this node: 18 videos decoded for 4 trials" in sweep[1].stdout
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, door: Door, tmp_path: Path) -> None:
     folder, _ = sweep
     content = summary(folder)
@@ -96,7 +97,7 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
     assert again.returncode == 0, again.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
     first, _, _, last = summary(sweep[0])["trials"]
     assert {k: v for k, v in first["metrics"].items() if k != "seconds"} == {
@@ -104,7 +105,7 @@ def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]) -> None:
     runs = sweep_folder(sweep[0]) / "runs"
     assert sorted(path.name for path in runs.iterdir()) == ["trial_00001", "trial_00002", "trial_00004"]
@@ -113,7 +114,7 @@ def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]
     assert "_hparams_/session_start_info" in log.summary_metadata
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_only_best_and_last_checkpoints_are_left(sweep: tuple[Path, Any]) -> None:
     for trial in summary(sweep[0])["trials"]:
         if trial["metrics"]:
@@ -124,7 +125,7 @@ def test_only_best_and_last_checkpoints_are_left(sweep: tuple[Path, Any]) -> Non
             assert kept == sorted({best, trial["epochs"]}) or (best not in kept and 1 <= len(kept) <= 2)
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Path, Any], tmp_path: Path) -> None:
     """Ray's own list cut off at 0 bytes, a checkpoint half removed, one saved but not heard of, one half written."""
     source = sweep_folder(sweep[0]) / "trials" / "trial_00001"
@@ -151,7 +152,7 @@ def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Pat
     assert [path.name for path in folder.iterdir() if path.is_dir()] == [whole.name]
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Path, Any]) -> None:
     folder, result = sweep
     assert str(sweep_folder(folder) / "ray.log") in result.stdout
@@ -164,7 +165,7 @@ def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Pa
     assert not ray_processes()
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tmp_path: Path) -> None:
     resources = {"workers_per_trial": 2, "max_concurrent_trials": 99, "cpus_per_worker": 0.5}
     file = torch_sweep(tmp_path, small, num_trials=1, metric="val_loss", mode="min", resources=resources)
@@ -181,7 +182,7 @@ def test_two_workers_per_trial_without_the_dashboard(small: Path, door: Door, tm
     assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(background: Background, small: Path, tmp_path: Path) -> None:
     file = torch_sweep(tmp_path, small, epochs=5000, num_trials=50, max_failures=1, resources={"dashboard": True})
     process = background("tune", "--config", file)
@@ -206,7 +207,7 @@ def test_a_killed_worker_goes_on_and_ctrl_c_ends_cleanly(background: Background,
     assert not ray_processes()
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_more_than_the_cluster_has_is_said_at_the_start(small: Path, door: Door, tmp_path: Path) -> None:
     file = torch_sweep(tmp_path, small, num_trials=2)
     started = time.monotonic()
@@ -266,7 +267,7 @@ def test_the_trials_own_processes_never_take_a_workers_place() -> None:
     assert most([head], cpus_per_worker=0.5) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.ray
 def test_the_demo_learns(door: Door, demo: Path, tmp_path: Path) -> None:
     """The main job without any configuration: at least twice the accuracy of chance on clips of unseen signers."""
     result = door("tune", cwd=tmp_path, timeout=400)

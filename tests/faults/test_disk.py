@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Door, Faults, read_lines, refused
 from rich.console import Console
-from test_resume import RECIPE, same
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.host import disk
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
+from support.data import read_lines
+from support.doors import FAST, Door, refused
+from support.faults import Faults
+from support.runs import RECIPE, same
+
+pytestmark = pytest.mark.faults
 
 Mount = Callable[[str], Path]
 
@@ -60,7 +64,7 @@ def run(
     def hook(metrics: dict[str, Any], saved: Path | None) -> None:
         after.get(metrics["epoch"], lambda: None)()
 
-    last = folders.run / checkpoint.LAST
+    last = folders.run / places.LAST
     return training.run(
         TrainConfig(data=str(small), **{**RECIPE, **changes}),
         folders,
@@ -95,14 +99,14 @@ def test_a_full_disk_harms_nothing(
     folders = RunFolders(folder / "run", folder / "logs")
     outcome = run(folders, small, said, {1: lambda: fill_up(folder)})
     assert len(outcome.history) == 3
-    assert checkpoint.LAST in outcome.unsaved
+    assert places.LAST in outcome.unsaved
     assert said.getvalue().count("warning:") <= 2  # checkpoints, and the smaller files
     assert (
         said.getvalue().count("last_checkpoint.pt can't be written") + said.getvalue().count("best_model.pt can't") == 1
     )
     assert "No space left" in said.getvalue()
-    assert checkpoint.newest(folders.run) == (folders.run / checkpoint.LAST, [])
-    assert checkpoint.load(folders.run / checkpoint.LAST, checkpoint.FULL_KEYS)["epoch"] == 1
+    assert checkpoint.newest(folders.run) == (folders.run / places.LAST, [])
+    assert checkpoint.load(folders.run / places.LAST, checkpoint.FULL_KEYS)["epoch"] == 1
     assert list(folders.run.glob(".*")) == []
     (folder / "ballast").unlink()
     assert run(folders, small, said, {}).unsaved == ()
@@ -119,8 +123,8 @@ def test_when_there_is_room_again_it_is_used(
     folders = RunFolders(folder / "run", tmp_path / "logs")
     after = {1: lambda: fill_up(folder), 2: (folder / "ballast").unlink}
     outcome = run(folders, small, said, after)
-    assert checkpoint.LAST not in outcome.unsaved
-    assert checkpoint.load(folders.run / checkpoint.LAST, checkpoint.FULL_KEYS)["epoch"] == 3
+    assert places.LAST not in outcome.unsaved
+    assert checkpoint.load(folders.run / places.LAST, checkpoint.FULL_KEYS)["epoch"] == 3
     assert same(whole, folder)
     assert [line["epoch"] for line in read_lines(folders.run / "metrics.jsonl")] == [1, 2, 3]
     faults.survive("disk full for an epoch")
@@ -133,7 +137,7 @@ def test_a_folder_that_becomes_read_only(small: Path, whole: Path, mount: Mount,
     outcome = run(folders, small, said, {1: lambda: remount(folder, "ro")})
     assert len(outcome.history) == 3
     assert "Read-only file system" in said.getvalue()
-    assert checkpoint.newest(folders.run) == (folders.run / checkpoint.LAST, [])
+    assert checkpoint.newest(folders.run) == (folders.run / places.LAST, [])
     remount(folder, "rw")
     run(folders, small, said, {})
     assert same(whole, folder)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST, Background, Faults, run_folder, until
 
 import lscht_ray.clips.dataset
 from lscht_ray import train
 from lscht_ray.host.console import door
 from lscht_ray.video import decode
+from support.doors import FAST, Background, run_folder, until
+from support.faults import Faults
+
+pytestmark = pytest.mark.faults
 
 SLOW_EPOCHS = (*FAST, "--max_epochs", "100000", "--early_stopping", "false", "--cache", "off", "--batch_seconds", "4")
 

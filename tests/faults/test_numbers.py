@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Faults
 from rich.console import Console
-from test_resume import RECIPE
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.errors import TrainingError
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
+from support.faults import Faults
+from support.runs import RECIPE
+
+pytestmark = pytest.mark.faults
 
 
 class Poisoned(torch.nn.Module):
@@ -36,7 +38,7 @@ class Poisoned(torch.nn.Module):
 
 
 def run(folder: Path, small: Path, said: io.StringIO, steps: range, poison: float = math.nan, **changes: Any) -> Any:
-    last = folder / "run" / checkpoint.LAST
+    last = folder / "run" / places.LAST
     return training.run(
         TrainConfig(data=str(small), **{**RECIPE, **changes}),
         RunFolders(folder / "run", folder / "logs"),
@@ -56,7 +58,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     assert [epoch["skipped_steps"] for epoch in outcome.history] == [0, 1, 1]
     assert [epoch["train_clips"] for epoch in outcome.history] == [12, 8, 12]
     assert said.getvalue().count("the loss at step 5 is nan: the step was skipped (1 in a row, 10 end the run)") == 1
-    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
     assert all(torch.isfinite(value).all() for part in ("model", "ema") for value in full[part].values())
     assert all(math.isfinite(value) for epoch in outcome.history for value in epoch.values())
     faults.survive("a step's loss is not finite")
@@ -70,7 +72,7 @@ def test_too_many_in_a_row_end_the_run_and_name_the_clips(small: Path, tmp_path:
         run(tmp_path, small, said, range(5, 100), max_skipped_steps=4)
     assert sum(line.endswith(".mp4") for line in str(raised.value).splitlines()) == 4
     assert said.getvalue().count("the step was skipped") == 3
-    full = checkpoint.load(tmp_path / "run" / checkpoint.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
     assert (full["epoch"], full["skipped"]) == (2, [2, 2])
     with pytest.raises(TrainingError, match=r"at step 8 is nan(.|\n)*number 4 in a row"):
         run(tmp_path, small, said, range(1, 100), max_skipped_steps=4)
@@ -109,7 +111,7 @@ def test_a_model_whose_answers_are_not_finite_is_never_kept(small: Path, tmp_pat
             screen=Console(file=io.StringIO()),
             hooks=training.Hooks(prepare_model=remember, listen=lambda: nullcontext(Ruin())),
         )
-    for name in (checkpoint.BEST, checkpoint.LAST):
+    for name in (places.BEST, places.LAST):
         kept = checkpoint.load(tmp_path / "run" / name)
         assert kept["epoch"] == 1
         assert float(kept["model"]["classifier.weight"].abs().max()) < 1e3

@@ -18,11 +18,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Background, Faults, read_lines
-from sweeps import STORAGE, log, processes, summary, sweep_file, trial_folder
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
+from support.data import read_lines
+from support.doors import Background
+from support.faults import Faults
+from support.sweeps import STORAGE, log, processes, summary, sweep_file, trial_folder
+
+pytestmark = pytest.mark.ray
 
 SWEEP: dict[str, Any] = {
     "train": {
@@ -85,7 +89,7 @@ def step_inside(folder: Path) -> int:
 
 def last_weights(folder: Path, number: int) -> dict[str, Any]:
     newest = sorted(trial_folder(folder, number).glob("checkpoint_epoch_*"))[-1]
-    return checkpoint.load(newest / checkpoint.LAST, checkpoint.FULL_KEYS)
+    return checkpoint.load(newest / places.LAST, checkpoint.FULL_KEYS)
 
 
 def equal_trials(folder: Path) -> bool:
@@ -102,7 +106,6 @@ def equal_trials(folder: Path) -> bool:
     return histories[0] == histories[1] and len(lines) == len(histories[0])
 
 
-@pytest.mark.slow
 def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Background, tmp_path: Path, faults: Faults) -> None:
     process = start("--train.checkpoint_every_steps", 1, epochs=8, resources=PAIR, max_failures=3)
     names = []
@@ -143,7 +146,6 @@ def node_of(process: int, nodes: list[Any]) -> Any:
     raise AssertionError(f"{process} has parent {parent}")
 
 
-@pytest.mark.slow
 def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
     start: Background, tmp_path: Path, cluster: Any, faults: Faults
 ) -> None:
@@ -175,7 +177,6 @@ def in_memory() -> dict[int, int]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["torch_trainer", "in_actor"])
 def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
     start: Background, tmp_path: Path, faults: Faults, runner: str
@@ -220,7 +221,6 @@ def read_meminfo(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.slow
 def test_one_of_two_workers_without_memory_has_both_start_again_with_fewer_clips_at_a_time(
     start: Background, tmp_path: Path, faults: Faults
 ) -> None:
@@ -257,7 +257,6 @@ def small_storage(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("left", ["room for small files", "nothing"])
 def test_a_storage_that_fills_up(
     start: Background, tmp_path: Path, small_storage: Path, faults: Faults, left: str

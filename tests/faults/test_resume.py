@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import FAST, Background, Door, Faults, read_lines, refused, run_folder, until
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.errors import InputError
 from lscht_ray.host import lock
@@ -23,6 +22,11 @@ from lscht_ray.host.console import quiet_console
 from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
+from support.data import read_lines
+from support.doors import FAST, Background, Door, refused, run_folder, until
+from support.faults import Faults
+
+pytestmark = pytest.mark.faults
 
 RECIPE: dict[str, Any] = {
     "model_name": "tiny",
@@ -61,7 +65,7 @@ def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **cha
     config = TrainConfig(data=str(small), **{**RECIPE, **changes})
     folders = RunFolders(folder / "run", folder / "logs")
     torch.manual_seed(99 if resume else 0)  # what was drawn before must not matter
-    last = folders.run / checkpoint.LAST if resume else None
+    last = folders.run / places.LAST if resume else None
     return training.run(
         config,
         folders,
@@ -73,7 +77,7 @@ def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **cha
 
 def same(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same weights, averages, optimizer, and history."""
-    full = [checkpoint.load(folder / "run" / checkpoint.LAST, checkpoint.FULL_KEYS) for folder in (one, other)]
+    full = [checkpoint.load(folder / "run" / places.LAST, checkpoint.FULL_KEYS) for folder in (one, other)]
     for part in ("model", "weights", "ema"):
         if not all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]):
             return False
@@ -98,7 +102,7 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_for_bit_the_same(
     with pytest.raises(Interrupted) as stopped:
         run(tmp_path, small, stop_at=step)
     assert stopped.value.exit_code == 143
-    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST)["inside"] == (step - 1) % 3 + 1
+    assert checkpoint.load(tmp_path / "run" / places.LAST)["inside"] == (step - 1) % 3 + 1
     run(tmp_path, small, resume=True)
     assert same(whole, tmp_path)
     assert [line["epoch"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3]
@@ -144,7 +148,7 @@ def test_a_signal_saves_at_the_next_step(
     folder = run_folder(tmp_path)
     assert f"go on with: python -m lscht_ray.train --resume {folder}" in said
     assert "Traceback" not in said
-    full = checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)
     assert full["inside"] >= 1
     assert not (folder / ".lock").exists()
     done = len(full["history"])
@@ -165,7 +169,7 @@ def test_two_starts_on_one_folder_and_a_dead_owners_lock(
     process.kill()
     process.wait()
     assert (folder / ".lock").exists()
-    done = len(checkpoint.load(folder / checkpoint.LAST, checkpoint.FULL_KEYS)["history"])
+    done = len(checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)["history"])
     result = door("train", "--resume", folder, "--max_epochs", done + 1, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert not (folder / ".lock").exists()
@@ -173,17 +177,24 @@ def test_two_starts_on_one_folder_and_a_dead_owners_lock(
 
 
 def test_who_holds_a_lock(tmp_path: Path) -> None:
-    with lock.held(tmp_path), pytest.raises(InputError, match=f"process {os.getpid()} on"), lock.held(tmp_path):
+    with (
+        lock.held(tmp_path / places.LOCK),
+        pytest.raises(InputError, match=f"process {os.getpid()} on"),
+        lock.held(tmp_path / places.LOCK),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
     other = {"host": "another-machine", "process": 1, "began": ""}
-    (tmp_path / lock.LOCK).write_text(json.dumps(other))
-    with pytest.raises(InputError, match=r"on another-machine writes there(.|\n)*remove"), lock.held(tmp_path):
+    (tmp_path / places.LOCK).write_text(json.dumps(other))
+    with (
+        pytest.raises(InputError, match=r"on another-machine writes there(.|\n)*remove"),
+        lock.held(tmp_path / places.LOCK),
+    ):
         pass
     reused = {"host": os.uname().nodename, "process": os.getpid(), "began": "another time"}
-    (tmp_path / lock.LOCK).write_text(json.dumps(reused))  # that process is gone, another has its number
-    with lock.held(tmp_path):
-        assert json.loads((tmp_path / lock.LOCK).read_text())["process"] == os.getpid()
+    (tmp_path / places.LOCK).write_text(json.dumps(reused))  # that process is gone, another has its number
+    with lock.held(tmp_path / places.LOCK):
+        assert json.loads((tmp_path / places.LOCK).read_text())["process"] == os.getpid()
 
 
 def test_other_data_is_refused(small: Path, tmp_path: Path) -> None:
@@ -212,7 +223,7 @@ def test_of_damaged_checkpoints_the_newest_whole_one_is_found(
     fault = f"checkpoint {damage}, {listed}"
     faults.provoke(fault)
     folder = Path(shutil.copytree(three_epochs, tmp_path / "run"))
-    last, hashes = folder / checkpoint.LAST, folder / checkpoint.HASHES
+    last, hashes = folder / places.LAST, folder / places.HASHES
     if listed != "list":
         hashes.unlink() if listed == "list gone" else hashes.write_text("{")
     assert checkpoint.newest(folder) == (last, [])
@@ -236,7 +247,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
     three_epochs: Path, small: Path, door: Door, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(three_epochs, tmp_path / "run"))
-    last = folder / checkpoint.LAST
+    last = folder / places.LAST
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
@@ -251,7 +262,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_used(
 
 def test_without_a_whole_checkpoint_resuming_is_refused(small: Path, door: Door, tmp_path: Path) -> None:
     run(tmp_path, small, max_epochs=1)
-    (tmp_path / "run" / checkpoint.LAST).write_bytes(b"no checkpoint")
+    (tmp_path / "run" / places.LAST).write_bytes(b"no checkpoint")
     refused(door("train", "--resume", tmp_path / "run", cwd=tmp_path), "no whole checkpoint", "SHA-256")
 
 
@@ -268,10 +279,9 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 def child(folder: Path, small: Path, began: Any) -> None:
     """A process that trains, or goes on."""
     began.set()
-    run(folder, small, resume=(folder / "run" / checkpoint.LAST).is_file(), checkpoint_every_steps=1)
+    run(folder, small, resume=(folder / "run" / places.LAST).is_file(), checkpoint_every_steps=1)
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_to_the_same_weights(
     small: Path, memory: Path, whole: Path, faults: Faults
 ) -> None:

@@ -11,14 +11,17 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import FAST, Door, Faults, run_folder
 from rich.console import Console
-from test_resume import RECIPE, same
 
-from lscht_ray.artifacts import checkpoint, recorder
+from lscht_ray.artifacts import checkpoint, places, recorder
 from lscht_ray.host.files import slug
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import run as training
+from support.doors import FAST, Door, run_folder
+from support.faults import Faults
+from support.runs import RECIPE, same
+
+pytestmark = pytest.mark.faults
 
 CLOCK = """
 #define _GNU_SOURCE
@@ -67,7 +70,7 @@ def test_a_clock_that_is_set_back(small: Path, tmp_path: Path, faults: Faults) -
         )
         assert result.returncode == 0, result.stderr
         said[name] = [float(seconds) for seconds in re.findall(r"\((-?[\d.]+) s, lr", result.stdout)]
-    runs = [checkpoint.load(next((tmp_path / name / "models").iterdir()) / checkpoint.LAST) for name in said]
+    runs = [checkpoint.load(next((tmp_path / name / "models").iterdir()) / places.LAST) for name in said]
     assert all((runs[0]["model"][key] == runs[1]["model"][key]).all() for key in runs[0]["model"])
     assert all(0 < seconds < 60 for seconds in said["back"])
     faults.survive("clock set back, again and again")
@@ -135,4 +138,4 @@ def test_names_of_folders_are_ascii_and_stay_where_they_belong(small: Path, door
     folder = run_folder(tmp_path)
     assert re.fullmatch(r"Senas-manana_\d{8}_\d{6}", folder.name)
     assert (tmp_path / "runs" / folder.name).is_dir()
-    assert "mañana" in checkpoint.load(folder / checkpoint.BEST)["glosses"]
+    assert "mañana" in checkpoint.load(folder / places.BEST)["glosses"]

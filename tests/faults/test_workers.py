@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import Faults
-from test_resume import RECIPE, same
 from torch.nn.parallel import DistributedDataParallel
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import Recorder, RunFolders
 from lscht_ray.checking import survey
 from lscht_ray.host.console import quiet_console
@@ -25,6 +23,10 @@ from lscht_ray.training import build
 from lscht_ray.training import run as training
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training.loop import validate
+from support.faults import Faults
+from support.runs import RECIPE, same
+
+pytestmark = pytest.mark.faults
 
 PROCESSES = multiprocessing.get_context("forkserver")  # which imports torch once
 PRELOADED = ["lscht_ray.training.run", "torch.utils.tensorboard", "test_workers"]
@@ -120,7 +122,7 @@ def share_of_a_run(config: TrainConfig, folder: Path, victim: int, step: int, nu
     rank = dist.get_rank()
     folders = RunFolders(folder / "run", folder / "logs") if rank == 0 else RunFolders(folder / "r1", folder / "l1")
     folders.run.mkdir(parents=True, exist_ok=True)
-    last = folder / "run" / checkpoint.LAST
+    last = folder / "run" / places.LAST
     killer = Killer(step if rank == victim else 0, number)
     training.run(
         config,
@@ -173,7 +175,7 @@ def test_a_worker_that_stands_still_is_not_waited_for(
 def test_other_numbers_of_workers_go_on_from_an_epochs_end_alone(small: Path, tmp_path: Path, shared_run: Path) -> None:
     from lscht_ray.errors import InputError
 
-    full = checkpoint.load(shared_run / "run" / checkpoint.LAST)
+    full = checkpoint.load(shared_run / "run" / places.LAST)
     inside = {**full, "inside": 2, "history": full["history"][:2]}
     checkpoint.save(inside, tmp_path / "inside.pt")
     with pytest.raises(InputError, match="from inside an epoch of 2 workers: go on with as many"):
