@@ -29,11 +29,12 @@ from transformers.models.videomae import VideoMAEForVideoClassification
 from lscht_ray.artifacts.recorder import Recorder, RunFolders
 from lscht_ray.checking import survey
 from lscht_ray.host.console import quiet_console
+from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import build, plan
+from lscht_ray.training.build import Built
 from lscht_ray.training.loop import train_one_epoch
-from lscht_ray.training.metrics import rank_and_world
-from lscht_ray.training.parts import Training
+from lscht_ray.training.parts import Reporting
 
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"image_size": 96, "hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -49,62 +50,63 @@ def checkpoint(folder: Path, size: str) -> Path:
     return folder / size
 
 
-def parts_of(config: TrainConfig, prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda m: m) -> Training:
-    """The parts of a run with those settings."""
-    rank, world = rank_and_world()
+def built(config: TrainConfig, prepare: Callable[[torch.nn.Module], torch.nn.Module] = lambda m: m) -> Built:
+    """A run with those settings, built."""
     found = survey.ready(config, quiet_console())
     build.seed_everything(0)
-    return build.build(config, found, prepare, rank, world, quiet_console())[0]
+    return build.build(config, found, quiet_console(), prepare_model=prepare)
 
 
-def ours(parts: Training) -> None:
+def ours(run: Built) -> None:
     """An epoch of our loop, with its metrics, checks and progress."""
-    train_one_epoch(parts, 1, 1, Recorder(RunFolders(Path(), Path()), quiet_console(), enabled=False), quiet_console())
+    recorder = Recorder(RunFolders(Path(), Path()), quiet_console(), enabled=False)
+    reporting = Reporting(recorder, quiet_console(), Watchdog(Path(), list))
+    train_one_epoch(run.parts, run.state, reporting, 1, 1)
 
 
-def bare(parts: Training) -> None:
+def bare(run: Built) -> None:
     """The least that trains: forward, loss, backward, clipping, step."""
-    parts.model.train()
-    parts.train_loader.sampler.set_epoch(1)
-    optimizer, weights = parts.optimizer, parts.criterion.weights
-    for batch in parts.train_loader:
-        moved = batch.to(parts.device)
-        pixel_values = parts.augment(moved)
-        with parts.autocast():
-            logits = parts.model(pixel_values=pixel_values).logits.float()
+    run.state.model.train()
+    run.parts.train_loader.sampler.set_epoch(1)
+    optimizer, weights = run.state.optimizer, run.parts.criterion.weights
+    for batch in run.parts.train_loader:
+        moved = batch.to(run.parts.device)
+        pixel_values = run.parts.augment(moved)
+        with run.parts.autocast():
+            logits = run.state.model(pixel_values=pixel_values).logits.float()
         loss = torch.nn.functional.cross_entropy(logits, moved.labels, weights, label_smoothing=0.1)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parts.model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(run.state.model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    if parts.device.type == "cuda":
+    if run.parts.device.type == "cuda":
         torch.cuda.synchronize()
 
 
 class _Loader:
     """Our loader's batches as Trainer wants them: the same collation and augmentation."""
 
-    def __init__(self, parts: Training) -> None:
-        self.parts = parts
+    def __init__(self, run: Built) -> None:
+        self.run = run
 
     def __len__(self) -> int:
-        return len(self.parts.train_loader)
+        return len(self.run.parts.train_loader)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        for batch in self.parts.train_loader:
-            moved = batch.to(self.parts.device)
-            yield {"pixel_values": self.parts.augment(moved), "labels": moved.labels}
+        for batch in self.run.parts.train_loader:
+            moved = batch.to(self.run.parts.device)
+            yield {"pixel_values": self.run.parts.augment(moved), "labels": moved.labels}
 
 
 class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types
-    parts: Training
+    run: Built
 
     def get_train_dataloader(self) -> Any:
         """Ours."""
-        return _Loader(self.parts)
+        return _Loader(self.run)
 
 
-def trainer(parts: Training) -> Callable[[], None]:
+def trainer(run: Built) -> Callable[[], None]:
     """An epoch of Hugging Face's Trainer; it is made once, so that only training is measured."""
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
@@ -113,15 +115,15 @@ def trainer(parts: Training) -> Callable[[], None]:
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        bf16=parts.precision == "bf16",
-        use_cpu=parts.device.type == "cpu",
+        bf16=run.parts.precision == "bf16",
+        use_cpu=run.parts.device.type == "cpu",
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
         remove_unused_columns=False,
     )
-    made = _Trainer(model=parts.network, args=arguments, train_dataset=[0])
-    made.parts = parts
-    return lambda: (parts.train_loader.sampler.set_epoch(1), made.train(), None)[-1]
+    made = _Trainer(model=run.state.network, args=arguments, train_dataset=[0])
+    made.run = run
+    return lambda: (run.parts.train_loader.sampler.set_epoch(1), made.train(), None)[-1]
 
 
 def timed(run: Callable[[], object], clips: int, device: torch.device) -> float:
@@ -154,12 +156,12 @@ def peak_memory(device: torch.device) -> Iterator[list[int]]:
 def epochs_here(settings: dict[str, Any], prepare: Any = None) -> list[float]:
     """Seconds per step of our loop in this process, for each epoch after the first."""
     torch.set_num_threads(1)
-    parts = parts_of(TrainConfig.model_validate(settings["config"]), prepare or (lambda model: model))
+    run = built(TrainConfig.model_validate(settings["config"]), prepare or (lambda model: model))
     seconds = []
     for _ in range(settings["epochs"] + 1):
         started = time.perf_counter()
-        ours(parts)
-        seconds.append((time.perf_counter() - started) / parts.batches(parts.train_loader))
+        ours(run)
+        seconds.append((time.perf_counter() - started) / run.parts.batches(run.parts.train_loader))
     return seconds[1:]
 
 
@@ -274,12 +276,12 @@ def main() -> int:
 
 def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
     """Print clips per second of the three loops."""
-    made = {name: parts_of(config) for name in ("bare", "ours", "trainer")}
-    for parts in made.values():
-        samples = parts.train_loader.dataset.samples[: flags.steps * flags.batch_size]  # type: ignore[attr-defined]
-        parts.train_loader.dataset.samples = samples  # type: ignore[attr-defined]
-        parts.train_loader.sampler.length = len(samples)
-    clips, device = len(samples), parts.device
+    made = {name: built(config) for name in ("bare", "ours", "trainer")}
+    for run in made.values():
+        samples = run.parts.train_loader.dataset.samples[: flags.steps * flags.batch_size]  # type: ignore[attr-defined]
+        run.parts.train_loader.dataset.samples = samples  # type: ignore[attr-defined]
+        run.parts.train_loader.sampler.length = len(samples)
+    clips, device = len(samples), run.parts.device
     runs: dict[str, Callable[[], object]] = {
         "bare": lambda: bare(made["bare"]),
         "ours": lambda: ours(made["ours"]),
@@ -295,7 +297,7 @@ def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
                 speeds[name].append(speed)
             memory[name] = peak[0] / 2**30
         print(f"round {number} of {flags.rounds}", file=sys.stderr)
-    print(f"{flags.size}, {device}, {parts.precision}, batch {flags.batch_size}, {clips} clips a measurement")
+    print(f"{flags.size}, {device}, {run.parts.precision}, batch {flags.batch_size}, {clips} clips a measurement")
     for name in runs:
         print(f"{name:8} {statistics.median(speeds[name]):9.2f} clips/s   peak memory {memory[name]:.2f} GiB")
     for other, goal in (("bare", 0.97), ("trainer", 1.0)):

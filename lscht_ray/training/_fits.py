@@ -1,12 +1,11 @@
 """What fits on a device: the largest micro-batch, and whether a model can be compiled for it. Tried, not computed."""
 
-from typing import Any, cast
-
 import torch
 import torch.distributed as dist
 from rich.console import Console
 
 from lscht_ray.errors import InputError
+from lscht_ray.training import _torch_internals
 from lscht_ray.training.device import Precision, autocast, out_of_memory
 from lscht_ray.training.metrics import rank_and_world
 
@@ -86,7 +85,7 @@ def compiled(
         with torch.inference_mode(), autocast(device, precision):
             network.eval()(pixel_values=torch.zeros(shape, device=device))
     except Exception as error:  # whatever a compiler says
-        cast(Any, network)._compiled_call_impl = None
+        _torch_internals.forget_compilation(network)
         network.zero_grad(set_to_none=True)
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         screen.print(f"warning: torch.compile does not work here, going on without it: {reason[:300]}")

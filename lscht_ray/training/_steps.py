@@ -10,7 +10,7 @@ from torch import Tensor
 from lscht_ray.artifacts.recorder import Recorder
 from lscht_ray.errors import TrainingError
 from lscht_ray.host.console import EpochProgress
-from lscht_ray.training.parts import Skipped
+from lscht_ray.training.state import Skipped
 
 AT_ONCE = 16
 """So many steps' figures are fetched from a GPU at once."""

@@ -1,9 +1,9 @@
-"""Builds the parts of a run from a TrainConfig: model, loaders, optimizer, schedule, criterion, stopping."""
+"""Builds the parts and the state of a run from its settings."""
 
 import dataclasses
 import random
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,26 +25,47 @@ from lscht_ray.training import _resuming
 from lscht_ray.training._fits import compiled, largest_batch
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.device import Precision, choose_device, choose_precision, settle
-from lscht_ray.training.parts import Limits, MicroBatches, Training
+from lscht_ray.training.metrics import rank_and_world
+from lscht_ray.training.parts import Limits, Parts
+from lscht_ray.training.state import MicroBatches, TrainState
 
 PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The model as a recipe wants it, on its device: what `--plan` and `build` share."""
+    """The model as a recipe wants it, on its device.
+
+    Attributes:
+        network: VideoMAE with its head, adapted.
+        clip_format: What the model takes.
+        origin: One line about where its weights come from.
+        device: Where it is.
+        precision: What it computes in.
+    """
 
     network: Any
-    form: ClipFormat
+    clip_format: ClipFormat
     origin: str
     device: torch.device
     precision: Precision
 
 
+class Built(NamedTuple):
+    """A run, built: the parts that never change, the state that does, and where the model's weights come from."""
+
+    parts: Parts
+    state: TrainState
+    origin: str
+
+
 def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False) -> Network:
     """The model with all that the settings do to it, on its device.
 
-    ``keep_weights``: What was loaded stays in this process's memory for its next trial.
+    Args:
+        config: The settings.
+        glosses: In label order.
+        keep_weights: What was loaded stays in this process's memory for its next trial.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
@@ -71,165 +92,176 @@ def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights
         adapt.checkpoint_layers(network)
     eager = config.attention == "eager" or (config.attention, precision, device.type) == ("auto", "bf16", "cpu")
     adapt.attend(network, "eager" if eager else "sdpa")
-    form = ClipFormat(built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format)
-    return Network(network.to(device), form, built.origin, device, precision)
+    clip_format = ClipFormat(
+        built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format
+    )
+    return Network(network.to(device), clip_format, built.origin, device, precision)
 
 
 def build(
     config: TrainConfig,
     found: annotations.Annotations,
-    prepare_model: PrepareModel,
-    rank: int,
-    world: int,
     screen: Console,
     *,
+    prepare_model: PrepareModel = lambda network: network,
+    most_at_once: int | None = None,
     keep_weights: bool = False,
-) -> tuple[Training, str]:
-    """The parts of a run, and one line about where the model's weights come from.
+) -> Built:
+    """The parts and the state of a run.
 
     Args:
         config: The settings.
-        found: The data set, `annotations.trainable`.
+        found: The data set, as `survey.ready` returns it.
+        screen: Where the clip cache, a chosen batch size and a failed compilation are reported.
         prepare_model: Wraps the model for several workers.
-        rank: This worker.
-        world: How many there are.
-        screen: Where the clip cache says what it does.
-        keep_weights: As `build_network` has it.
+        most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
+        keep_weights: As for `build_network`.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
     made = build_network(config, found.glosses, keep_weights=keep_weights)
-    network, form, device = made.network, made.form, made.device
     used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
-    filled = fill.fill(used, config, form.decoded_short_side, screen)
-    micro = micro_batch(config, made)
+    filled = fill.fill(used, config, made.clip_format.decoded_short_side, screen)
+    batch_size = micro_batch(config, made)
     if config.batch_size == "auto":
-        how = "the most that fits" if device.type == "cuda" else "no GPU to fill"
-        screen.print(f"batch_size auto: {micro} clips at a time ({how})")
-    train_loader, val_loader = _loaders(config, micro, filled, form, device, rank, world)
-    lr, min_lr = learning_rates(config, micro, world)
-    optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
+        how = "the most that fits" if made.device.type == "cuda" else "no GPU to fill"
+        screen.print(f"batch_size auto: {batch_size} clips at a time ({how})")
+    train_loader, val_loader = (_loader(config, split, batch_size, filled, made) for split in ("train", "val"))
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
-    labels = [sample.label for sample in found.split("train")]
-    power = config.class_weight_power if config.class_weighted else 0.0
     fixed_shape = config.compile and compiled(
-        network, device, made.precision, micro, config.num_frames, form.image_size, screen
+        made.network, made.device, made.precision, batch_size, config.num_frames, made.clip_format.image_size, screen
     )
-    wrapped = prepare_model(network)
-    ema = Ema(network, config.ema_decay) if config.ema_decay else None  # of what all workers begin with
-    if ema is not None and fixed_shape:
-        ema.network.compile(dynamic=False)
-    stopper = None
-    if config.early_stopping:
-        mode = METRIC_MODES[config.early_stopping_metric]
-        stopper = EarlyStopping(mode, config.patience, config.min_delta)
-    parts = Training(
-        model=wrapped,
-        network=network,
-        wrap=prepare_model,
-        optimizer=optimizer,
-        schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
-        criterion=Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing).to(device),
+    state = _state(config, made, batch_size, steps, prepare_model, most_at_once)
+    if state.ema is not None and fixed_shape:
+        state.ema.network.compile(dynamic=False)
+    parts = Parts(
         train_loader=train_loader,
         val_loader=val_loader,
-        augment=TrainingTransform(form, reader.augmentation(config)),
-        present=EvaluationTransform(form),
-        mixer=Mixer(
-            mixup=config.mixup,
-            cutmix=config.cutmix,
-            probability=config.mix_probability,
-            num_classes=len(found.glosses),
-            seed=config.seed,
-        ),
-        micro=MicroBatches(micro),
+        augment=TrainingTransform(made.clip_format, reader.augmentation(config)),
+        present=EvaluationTransform(made.clip_format),
+        mixer=_mixer(config, len(found.glosses)),
+        criterion=_criterion(config, found).to(made.device),
         temperature=config.similarity_temperature if config.smoothing_by_similarity else None,
-        ema=ema,
-        scaler=torch.amp.GradScaler(device.type, enabled=made.precision == "fp16"),
-        freezing=adapt.Freezing(network),
-        freeze_epochs=config.freeze_epochs,
         fixed_shape=fixed_shape,
-        best=BestEpoch(METRIC_MODES[config.best_metric]),
+        freeze_epochs=config.freeze_epochs,
         best_metric=config.best_metric,
-        stopper=stopper,
         stop_metric=config.early_stopping_metric,
         num_classes=len(found.glosses),
-        device=device,
+        device=made.device,
         precision=made.precision,
         gradient_clip=config.gradient_clip,
         limits=Limits(config.step_seconds, config.batch_seconds, config.max_skipped_steps, config.limit_batches),
-        constants={
-            "format": checkpoint.FORMAT,
-            "config": config.model_dump(mode="json") | {"batch_size": micro},  # a resumed run must not choose again
-            "glosses": list(found.glosses),
-            "data": _resuming.fingerprint(found),
-            "model_config": network.config.to_dict(),
-            "clip_format": dataclasses.asdict(form),
-        },
+        about=_about(config, found, made, batch_size),
     )
-    return parts, made.origin
+    return Built(parts, state, made.origin)
+
+
+def _state(
+    config: TrainConfig,
+    made: Network,
+    batch_size: int,
+    steps: int,
+    prepare_model: PrepareModel,
+    most_at_once: int | None,
+) -> TrainState:
+    """The state of a run that begins; ``steps`` are those of all epochs."""
+    network, (lr, min_lr) = made.network, learning_rates(config, batch_size, rank_and_world()[1])
+    optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
+    stopper = None
+    if config.early_stopping:
+        stopper = EarlyStopping(METRIC_MODES[config.early_stopping_metric], config.patience, config.min_delta)
+    return TrainState(
+        network=network,
+        model=prepare_model(network),
+        ema=Ema(network, config.ema_decay) if config.ema_decay else None,  # once all workers have the same weights
+        wrap=prepare_model,
+        optimizer=optimizer,
+        schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
+        scaler=torch.amp.GradScaler(made.device.type, enabled=made.precision == "fp16"),
+        freezing=adapt.Freezing(network),
+        micro=MicroBatches(min(batch_size, most_at_once or batch_size)),
+        best=BestEpoch(METRIC_MODES[config.best_metric]),
+        stopper=stopper,
+    )
+
+
+def _criterion(config: TrainConfig, found: annotations.Annotations) -> Criterion:
+    labels = [sample.label for sample in found.split("train")]
+    power = config.class_weight_power if config.class_weighted else 0.0
+    return Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing)
+
+
+def _mixer(config: TrainConfig, num_classes: int) -> Mixer:
+    return Mixer(
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        probability=config.mix_probability,
+        num_classes=num_classes,
+        seed=config.seed,
+    )
+
+
+def _about(config: TrainConfig, found: annotations.Annotations, made: Network, batch_size: int) -> dict[str, Any]:
+    """What every checkpoint of the run repeats."""
+    return {
+        "format": checkpoint.FORMAT,
+        "config": config.model_dump(mode="json") | {"batch_size": batch_size},  # a resumed run must not choose again
+        "glosses": list(found.glosses),
+        "data": _resuming.fingerprint(found),
+        "model_config": made.network.config.to_dict(),
+        "clip_format": dataclasses.asdict(made.clip_format),
+    }
 
 
 def micro_batch(config: TrainConfig, made: Network) -> int:
     """Clips that go through the model at a time: as set, or as many as fit."""
     if config.batch_size != "auto":
         return config.batch_size
-    return largest_batch(made.network, made.device, made.precision, config.num_frames, made.form.image_size)
+    return largest_batch(made.network, made.device, made.precision, config.num_frames, made.clip_format.image_size)
 
 
-def learning_rates(config: TrainConfig, micro: int, world: int) -> tuple[float, float]:
+def learning_rates(config: TrainConfig, batch_size: int, world: int) -> tuple[float, float]:
     """The peak and the lowest learning rate of a run, for its global batch."""
-    batch = micro * config.accumulation * world
+    batch = batch_size * config.accumulation * world
     return scaled_lr(config.lr, config.lr_scaling, batch), scaled_lr(config.min_lr, config.lr_scaling, batch)
 
 
-def describe_batch(parts: Training, config: TrainConfig, world: int) -> str:
-    """One line on the global batch, the steps, and the learning rate that it really is."""
-    whole = parts.micro.size * config.accumulation * world
-    product = f"{parts.micro.size} x {config.accumulation} accumulation x {world} worker(s)"
+def describe_batch(built: Built, config: TrainConfig) -> str:
+    """One line on the global batch, the steps, and the learning rate that results."""
+    size, world, peak = built.parts.about["config"]["batch_size"], rank_and_world()[1], built.state.schedule.peak
+    product = f"{size} x {config.accumulation} accumulation x {world} worker(s)"
     scaled = f" ({config.lr_scaling} scaling of {config.lr:g})" if config.lr_scaling != "none" else ""
     return (
-        f"global batch {whole} = {product}; {parts.batches(parts.train_loader)} steps per epoch; "
-        f"peak lr {parts.schedule.peak:.4g}{scaled}"
+        f"global batch {size * config.accumulation * world} = {product}; "
+        f"{built.parts.batches(built.parts.train_loader)} steps per epoch; peak lr {peak:.4g}{scaled}"
     )
 
 
-def _loaders(
-    config: TrainConfig,
-    micro: int,
-    filled: fill.Filled,
-    form: ClipFormat,
-    device: torch.device,
-    rank: int,
-    world: int,
-) -> tuple[Loader, Loader]:
-    loaders = []
-    for split in ("train", "val"):
-        training = split == "train"
-        dataset = ClipDataset(
-            filled.found.split(split),
-            reader=reader.reader(config, form, filled.clips),
-            sampling=reader.sampling(config, training=training),
-            seed=config.seed,
-            augmentation=reader.augmentation(config) if training else None,
-        )
-        loaders.append(
-            loader.build_loader(
-                dataset,
-                batch_size=micro * config.accumulation if training else micro,
-                num_workers=config.num_workers,
-                shuffle=training,
-                device=device,
-                rank=rank,
-                world=world,
-                batch_seconds=config.batch_seconds,
-                cached=filled.complete,
-                on_device=config.cache == "device",
-                repeats=config.repeated_augmentation if training else 1,
-                balanced=config.class_balanced_sampling and training,
-            )
-        )
-    return loaders[0], loaders[1]
+def _loader(config: TrainConfig, split: str, batch_size: int, filled: fill.Filled, made: Network) -> Loader:
+    """The loader of a split: of training clips shuffled and augmented, a whole step at a time."""
+    training, (rank, world) = split == "train", rank_and_world()
+    dataset = ClipDataset(
+        filled.found.split(split),
+        reader=reader.reader(config, made.clip_format, filled.clips),
+        sampling=reader.sampling(config, training=training),
+        seed=config.seed,
+        augmentation=reader.augmentation(config) if training else None,
+    )
+    return loader.build_loader(
+        dataset,
+        batch_size=batch_size * config.accumulation if training else batch_size,
+        num_workers=config.num_workers,
+        shuffle=training,
+        device=made.device,
+        rank=rank,
+        world=world,
+        batch_seconds=config.batch_seconds,
+        cached=filled.complete,
+        on_device=config.cache == "device",
+        repeats=config.repeated_augmentation if training else 1,
+        balanced=config.class_balanced_sampling and training,
+    )
 
 
 def seed_everything(seed: int) -> None:

@@ -1,4 +1,4 @@
-"""fit, train_one_epoch and validate over built parts. Who built them, and who launched this, is none of its business.
+"""fit, train_one_epoch and validate over built parts. The loop does not know who built them or who launched it.
 
 Legend: B clips, T frames, C = 3 colours, H and W pixels, K glosses. A loader's batch is one worker's share of a step;
 it goes through the model in micro-batches.
@@ -8,192 +8,244 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from rich.console import Console
 
 from lscht_ray.artifacts import checkpoint
 from lscht_ray.artifacts.recorder import Recorder
 from lscht_ray.clips.batch import Batch
-from lscht_ray.errors import InputError, TrainingError
+from lscht_ray.errors import TrainingError
 from lscht_ray.host.console import EpochProgress, epoch_block
 from lscht_ray.host.interrupt import Interrupted, StopRequest
-from lscht_ray.model.adapt import plain_state
 from lscht_ray.model.optim import WarmupCosine
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training._steps import StepLog
 from lscht_ray.training.device import memory_share
-from lscht_ray.training.metrics import Tally, of_first_rank, rank_and_world
-from lscht_ray.training.parts import Inside, Skipped, Training
+from lscht_ray.training.metrics import Tally, of_first_rank
+from lscht_ray.training.parts import Parts, Reporting
+from lscht_ray.training.state import Inside, TrainState
 
 OnEpochEnd = Callable[[dict[str, Any], Path | None], None]
+AfterStep = Callable[[int, Tally, StepLog], None]
 SMALLEST_SCALE = 1e-3
-"""Of the loss in fp16: it is halved at every overflow, and rises again where there is none."""
+"""Of the loss in fp16. The scaler halves it at every overflow, and doubles it again after many good steps."""
 
 
 def fit(
-    parts: Training,
+    parts: Parts,
+    state: TrainState,
+    reporting: Reporting,
     *,
     max_epochs: int,
-    recorder: Recorder,
     saver: checkpoint.Saver,
-    console: Console,
     on_epoch_end: OnEpochEnd,
     save_every: int = 0,
     stop: StopRequest | None = None,
 ) -> bool:
-    """Train until the epochs or the patience are at an end; whether it was the patience.
+    """Train until the epochs or the patience are at an end.
 
     Args:
-        parts: The run.
+        parts: What is trained with.
+        state: What is trained.
+        reporting: Where the run says what it does.
         max_epochs: Epochs at most.
-        recorder: Writes the run folder.
         saver: Writes checkpoints.
-        console: Shows progress.
         on_epoch_end: Gets each epoch's metrics and, on rank 0, the checkpoint just saved.
         save_every: Save inside epochs too, every so many steps; 0: never.
         stop: Asks the run to stop after its next step.
 
+    Returns:
+        Whether it was the patience.
+
     Raises:
-        Interrupted: It was asked to stop, and has saved where it is.
+        Interrupted: The run was asked to stop, and has saved where it is.
         TrainingError: Too many steps were not finite, validation was not, or no clip could be read.
     """
-    stopped = _out_of_patience(parts)
-    while not stopped and len(parts.history) < max_epochs:
-        epoch, started = len(parts.history) + 1, time.monotonic()
-        _freeze_or_thaw(parts, epoch, console)
-
-        def after_step(steps: int, tally: Tally, log: StepLog) -> None:
-            step = parts.schedule.steps_done
-            asked = stop.number if stop is not None else None
-            wanted = stop.save_now(step) if stop is not None else False
-            saved: Path | None = None
-            if wanted or asked is not None or (save_every and step % save_every == 0):
-                log.flush()  # so that every skipped step is counted
-                content = _checkpoint(parts, Inside(steps, tally.state()))
-                saved = saver.save_inside(content) if recorder.enabled else None
-            if asked is not None:
-                raise Interrupted(asked, step, saved=saved is not None)
-
-        train = train_one_epoch(parts, epoch, max_epochs, recorder, console, after_step)
-        val = validate(parts, f"Epoch {epoch}/{max_epochs}  val  ", recorder, console)
-        metrics = _epoch_metrics(epoch, parts.schedule, train, val)
-        improved = parts.best.update(metrics[parts.best_metric], epoch)
-        stopped = parts.stopper is not None and parts.stopper.should_stop(metrics[parts.stop_metric], epoch)
-        stopped = of_first_rank(stopped, parts.device)
+    after_step = partial(_save_or_stop, parts, state, reporting, saver, save_every, stop)
+    stopped = state.out_of_patience
+    while not stopped and state.epoch < max_epochs:
+        epoch, started = state.epoch + 1, time.monotonic()
+        _freeze_or_thaw(parts, state, epoch, reporting.console)
+        train = train_one_epoch(parts, state, reporting, epoch, max_epochs, after_step)
+        val = validate(parts, state, reporting, f"Epoch {epoch}/{max_epochs}  val  ")
+        metrics = _epoch_metrics(epoch, state.schedule, train, val)
+        improved = state.best.update(metrics[parts.best_metric], epoch)
+        stopped = _should_stop(parts, state, metrics)
         metrics |= {
-            "best_epoch": parts.best.epoch,
-            f"best_{parts.best_metric}": parts.best.value,
+            "best_epoch": state.best.epoch,
+            f"best_{parts.best_metric}": state.best.value,
             "early_stopped": stopped,
-            "unreadable": len(recorder.unreadable),
-            "micro_batch": parts.micro.size,
-            "skipped_steps": parts.skipped.total,
+            "unreadable": len(reporting.recorder.unreadable),
+            "micro_batch": state.micro.size,
+            "skipped_steps": state.skipped.total,
             "memory_share": memory_share(parts.device),
             "seconds": time.monotonic() - started,
         }
-        parts.history.append(metrics)
-        parts.watchdog.begin(f"saving epoch {epoch}", parts.limits.step_seconds)
-        content = _checkpoint(parts)
-        saved = saver.save(content, improved=improved) if recorder.enabled else None
-        recorder.epoch(metrics)
-        console.print(epoch_block(metrics, max_epochs, improved))
+        state.history.append(metrics)
+        reporting.watchdog.begin(f"saving epoch {epoch}", parts.limits.step_seconds)
+        content = parts.about | state.state_dict()
+        saved = saver.save(content, improved=improved) if reporting.recorder.enabled else None
+        reporting.recorder.epoch(metrics)
+        reporting.console.print(epoch_block(metrics, max_epochs, improved))
         on_epoch_end(metrics, saved)
     return stopped
 
 
+def _should_stop(parts: Parts, state: TrainState, metrics: dict[str, Any]) -> bool:
+    """Whether patience ends the run after this epoch: what the first rank finds counts for all."""
+    value, epoch = metrics[parts.stop_metric], metrics["epoch"]
+    stopped = state.stopper is not None and state.stopper.should_stop(value, epoch)
+    return of_first_rank(stopped, parts.device)
+
+
+def _save_or_stop(
+    parts: Parts,
+    state: TrainState,
+    reporting: Reporting,
+    saver: checkpoint.Saver,
+    save_every: int,
+    stop: StopRequest | None,
+    steps: int,
+    tally: Tally,
+    log: StepLog,
+) -> None:
+    """After a step: save inside the epoch where that is due, and end the run where that was asked for."""
+    step = state.schedule.steps_done
+    asked = stop.number if stop is not None else None
+    due = save_every > 0 and step % save_every == 0
+    wanted = stop.save_now(step) if stop is not None else False
+    saved: Path | None = None
+    if due or wanted or asked is not None:
+        log.flush()  # so that every skipped step is counted
+        content = parts.about | state.state_dict(Inside(steps, tally.state()))
+        saved = saver.save_inside(content) if reporting.recorder.enabled else None
+    if asked is not None:
+        raise Interrupted(asked, step, saved=saved is not None)
+
+
 def train_one_epoch(
-    parts: Training,
+    parts: Parts,
+    state: TrainState,
+    reporting: Reporting,
     epoch: int,
     max_epochs: int,
-    recorder: Recorder,
-    console: Console,
-    after_step: Callable[[int, Tally, StepLog], None] = lambda steps, tally, log: None,
+    after_step: AfterStep = lambda steps, tally, log: None,
 ) -> dict[str, float]:
-    """One pass over the training clips, or the rest of one; the epoch's figures over all workers.
+    """Train on the training clips once, or on the rest of them where the run was stopped inside the epoch.
 
-    ``after_step`` gets the number of the epoch's steps so far, what was counted in them, and their log.
+    Args:
+        parts: What is trained with.
+        state: What is trained.
+        reporting: Where the run says what it does.
+        epoch: From 1.
+        max_epochs: For the label of the progress bar.
+        after_step: Gets the number of the epoch's steps so far, what was counted in them, and their log.
+
+    Returns:
+        The epoch's figures over all workers (`metrics.Tally.result`).
+
+    Raises:
+        TrainingError: No step was finite, no clip could be read, or fp16 overflows at any scale.
     """
-    parts.model.train()
+    state.model.train()
     tally = Tally(parts.num_classes, parts.device)
-    done = 0
-    if parts.inside is not None:
-        done = parts.inside.steps
-        tally.load_state(parts.inside.tally)
-        parts.inside = None
+    done = _take_up(state, tally)
     parts.train_loader.sampler.set_epoch(epoch, skip=done * (parts.train_loader.batch_size or 1))
     total = parts.batches(parts.train_loader)
+    recorder, console = reporting.recorder, reporting.console
     with EpochProgress(console, f"Epoch {epoch}/{max_epochs}  train", total) as progress:
         progress.skip(done)
         wait = parts.device.type == "cuda"
-        log = StepLog(recorder, progress, console, parts.skipped, parts.limits.max_skipped_steps, wait=wait)
-        _watch_loading(parts, "training")
+        log = StepLog(recorder, progress, console, state.skipped, parts.limits.max_skipped_steps, wait=wait)
+        _watch_loading(parts, reporting, "training")
         for steps, batch in enumerate(itertools.islice(parts.train_loader, total - done), start=done + 1):
-            parts.watchdog.begin(f"step {parts.schedule.steps_done + 1}", parts.limits.step_seconds)
+            reporting.watchdog.begin(f"step {state.schedule.steps_done + 1}", parts.limits.step_seconds)
             _report_failures(batch, recorder, console)
-            _train_step(parts, batch, tally, log, console)
+            _train_step(parts, state, batch, tally, log, console)
             after_step(steps, tally, log)
-            _watch_loading(parts, "training")
+            _watch_loading(parts, reporting, "training")
         log.flush()
-    if parts.scaler.is_enabled() and parts.scaler.get_scale() < SMALLEST_SCALE:
+    if state.scaler.is_enabled() and state.scaler.get_scale() < SMALLEST_SCALE:
         raise TrainingError(
             "the gradients overflow fp16 at any scale: nothing is learned. Use --precision fp32 or a lower lr"
         )
     result = tally.result()
-    if not result["count"] and parts.skipped.in_a_row:
+    if not result["count"] and state.skipped.in_a_row:
         log.give_up(f"not one step of epoch {epoch} was finite")
-    return _read_something(result, "training", recorder)
+    return _of_readable(result, "training", recorder)
 
 
-def _train_step(parts: Training, batch: Batch, tally: Tally, log: StepLog, console: Console) -> None:
+def _take_up(state: TrainState, tally: Tally) -> int:
+    """How many steps of the epoch were done before the run was stopped inside it; their counts go into the tally."""
+    if state.inside is None:
+        return 0
+    inside, state.inside = state.inside, None
+    tally.load_state(inside.tally)
+    return inside.steps
+
+
+def _train_step(parts: Parts, state: TrainState, batch: Batch, tally: Tally, log: StepLog, console: Console) -> None:
     """One optimizer step; its figures go to the log, which knows when to look at them."""
-    step, lr = parts.schedule.steps_done, parts.schedule.lr
-    found = gradients(parts, batch, step, console)
-    figures, finite = apply(parts, found)
+    step, lr = state.schedule.steps_done, state.schedule.lr
+    outcomes = gradients(parts, state, batch, step, console)
+    figures, finite = apply(parts, state, outcomes)
     log.add(step + 1, lr, figures, finite, batch.videos)
-    parts.schedule.step()
-    if parts.ema is not None:
-        parts.ema.update(step)
-    for outcome in found:
+    state.schedule.step()
+    if state.ema is not None:
+        state.ema.update(step)
+    for outcome in outcomes:
         tally.add(*outcome.counting(finite))
 
 
 @torch.inference_mode()
-def validate(parts: Training, label: str, recorder: Recorder, console: Console) -> dict[str, float]:
-    """One pass over the validation clips, each counted once; the figures over all workers."""
-    network = parts.evaluated.eval()
+def validate(parts: Parts, state: TrainState, reporting: Reporting, label: str) -> dict[str, float]:
+    """Run the model over the validation clips, each counted once.
+
+    Args:
+        parts: What is trained with.
+        state: What is trained.
+        reporting: Where the run says what it does.
+        label: Of the progress bar.
+
+    Returns:
+        The figures over all workers (`metrics.Tally.result`).
+
+    Raises:
+        TrainingError: No clip could be read, or the loss is not finite.
+    """
+    network = state.evaluated.eval()
     tally = Tally(parts.num_classes, parts.device)
-    total = parts.batches(parts.val_loader)
-    with EpochProgress(console, label, total) as progress:
-        _watch_loading(parts, "validation")
+    total, micro = parts.batches(parts.val_loader), state.micro.size
+    with EpochProgress(reporting.console, label, total) as progress:
+        _watch_loading(parts, reporting, "validation")
         for number, batch in enumerate(itertools.islice(parts.val_loader, total), start=1):
-            parts.watchdog.begin(f"validation batch {number}", parts.limits.step_seconds)
-            _report_failures(batch, recorder, console)
-            for chunk in batch.split(parts.micro.size):
-                moved = (chunk.padded(parts.micro.size) if parts.fixed_shape else chunk).to(parts.device)
+            reporting.watchdog.begin(f"validation batch {number}", parts.limits.step_seconds)
+            _report_failures(batch, reporting.recorder, reporting.console)
+            for chunk in batch.split(micro):
+                moved = (chunk.padded(micro) if parts.fixed_shape else chunk).to(parts.device)
                 with parts.autocast():
                     logits = network(pixel_values=parts.present(moved)).logits.float()  # (B, T, C, H, W) -> (B, K)
                 tally.add(logits, moved.labels, moved.mask, *parts.criterion(logits, moved.labels, moved.mask))
             progress.advance()
-            _watch_loading(parts, "validation")
-    parts.watchdog.begin("adding up the validation", parts.limits.step_seconds)
-    return _read_something(tally.result(), "validation", recorder)
+            _watch_loading(parts, reporting, "validation")
+    reporting.watchdog.begin("adding up the validation", parts.limits.step_seconds)
+    return _of_readable(tally.result(), "validation", reporting.recorder)
 
 
-def _watch_loading(parts: Training, what: str) -> None:
-    # Data workers have the same limit, and know which of them hangs: theirs is over first.
-    parts.watchdog.begin(f"loading a {what} batch", 1.5 * parts.limits.batch_seconds)
+def _watch_loading(parts: Parts, reporting: Reporting, what: str) -> None:
+    # Data workers have the same limit, and know which of them hangs: theirs runs out first.
+    reporting.watchdog.begin(f"loading a {what} batch", 1.5 * parts.limits.batch_seconds)
 
 
-def _freeze_or_thaw(parts: Training, epoch: int, console: Console) -> None:
+def _freeze_or_thaw(parts: Parts, state: TrainState, epoch: int, console: Console) -> None:
     frozen = parts.freeze_epochs == -1 or epoch <= parts.freeze_epochs
-    if parts.freezing.set(frozen):
-        console.print(
-            f"Epoch {epoch}: the backbone is {'frozen, only the head is trained' if frozen else 'trained too'}"
-        )
-        parts.model = parts.wrap(parts.network)  # DistributedDataParallel knows what is trained when it is made
+    if state.freeze(frozen):
+        how = "frozen, only the head is trained" if frozen else "trained too"
+        console.print(f"Epoch {epoch}: the backbone is {how}")
 
 
 def _epoch_metrics(
@@ -217,78 +269,20 @@ def _epoch_metrics(
     }
 
 
-def _checkpoint(parts: Training, inside: Inside | None = None) -> dict[str, Any]:
-    """All that resuming needs. Every worker must call it: each adds its own random generators and counts.
-
-    ``model`` is what is evaluated, under VideoMAE's own names; ``weights`` what is trained, where that is another.
-    """
-    states: list[Any] = [checkpoint.rng_state() | {"tally": inside.tally if inside is not None else None}]
-    _, workers = rank_and_world()
-    if workers > 1:
-        own, states = states[0], [None] * workers
-        dist.all_gather_object(states, own)
-    model, trained = plain_state(parts.evaluated), parts.network.state_dict()
-    return {
-        **parts.constants,
-        "model": model,
-        "weights": trained if parts.ema is not None or trained.keys() != model.keys() else None,
-        "ema": parts.ema.network.state_dict() if parts.ema is not None else None,
-        "optimizer": parts.optimizer.state_dict(),
-        "schedule": parts.schedule.state_dict(),
-        "scaler": parts.scaler.state_dict(),
-        "early_stopping": parts.stopper.state_dict() if parts.stopper else None,
-        "best": parts.best.state_dict(),
-        "rng": states,
-        "epoch": len(parts.history),
-        "step": parts.schedule.steps_done,
-        "skipped": [parts.skipped.total, parts.skipped.in_a_row],
-        "inside": inside.steps if inside is not None else None,
-        "metrics": parts.history[-1] if parts.history else {},
-        "history": parts.history,
-    }
-
-
-def restore(parts: Training, content: dict[str, Any], rank: int) -> None:
-    """Put the parts where a full checkpoint left them."""
-    parts.network.load_state_dict(content.get("weights") or content["model"])
-    if parts.ema is not None:
-        parts.ema.network.load_state_dict(content["ema"])
-    optimizer = content["optimizer"]
-    for group, own in zip(optimizer["param_groups"], parts.optimizer.param_groups, strict=True):
-        group["fused"] = own["fused"]  # which depends on the device, not on the run
-    parts.optimizer.load_state_dict(optimizer)
-    parts.schedule.load_state_dict(content["schedule"])
-    if content.get("scaler"):
-        parts.scaler.load_state_dict(content["scaler"])
-    parts.best.load_state_dict(content["best"])
-    if parts.stopper is not None and content["early_stopping"] is not None:
-        parts.stopper.load_state_dict(content["early_stopping"])
-    parts.history = list(content["history"])
-    parts.skipped = Skipped(*content.get("skipped", (0, 0)))
-    parts.micro.size = min(parts.micro.size, int(content["metrics"].get("micro_batch", parts.micro.size)))
-    if rank < len(content["rng"]):
-        checkpoint.restore_rng_state(content["rng"][rank])
-    if content.get("inside"):
-        if len(content["rng"]) != rank_and_world()[1]:
-            raise InputError(
-                f"the checkpoint is from inside an epoch of {len(content['rng'])} workers: go on with as many"
-            )
-        parts.inside = Inside(content["inside"], content["rng"][rank]["tally"])
-
-
-def _out_of_patience(parts: Training) -> bool:
-    return bool(parts.history) and bool(parts.history[-1]["early_stopped"])
-
-
 def _report_failures(batch: Batch, recorder: Recorder, console: Console) -> None:
     for message in recorder.failures(batch.failures):
         console.print(f"warning: {message}")
 
 
-def _read_something(result: dict[str, float], what: str, recorder: Recorder) -> dict[str, float]:
+def _of_readable(result: dict[str, float], what: str, recorder: Recorder) -> dict[str, float]:
+    """A pass's figures.
+
+    Raises:
+        TrainingError: No clip could be read, or the loss is not finite.
+    """
     if not result["count"]:
-        first = next(iter(recorder.unreadable.items()), ("", "unknown"))
-        raise TrainingError(f"not one {what} clip could be read; the first: {first[0]}: {first[1]}")
+        video, reason = next(iter(recorder.unreadable.items()), ("", "unknown"))
+        raise TrainingError(f"not one {what} clip could be read; the first: {video}: {reason}")
     if not math.isfinite(result["loss"] + result["criterion"]):
         raise TrainingError(f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr")
     return result

@@ -1,53 +1,34 @@
-"""The built parts of a run, as the loop and the step take them.
+"""The built parts of a run that never change, and where it says what it does.
 
-Legend: B clips, T frames, C = 3 colours, H and W pixels.
+Legend: B clips, T frames, C = 3 colours, H and W pixels, K glosses.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from lscht_ray.artifacts.recorder import Recorder
 from lscht_ray.clips.batch import Batch, Loader
 from lscht_ray.clips.mix import Mixer
 from lscht_ray.host.watchdog import Watchdog
-from lscht_ray.model.adapt import Freezing
-from lscht_ray.model.ema import Ema
 from lscht_ray.model.loss import Criterion
-from lscht_ray.model.optim import WarmupCosine
-from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.device import Precision, autocast
 
 
-@dataclass
-class MicroBatches:
-    """How many clips go through the model at a time; halved where the memory does not suffice."""
-
-    size: int
-
-    def halve(self) -> None:
-        """Take half as many, twice as often."""
-        self.size = (self.size + 1) // 2
-
-
-@dataclass
-class Inside:
-    """How far an epoch has come: its finished steps, and what this worker counted in them (`metrics.Tally.state`)."""
-
-    steps: int
-    tally: dict[str, Tensor]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Limits:
     """What a run may not exceed: the settings of the same names.
 
     Attributes:
-        batches: `limit_batches`.
+        step_seconds: Seconds for one step, validation batch or checkpoint.
+        batch_seconds: Seconds for loading one batch.
+        max_skipped_steps: Steps in a row that are not finite.
+        batches: Steps per epoch and validation batches (`limit_batches`); None: all.
     """
 
     step_seconds: float
@@ -56,70 +37,47 @@ class Limits:
     batches: int | None
 
 
-@dataclass
-class Skipped:
-    """Steps that were not finite and changed nothing: in all, and the last ones in a row."""
-
-    total: int = 0
-    in_a_row: int = 0
-
-
-@dataclass
-class Training:
-    """The parts of a run, built.
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a run that never change.
 
     Attributes:
-        model: What is trained; under several workers wrapped in DistributedDataParallel.
-        network: The bare model inside it.
-        wrap: Makes ``model`` of ``network``.
-        augment: Makes pixel_values (B, T, C, H, W) of a training batch.
-        present: The same for a validation batch, without anything random.
+        train_loader: This worker's share of each training step.
+        val_loader: This worker's share of the validation clips.
+        augment: Turns a training batch into pixel_values (B, T, C, H, W).
+        present: Turns a validation batch into pixel_values, without anything random.
         mixer: Mixes the clips of a micro-batch.
-        micro: How many clips go through the model at a time.
-        temperature: Of smoothing by the similarity of glosses; None: evenly.
-        ema: The averaged weights, which are evaluated and kept instead.
-        scaler: Scales the loss where fp16 needs it; else it does nothing.
-        freezing: Freezes the backbone in the first ``freeze_epochs`` epochs (-1: in all).
+        criterion: The training loss.
+        temperature: Of smoothing by the similarity of glosses; None smooths evenly.
         fixed_shape: Batches are filled up to one size, for a compiled model.
-        constants: What every checkpoint repeats (config, glosses, model_config, clip_format, format).
-        history: The metrics of each finished epoch.
-        inside: Where a resumed run goes on in an epoch.
-        skipped: Counts steps that were not finite.
-        watchdog: Ends the run where a step hangs, once it is entered.
+        freeze_epochs: The backbone is frozen in the first so many epochs; -1: in all.
+        best_metric: Decides which epoch is the best.
+        stop_metric: What early stopping watches.
+        num_classes: K.
+        device: Where the model computes.
+        precision: What it computes in.
+        gradient_clip: Largest norm of the gradient; 0: no limit.
+        limits: What the run may not exceed.
+        about: What every checkpoint repeats (`checkpoint.MODEL_KEYS` without weights, epoch and metrics).
     """
 
-    model: torch.nn.Module
-    network: torch.nn.Module
-    wrap: Callable[[torch.nn.Module], torch.nn.Module]
-    optimizer: torch.optim.Optimizer
-    schedule: WarmupCosine
-    criterion: Criterion
     train_loader: Loader
     val_loader: Loader
     augment: Callable[[Batch], Tensor]
     present: Callable[[Batch], Tensor]
     mixer: Mixer
-    micro: MicroBatches
+    criterion: Criterion
     temperature: float | None
-    ema: Ema | None
-    scaler: torch.amp.GradScaler
-    freezing: Freezing
-    freeze_epochs: int
     fixed_shape: bool
-    best: BestEpoch
+    freeze_epochs: int
     best_metric: str
-    stopper: EarlyStopping | None
     stop_metric: str
     num_classes: int
     device: torch.device
     precision: Precision
     gradient_clip: float
     limits: Limits
-    constants: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    inside: Inside | None = None
-    skipped: Skipped = field(default_factory=Skipped)
-    watchdog: Watchdog = field(default_factory=lambda: Watchdog(Path(), list))
+    about: dict[str, Any]
 
     def batches(self, loader: Loader) -> int:
         """Batches per epoch of a loader."""
@@ -129,12 +87,21 @@ class Training:
         """The context in which the model computes."""
         return autocast(self.device, self.precision)
 
-    def no_sync(self) -> AbstractContextManager[Any]:
-        """The context of a micro-batch that is not the last of its step: workers need not talk yet."""
-        wrapped = isinstance(self.model, torch.nn.parallel.DistributedDataParallel)
-        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
+    def reading(self) -> list[str]:
+        """The videos that this process and its data workers are reading now."""
+        return [video for loader in (self.train_loader, self.val_loader) for video in loader.dataset.reading()]
 
-    @property
-    def evaluated(self) -> torch.nn.Module:
-        """The network whose answers count."""
-        return self.ema.network if self.ema is not None else self.network
+
+@dataclass(frozen=True)
+class Reporting:
+    """Where a run says what it does.
+
+    Attributes:
+        recorder: Writes the run folder.
+        console: Shows progress and warnings.
+        watchdog: Ends the run where a step hangs, once it is entered.
+    """
+
+    recorder: Recorder
+    console: Console
+    watchdog: Watchdog

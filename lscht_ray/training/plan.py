@@ -137,7 +137,7 @@ def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: 
 def count_flops(made: Network, num_frames: int) -> tuple[int, int]:
     """FLOPs of one clip, forward, and forward and backward, as torch's counter has them. Nothing is computed."""
     network = copy.deepcopy(made.network).to("meta")
-    size = made.form.image_size
+    size = made.clip_format.image_size
     clip = torch.zeros(1, num_frames, 3, size, size, device="meta")
     counts = []
     for training in (False, True):
@@ -153,7 +153,7 @@ def count_flops(made: Network, num_frames: int) -> tuple[int, int]:
 def _time(made: Network, micro: int, num_frames: int) -> tuple[float, float]:
     """Seconds per training and per validation clip: medians of a few micro-batches."""
     count = min(micro, CLIPS_ON_CPU) if made.device.type == "cpu" else micro
-    shape = (count, num_frames, 3, made.form.image_size, made.form.image_size)
+    shape = (count, num_frames, 3, made.clip_format.image_size, made.clip_format.image_size)
     network = made.network
 
     def validate() -> None:
@@ -191,7 +191,7 @@ def _memory(made: Network, micro: int, config: TrainConfig) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    size = made.form.image_size
+    size = made.clip_format.image_size
     made.network.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(made.device, made.precision):
         made.network(pixel_values=torch.zeros(1, config.num_frames, 3, size, size, device=made.device))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lscht_ray.artifacts import checkpoint, recorder
+from lscht_ray.artifacts import checkpoint, places, recorder
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.checking import survey
 from lscht_ray.clips.dataset import describe_support
@@ -18,9 +18,10 @@ from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.training import _resuming, loop
-from lscht_ray.training.build import PrepareModel, build, describe_batch, seed_everything
+from lscht_ray.training import _resuming, loop, state
+from lscht_ray.training.build import Built, PrepareModel, build, describe_batch, seed_everything
 from lscht_ray.training.metrics import rank_and_world
+from lscht_ray.training.parts import Reporting
 
 OnEpochEnd = Callable[[dict[str, Any], Path | None], None]
 
@@ -44,17 +45,17 @@ class Outcome:
     unsaved: tuple[str, ...] = ()
 
 
-def _as_it_is(thing: Any) -> Any:
-    return thing
+def _unwrapped(network: Any) -> Any:
+    return network
 
 
-def _nothing(*given: object) -> None:
-    del given
+def _do_nothing(*arguments: object) -> None:
+    del arguments
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a launcher has a run do besides.
+    """What a launcher has a run call; the defaults do nothing.
 
     Attributes:
         prepare_model: Wraps the model for several workers.
@@ -66,11 +67,11 @@ class Hooks:
         keep_weights: Whether the model's weights stay in this process's memory for its next run.
     """
 
-    prepare_model: PrepareModel = _as_it_is
-    on_resumed: Callable[[list[dict[str, Any]]], None] = _nothing
-    on_epoch_end: OnEpochEnd = _nothing
-    on_saved_inside: Callable[[Path, int], None] = _nothing
-    on_hang: Callable[[Path], None] = _nothing
+    prepare_model: PrepareModel = _unwrapped
+    on_resumed: Callable[[list[dict[str, Any]]], None] = _do_nothing
+    on_epoch_end: OnEpochEnd = _do_nothing
+    on_saved_inside: Callable[[Path, int], None] = _do_nothing
+    on_hang: Callable[[Path], None] = _do_nothing
     listen: Callable[[], AbstractContextManager[StopRequest | None]] = nullcontext
     keep_weights: bool = False
 
@@ -103,68 +104,76 @@ def run(
         InputError: Settings, data, model or checkpoint can't be used.
         TrainingError: Training can't go on.
     """
-    rank, world = rank_and_world()
-    saved = checkpoint.load(resume_from, checkpoint.FULL_KEYS) if resume_from else None
+    rank, _ = rank_and_world()
+    hooks = hooks or Hooks()
+    saved = checkpoint.load(resume_from, state.KEYS) if resume_from else None
     if saved is not None and config.batch_size == "auto":
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
-    hooks = hooks or Hooks()
-    notes = recorder.Recorder(folders, screen, enabled=rank == 0)
     seed_everything(config.seed + rank)
     found = found or survey.ready(config, screen)
     for line in (found.summary(), *found.notes, describe_support(found.split("train"), found.glosses)):
         screen.print(line)
     if saved is not None:
         _resuming.check(saved, config, found, str(resume_from), override=override)
-    parts, origin = build(config, found, hooks.prepare_model, rank, world, screen, keep_weights=hooks.keep_weights)
-    screen.print(f"{origin}; {parts.device}, {parts.precision}")
-    screen.print(describe_batch(parts, config, world))
-    if saved is not None:
-        loop.restore(parts, saved, rank)
-        within = f" and {parts.inside.steps} steps of the next" if parts.inside is not None else ""
-        screen.print(f"resumed after epoch {len(parts.history)}{within}")
-        hooks.on_resumed(parts.history)
-    if most_at_once is not None:
-        parts.micro.size = min(parts.micro.size, most_at_once)
-    notes.start(config.model_dump(mode="json"), found.missing, found.left_out, parts.history, parts.schedule.steps_done)
-    if notes.enabled and found.drawn:
-        splits.write(found.rows(), found.folder, folders.run / recorder.SPLITS)
-    saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
-    loaders = (parts.train_loader, parts.val_loader)
-    parts.watchdog = Watchdog(
-        folders.run, lambda: [video for each in loaders for video in each.dataset.reading()], hooks.on_hang
+    built = build(
+        config,
+        found,
+        screen,
+        prepare_model=hooks.prepare_model,
+        most_at_once=most_at_once,
+        keep_weights=hooks.keep_weights,
     )
+    screen.print(f"{built.origin}; {built.parts.device}, {built.parts.precision}")
+    screen.print(describe_batch(built, config))
+    if saved is not None:
+        _go_on(built.state, saved, hooks, screen)
+    notes = recorder.Recorder(folders, screen, enabled=rank == 0)
+    _start_recording(notes, config, found, built)
+    saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
+    watchdog = Watchdog(folders.run / places.STACKS, built.parts.reading, hooks.on_hang)
     try:
-        with hooks.listen() as stop, parts.watchdog:
+        with hooks.listen() as stop, watchdog:
             early = loop.fit(
-                parts,
+                built.parts,
+                built.state,
+                Reporting(notes, screen, watchdog),
                 max_epochs=config.max_epochs,
-                recorder=notes,
                 saver=saver,
-                console=screen,
                 on_epoch_end=hooks.on_epoch_end,
                 save_every=config.checkpoint_every_steps,
                 stop=stop,
             )
     finally:
         notes.close()
-    return Outcome(
-        folders,
-        parts.history,
-        parts.best.epoch,
-        early,
-        tuple(sorted(saver.unsaved & {checkpoint.BEST, checkpoint.LAST})),
-    )
+    lost = saver.unsaved & {places.BEST, places.LAST}
+    return Outcome(folders, built.state.history, built.state.best.epoch, early, tuple(sorted(lost)))
+
+
+def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console) -> None:
+    """Take up where the checkpoint left off."""
+    train_state.load_state_dict(saved)
+    within = f" and {train_state.inside.steps} steps of the next" if train_state.inside is not None else ""
+    screen.print(f"resumed after epoch {train_state.epoch}{within}")
+    hooks.on_resumed(train_state.history)
+
+
+def _start_recording(notes: recorder.Recorder, config: TrainConfig, found: Annotations, built: Built) -> None:
+    """Write what is known before the first step, the drawn splits included."""
+    history, steps = built.state.history, built.state.schedule.steps_done
+    notes.start(config.model_dump(mode="json"), found.missing, found.left_out, history, steps)
+    if notes.enabled and found.drawn:
+        splits.write(found.rows(), found.folder, notes.folders.run / places.SPLITS)
 
 
 def export(folder: Path, screen: Console) -> None:
     """Write the best epoch as transformers reads it, where there is one."""
-    if not (folder / checkpoint.BEST).is_file():
+    if not (folder / places.BEST).is_file():
         return
     try:
-        videomae.export(checkpoint.load(folder / checkpoint.BEST), folder / videomae.EXPORT)
-        checkpoint.list_hash(folder, f"{videomae.EXPORT}/model.safetensors")
+        videomae.export(checkpoint.load(folder / places.BEST), folder / places.EXPORT)
+        checkpoint.list_hash(folder, f"{places.EXPORT}/model.safetensors")
     except OSError as error:
-        screen.print(f"warning: {folder / videomae.EXPORT} can't be written: {error.strerror}")
+        screen.print(f"warning: {folder / places.EXPORT} can't be written: {error.strerror}")
 
 
 def train_here(config: TrainConfig, screen: Console) -> Outcome:
