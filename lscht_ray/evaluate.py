@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
     if flags.layout is not None:
         settings |= {"layout": flags.layout, "columns": None}
     # What was drawn for training is drawn again, or taken from where the run wrote it down: no clip changes its split.
-    drawn = flags.split_file or (path.parent / "splits.csv" if (path.parent / "splits.csv").is_file() else None)
+    drawn = flags.split_file or (path.parent / places.SPLITS if (path.parent / places.SPLITS).is_file() else None)
     if drawn is not None:
         settings["plan"] = {"file": str(drawn)}
     try:
@@ -89,7 +90,7 @@ def main(argv: list[str]) -> int:
     )
     left_out = {str(video): reason for video, reason in found.left_out}
     result = dataclasses.replace(result, unreadable={**left_out, **result.unreadable})
-    folder = flags.output or path.parent / f"evaluation_{flags.split}"
+    folder = flags.output or path.parent / places.evaluation(flags.split)
     about = {
         "checkpoint": str(path),
         "epoch": content["epoch"],

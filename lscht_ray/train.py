@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from lscht_ray.artifacts import places
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
 
     config, flags = commandline.parse(
         TrainConfig,
-        commandline.with_own_settings(argv, recorder.CONFIG, "run"),
+        commandline.with_own_settings(argv, places.CONFIG, "run"),
         prog="python -m lscht_ray.train",
         description=f"{__doc__}",
         extra=_flags,
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
     try:
-        with lock.held(folders.run):
+        with lock.held(folders.run / places.LOCK):
             from lscht_ray.training import run as training
 
             outcome = training.run(

@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from lscht_ray.artifacts import recorder
+from lscht_ray.artifacts import places, recorder
 from lscht_ray.errors import InputError
 from lscht_ray.host import console, lock
 from lscht_ray.host.files import slug, write_json
 from lscht_ray.settings import commandline
-from lscht_ray.settings.sweep import SWEEP, SweepConfig
+from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
 
 if TYPE_CHECKING:
     from lscht_ray.dataset.annotations import Annotations
 
-PLACE = "place.txt"
-"""In the sweep folder: where its trials are."""
 FREE = frozenset(("num_trials", "budget", "resources", "max_failures", "trial_runner", "storage_path", "start_from"))
 """Settings that a sweep may go on with changed."""
 
@@ -32,7 +30,7 @@ def main(argv: list[str]) -> int:
     """The door."""
     sweep, flags = commandline.parse(
         SweepConfig,
-        commandline.with_own_settings(argv, SWEEP, "sweep"),
+        commandline.with_own_settings(argv, places.SWEEP, "sweep"),
         prog="python -m lscht_ray.tune",
         description=f"{__doc__} Without --config it runs the embedded demo (tune_configs/demo.yaml).",
         default_config=commandline.shipped_configs() / "demo.yaml",
@@ -63,7 +61,7 @@ def main(argv: list[str]) -> int:
         screen.print(f"debug run done: {outcome.folders.run}")
         return 0
     folder, place = _sweep_folder(sweep) if resumed is None else (resumed, _place_of(resumed))
-    with lock.held(folder):
+    with lock.held(folder / places.LOCK):
         num_trials = _settled(sweep, folder, place, flags.extend, new=resumed is None)
         from lscht_ray.cluster.driver import Sweep, run
 
@@ -90,9 +88,9 @@ def _settled(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *
         raise InputError(f"--extend {extend}: how many trials more? 1 or more")
     given = sweep.model_dump(mode="json")
     if new:
-        (folder / PLACE).write_text(place, encoding="utf-8")
+        (folder / places.PLACE).write_text(place, encoding="utf-8")
     else:
-        before, now = _leaves(commandline.read_json(folder / SWEEP)), _leaves(given)
+        before, now = _leaves(commandline.read_json(folder / places.SWEEP)), _leaves(given)
         different = [
             f"  {name}: was {before[name]!r}, now {value!r}"
             for name, value in now.items()
@@ -101,7 +99,7 @@ def _settled(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *
         if different:
             raise InputError("\n".join([f"--resume {folder}: the sweep began with other settings:", *different]))
         given["num_trials"] += extend or 0
-    write_json(folder / SWEEP, given)
+    write_json(folder / places.SWEEP, given)
     return int(given["num_trials"])
 
 
@@ -149,7 +147,7 @@ def _sweep_folder(sweep: SweepConfig) -> tuple[Path, str]:
 
 def _place_of(folder: Path) -> str:
     """Where a sweep's trials are: in its folder, which may have been moved, or at the URI that it began with."""
-    written = folder / PLACE
+    written = folder / places.PLACE
     place = written.read_text(encoding="utf-8").strip() if written.is_file() else ""
     return place if "://" in place else str(folder)
 

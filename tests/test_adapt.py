@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torchvision.ops import StochasticDepth
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model import adapt, videomae
 from lscht_ray.model.ema import Ema
@@ -171,8 +171,8 @@ def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
         "clip_format": {"image_size": 24, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)},
         "glosses": ["a", "b", "c"],
     }
-    checkpoint.save(content, tmp_path / checkpoint.BEST)
-    for name in (tmp_path, tmp_path / checkpoint.BEST):
+    checkpoint.save(content, tmp_path / places.BEST)
+    for name in (tmp_path, tmp_path / places.BEST):
         built = videomae.build(str(name), ("x", "y"), num_frames=8, seed=1)
         assert built.origin.endswith("(its head for 3 glosses is not), new head for 2 glosses")
         assert (built.mean, built.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
@@ -180,6 +180,6 @@ def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
         saved = earlier.state_dict()
         for key, value in built.model.state_dict().items():
             assert "classifier" in key or torch.equal(value, saved[key]), key
-    (tmp_path / checkpoint.BEST).write_bytes(b"broken")
+    (tmp_path / places.BEST).write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
         videomae.build(str(tmp_path), ("x", "y"), num_frames=8)

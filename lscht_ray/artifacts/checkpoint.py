@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
 from lscht_ray.host.files import write_json
@@ -25,9 +26,6 @@ from lscht_ray.host.files import write_json
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
 FULL_KEYS = (*MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
-LAST, BEST, EPOCH = "last_checkpoint.pt", "best_model.pt", "checkpoint_epoch_"
-HASHES = "checkpoints.json"
-"""SHA-256 of each checkpoint by its name."""
 
 
 def save(content: dict[str, Any], path: Path) -> str:
@@ -79,10 +77,10 @@ def find(path: Path) -> Path:
         InputError: There is none.
     """
     if path.is_dir():
-        for name in (BEST, LAST):
+        for name in (places.BEST, places.LAST):
             if (path / name).is_file():
                 return path / name
-        raise InputError(f"{path}: neither {BEST} nor {LAST} is in that folder")
+        raise InputError(f"{path}: neither {places.BEST} nor {places.LAST} is in that folder")
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint or run folder")
     return path
@@ -121,9 +119,9 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
     Raises:
         InputError: There is none.
     """
-    kept = sorted(folder.glob(f"{EPOCH}*.pt"), key=lambda path: int(path.stem.removeprefix(EPOCH)), reverse=True)
+    kept = sorted(folder.glob(f"{places.EPOCH}*.pt"), key=lambda path: places.epoch_of(path.name) or 0, reverse=True)
     complaints: list[str] = []
-    for path in (folder / LAST, *kept):
+    for path in (folder / places.LAST, *kept):
         try:
             verify(path)
             return path, complaints
@@ -137,7 +135,7 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
 def read_hashes(folder: Path) -> dict[str, str]:
     """What `Saver` wrote down of each file; nothing where that is damaged."""
     try:
-        content = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+        content = json.loads((folder / places.HASHES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -145,7 +143,7 @@ def read_hashes(folder: Path) -> dict[str, str]:
 
 def list_hash(folder: Path, name: str) -> None:
     """Add a file to the folder's list of hashes."""
-    write_json(folder / HASHES, read_hashes(folder) | {name: digest(folder / name)})
+    write_json(folder / places.HASHES, read_hashes(folder) | {name: digest(folder / name)})
 
 
 class Saver:
@@ -173,12 +171,12 @@ class Saver:
         self.folder, self.every, self.console, self.on_saved_inside = folder, every, console, on_saved_inside
         self.hashes = read_hashes(folder)
         self.unsaved: set[str] = set()
-        for left in (*folder.glob(".*.pt.*"), *folder.glob(f".{HASHES}.*")):  # of a process that was killed
+        for left in (*folder.glob(".*.pt.*"), *folder.glob(f".{places.HASHES}.*")):  # of a process that was killed
             left.unlink(missing_ok=True)
 
     def save_inside(self, content: dict[str, Any]) -> Path | None:
         """Save the state inside an epoch, as the last; None where that fails."""
-        saved = self._keep(content, LAST)
+        saved = self._keep(content, places.LAST)
         if saved is not None:
             self.on_saved_inside(saved, int(content["step"]))
         return saved
@@ -187,10 +185,10 @@ class Saver:
         """Save an epoch's full checkpoint under each name that is due; the path of the last, None where that fails."""
         epoch = int(content["epoch"])
         if improved:
-            self._keep(model_part(content), BEST)
-        saved = self._keep(content, LAST)
+            self._keep(model_part(content), places.BEST)
+        saved = self._keep(content, places.LAST)
         if self.every and epoch % self.every == 0:
-            self._keep(content, f"{EPOCH}{epoch}.pt")
+            self._keep(content, places.epoch_checkpoint(epoch))
         return saved
 
     def _keep(self, content: dict[str, Any], name: str) -> Path | None:
@@ -214,7 +212,7 @@ class Saver:
         return path
 
     def _write_hashes(self) -> None:
-        write_json(self.folder / HASHES, self.hashes)
+        write_json(self.folder / places.HASHES, self.hashes)
 
 
 def _bytes(content: Any) -> int:

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
     from rich.console import Console
     from torch.utils.tensorboard import SummaryWriter
 
-CONFIG, METRICS, SPLITS = "config.json", "metrics.jsonl", "splits.csv"
-MISSING, UNREADABLE = "missing_videos.txt", "unreadable_videos.txt"
 EPOCH_TAGS = {
     "Train/Loss_epoch": "train_loss",
     "Train/Accuracy_epoch": "train_accuracy",
@@ -123,10 +122,10 @@ class Recorder:
 
         for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folders.run / CONFIG, config)
+        write_json(self.folders.run / places.CONFIG, config)
         gone = sorted(str(path) for path in missing)
         if gone:
-            (self.folders.run / MISSING).write_text("\n".join(gone) + "\n", encoding="utf-8", errors="backslashreplace")
+            write_text(self.folders.run / places.MISSING, "\n".join(gone) + "\n")
         self._list_unreadable()
         self._history = list(history)
         self._write_metrics()
@@ -150,7 +149,7 @@ class Recorder:
         try:
             self._write_metrics()
         except OSError as error:
-            self._complain(f"{self.folders.run / METRICS} can't be written: {error.strerror}")
+            self._complain(f"{self.folders.run / places.METRICS} can't be written: {error.strerror}")
         self._add({tag: metrics[key] for tag, key in EPOCH_TAGS.items()}, metrics["epoch"], flush=True)
 
     def failures(self, failures: Iterable[tuple[str, str]]) -> list[str]:
@@ -161,16 +160,16 @@ class Recorder:
             try:
                 self._list_unreadable()
             except OSError as error:
-                self._complain(f"{self.folders.run / UNREADABLE} can't be written: {error.strerror}")
+                self._complain(f"{self.folders.run / places.UNREADABLE} can't be written: {error.strerror}")
         return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
 
     def _list_unreadable(self) -> None:
         if self.unreadable:
             lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
-            (self.folders.run / UNREADABLE).write_text(lines, encoding="utf-8", errors="backslashreplace")
+            write_text(self.folders.run / places.UNREADABLE, lines)
 
     def _write_metrics(self) -> None:
-        write_text(self.folders.run / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in self._history))
+        write_text(self.folders.run / places.METRICS, "".join(json.dumps(epoch) + "\n" for epoch in self._history))
 
     def _add(self, tags: dict[str, float], step: int, *, flush: bool = False) -> None:
         if self._writer is None:

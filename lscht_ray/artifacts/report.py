@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lscht_ray.artifacts import places
 from lscht_ray.host.files import write_json
 
 
@@ -86,19 +87,18 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
         "worst_classes": evaluation.worst(),
         "most_confused": evaluation.most_confused(),
     }
-    write_json(folder / "metrics.json", content)
+    write_json(folder / places.EVALUATION_METRICS, content)
     per_class = evaluation.per_class()
-    _write_csv(folder / "per_class.csv", per_class[0].keys(), (row.values() for row in per_class))
+    _write_csv(folder / places.PER_CLASS, per_class[0].keys(), (row.values() for row in per_class))
     _write_csv(
-        folder / "predictions.csv",
+        folder / places.PREDICTIONS,
         ("video", "true", "predicted", "probability"),
         ((p.video, glosses[p.label], glosses[p.predicted], f"{p.probability:.6f}") for p in evaluation.predictions),
     )
     matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
-    _write_csv(folder / "confusion_matrix.csv", ("true \\ predicted", *glosses), matrix)
-    _draw_confusion(folder / "confusion_matrix.png", evaluation)
-    names = ("metrics.json", "per_class.csv", "predictions.csv", "confusion_matrix.csv", "confusion_matrix.png")
-    return [folder / name for name in names]
+    _write_csv(folder / places.CONFUSION, ("true \\ predicted", *glosses), matrix)
+    _draw_confusion(folder / places.CONFUSION_PICTURE, evaluation)
+    return [folder / name for name in places.EVALUATION_FILES]
 
 
 def text(evaluation: Evaluation) -> str:

@@ -22,18 +22,16 @@ from typing import Any
 import ray.tune
 from rich.console import Console
 
-from lscht_ray.artifacts import recorder
+from lscht_ray.artifacts import places, recorder
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.clips import fill
 from lscht_ray.cluster import actor, connect, search, trial, watch
-from lscht_ray.cluster.worker import DRIVER
 from lscht_ray.host import console
 from lscht_ray.host.files import write_json
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.sweep import budget, firsts, ledger, results, study, view, winner
 from lscht_ray.sweep.plan import rungs
 
-DATABASE = "study.db"
 THREAD_SECONDS = "60"
 """Time for a stopped trial to leave a process that the next one is to run in."""
 
@@ -59,7 +57,7 @@ class Sweep:
     @property
     def url(self) -> str:
         """Of the study's database."""
-        return self.config.study_storage or f"sqlite:///{self.folder / DATABASE}"
+        return self.config.study_storage or f"sqlite:///{self.folder / places.STUDY}"
 
 
 def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
@@ -69,9 +67,9 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
     book.second = sweep.config.second_metric
     decoded = fill.decodes(sweep.config.train)
     screen.print(
-        f"sweep folder {sweep.folder}\nRay's own messages go to {sweep.folder / results.LOG}\nstarting Ray ..."
+        f"sweep folder {sweep.folder}\nRay's own messages go to {sweep.folder / places.RAY_LOG}\nstarting Ray ..."
     )
-    with console.chatter_to(sweep.folder / results.LOG) as real:
+    with console.chatter_to(sweep.folder / places.RAY_LOG) as real:
         shown = console.quiet_console() if quiet else real
         stop = _Outcome()
         try:
@@ -83,7 +81,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
         try:
             best = winner.keep_best(sweep.config, book, storage, sweep.folder)
             summary = book.summary(str(best) if best else None) | {"decodes": decodes, **stop.figures(sweep, book)}
-            write_json(sweep.folder / ledger.SUMMARY, summary)
+            write_json(sweep.folder / places.SUMMARY, summary)
             if sweep.place != str(sweep.folder):
                 storage.put(sweep.folder, "")
         except OSError as error:
@@ -139,7 +137,7 @@ def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console
     for record in book.trials.values():
         known.end_as(record, book)
     if storage.is_local:
-        shutil.rmtree(Path(storage.base, "tune"), ignore_errors=True)
+        shutil.rmtree(Path(storage.base, places.TUNE), ignore_errors=True)
 
 
 def _tune(
@@ -159,7 +157,7 @@ def _tune(
         book.trials[name].status = "pruned"
     again = False
     with connect.connected(config.resources) as started_here, tempfile.TemporaryDirectory() as scratch:
-        storage.write_text(DRIVER, sweep.driver)
+        storage.write_text(places.DRIVER, sweep.driver)
         room = connect.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
         planned = room.found
         screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
@@ -172,7 +170,7 @@ def _tune(
         def on_end(record: ledger.TrialRecord) -> None:
             note_rungs()
             try:
-                write_json(sweep.folder / ledger.SUMMARY, book.summary())
+                write_json(sweep.folder / places.SUMMARY, book.summary())
                 _write_hparams(storage, record, book)
             except OSError as error:
                 screen.print(f"warning: {sweep.folder} can't be written: {error}")
@@ -184,7 +182,7 @@ def _tune(
             tune_config=search.tune_config(proposals, stopping, reuse_actors=planned.in_actor),
             run_config=ray.tune.RunConfig(
                 name=f"tune_{uuid.uuid4().hex[:8]}",
-                storage_path=scratch if started_here else f"{storage.root}/tune",
+                storage_path=scratch if started_here else f"{storage.root}/{places.TUNE}",
                 verbose=0,
                 callbacks=[watching],
                 stop=stop,
@@ -233,7 +231,7 @@ def _trainable(sweep: Sweep, storage: Storage, planned: connect.Plan) -> Any:
 def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> None:
     """Enter the trials of earlier drivers: what they reported, and what they had no time to."""
     for past in known.past().values():
-        lines = (storage.read_text(f"trials/{past.trial_id}/{recorder.METRICS}") or "").splitlines()
+        lines = (storage.read_text(f"{places.trial(past.trial_id)}/{places.METRICS}") or "").splitlines()
         record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error, gpus=past.gpus)
         for metrics in _readable(lines):
             record.epochs[int(metrics["epoch"])] = ledger.epoch_metrics(metrics)
@@ -263,7 +261,7 @@ def _write_hparams(storage: Storage, record: ledger.TrialRecord, book: ledger.Le
     figures = {name: value for name, value in best.items() if name.startswith("val_")}
     with tempfile.TemporaryDirectory() as folder:
         recorder.write_hparams(Path(folder), record.params, figures)
-        storage.put(Path(folder), f"runs/{record.trial_id}")
+        storage.put(Path(folder), places.trial_logs(record.trial_id))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import ray.train.torch
 import ray.tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
 from lscht_ray.settings.sweep import SweepConfig
@@ -97,7 +98,7 @@ def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ra
         run_config=ray.train.RunConfig(
             # (storage_path, name) is what a restarted trial finds its checkpoints by.
             name=trial_id,
-            storage_path=f"{order.storage}/trials",
+            storage_path=f"{order.storage}/{places.TRIALS}",
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute=CHECKPOINT_SCORE, checkpoint_score_order="max"
             ),

@@ -19,10 +19,11 @@ from ray.tune.experiment import Trial
 from ray.util.placement_group import PlacementGroup
 from rich.console import Console
 
+from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster.search import SCORE
 from lscht_ray.cluster.trial import ENDED_FOR_MEMORY, halve, trial_name
-from lscht_ray.cluster.worker import PLACEMENT_GROUP, STARTED
+from lscht_ray.cluster.worker import PLACEMENT_GROUP
 from lscht_ray.host.console import short
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
@@ -221,7 +222,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _reason(self, record: TrialRecord) -> str:
         if record.epochs:
             return f"its last report was epoch {max(record.epochs)}; the next one is long, or it hangs"
-        driver, _, where = (self.storage.read_text(f"trials/{record.trial_id}/{STARTED}") or "").partition(" ")
+        driver, _, where = (
+            self.storage.read_text(f"{places.trial(record.trial_id)}/{places.STARTED}") or ""
+        ).partition(" ")
         if driver == self.driver:
             return f"its worker ({where}) is in its first epoch; that is long, or it hangs"
         groups = ray.util.placement_group_table().values()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ray.train
 import ray.util
 
+from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.errors import OutOfMemoryError, TrainingError
 from lscht_ray.host.files import write_json
@@ -31,14 +32,10 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: only the wor
 
 CHECKPOINT_SCORE = "checkpoint_score"
 PLACEMENT_GROUP = "placement_group"
-NOT_PUBLISHED = ("checkpoints.json",)
+NOT_PUBLISHED = (places.HASHES,)
 """Of the run folder: it speaks of checkpoints that stay on this node."""
 NOTICE_STEPS = 4
 """Workers ask for spot notices, which costs them a round of messages, every so many steps."""
-STARTED = "started.txt"
-"""In a trial's folder: which driver's worker has started, and where."""
-DRIVER = "driver.txt"
-"""In the sweep's storage: whose orders count."""
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """Ray's switch for such notices; "0": there are none."""
 TIE = 1e-9
@@ -185,7 +182,7 @@ class Report:
         if self.first:
             text = f"{self.order.driver} process {os.getpid()} on {socket.gethostname()}"
             try:
-                self.storage.write_text(f"{self.rescue.place}/{STARTED}", text)
+                self.storage.write_text(f"{self.rescue.place}/{places.STARTED}", text)
             except OSError as error:
                 self.complain(error)
 
@@ -196,7 +193,6 @@ class Report:
             self.tell(report)
             return
         from lscht_ray.artifacts import checkpoint
-        from lscht_ray.sweep import rescue
 
         self._still_wanted()
         self._publish_run()
@@ -204,10 +200,10 @@ class Report:
             self.tell(report)
             return
         # A name that no earlier attempt used: a lost epoch's folder may still be there.
-        name = f"{rescue.EPOCH_FOLDER}{int(metrics['epoch']):04d}_{self.attempt}"
+        name = places.epoch_folder(int(metrics["epoch"]), self.attempt)
         with tempfile.TemporaryDirectory(dir=self.folders.run) as folder:
             os.link(saved, Path(folder) / saved.name)
-            write_json(Path(folder) / checkpoint.HASHES, checkpoint.read_hashes(saved.parent))
+            write_json(Path(folder) / places.HASHES, checkpoint.read_hashes(saved.parent))
             self.tell_with_checkpoint(report, Path(folder), name)
 
     def tell(self, report: dict[str, Any]) -> None:
@@ -225,10 +221,9 @@ class Report:
 
     def untold(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The epochs that Ray may not have been told of before the trial was started again."""
-        from lscht_ray.sweep import rescue
 
         told = ray.train.get_checkpoint()
-        known = (rescue.checkpoint_epoch(Path(told.path).name) or 0) if told is not None else 0
+        known = (places.epoch_of(Path(told.path).name) or 0) if told is not None else 0
         return [metrics for metrics in history if metrics["epoch"] > known]
 
     def catch_up(self, history: list[dict[str, Any]]) -> None:
@@ -237,7 +232,7 @@ class Report:
             self.tell(reportable(metrics, self.order.config.best_metric, self.order.higher_is_better))
 
     def _still_wanted(self) -> None:
-        if self.storage.read_text(DRIVER) not in (self.order.driver, None):
+        if self.storage.read_text(places.DRIVER) not in (self.order.driver, None):
             raise TrainingError("another driver has taken the sweep over: this worker is not wanted any more")
 
     def saved_inside(self, saved: Path, step: int) -> None:
@@ -250,14 +245,14 @@ class Report:
 
     def publish(self, file: Path) -> None:
         """Put a file of the run where it can be read when this node is gone."""
-        self.storage.put(file, f"trials/{self.order.trial_id}/{file.name}")
+        self.storage.put(file, f"{places.trial(self.order.trial_id)}/{file.name}")
 
     def _publish_run(self) -> None:
         try:
             for file in self.folders.run.iterdir():
                 if file.suffix in (".json", ".jsonl", ".txt", ".csv") and file.name not in NOT_PUBLISHED:
                     self.publish(file)
-            self.storage.put(self.folders.logs, f"runs/{self.order.trial_id}")
+            self.storage.put(self.folders.logs, places.trial_logs(self.order.trial_id))
         except OSError as error:
             self.complain(error)
 

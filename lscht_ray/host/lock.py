@@ -1,4 +1,4 @@
-"""One writer per run folder: a file that names who writes there."""
+"""One writer per folder: a file in it names the process that writes there."""
 
 import json
 import os
@@ -8,78 +8,87 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lscht_ray.errors import InputError
+import psutil
 
-LOCK = ".lock"
+from lscht_ray.errors import InputError
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Within, nobody else writes in the folder. What a process that is dead left behind is taken over.
+def held(file: Path) -> Iterator[None]:
+    """Keep every other process from writing in the file's folder. The lock of a dead process is taken over.
+
+    Args:
+        file: The lock file; it exists as long as the lock is held.
 
     Raises:
-        InputError: Somebody else writes there, or it can't be told from here whether he still lives.
+        InputError: Another process writes there, or one on another host does, of which nobody here can tell whether it
+            is alive.
     """
-    path = folder / LOCK
     own = {"host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
-    while not _create(path, own):
-        owner = _read(path)
+    while not _create(file, own):
+        owner = _read(file)
         if owner is None or not _dead(owner):
-            raise InputError(_refusal(folder, path, owner))
-        # Two may find the same dead owner: who renames its file first may go on.
-        grave = path.with_name(f"{LOCK}.{os.getpid()}")
+            raise InputError(_refusal(file, owner))
+        # Two processes may find the same dead owner: the one that renames its file first may go on.
+        grave = file.with_name(f"{file.name}.{os.getpid()}")
         try:
-            path.rename(grave)
+            file.rename(grave)
         except FileNotFoundError:
             continue
         grave.unlink(missing_ok=True)
     try:
         yield
     finally:
-        if _read(path) == own:
-            path.unlink(missing_ok=True)
+        if _read(file) == own:
+            file.unlink(missing_ok=True)
 
 
-def _create(path: Path, content: dict[str, Any]) -> bool:
-    """Write the file, unless it is there."""
+def _create(file: Path, owner: dict[str, Any]) -> bool:
+    """Create the lock file; False where it exists."""
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(json.dumps(content))
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(json.dumps(owner))
     except FileExistsError:
         return False
     except OSError as error:
-        raise InputError(f"{path.parent} can't be written: {error.strerror}") from None
+        raise InputError(f"{file.parent} can't be written: {error.strerror}") from None
     return True
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(file: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 
 
 def _began(process: int) -> str:
-    """When a process began, so that another one of the same number is told from it; nothing where that isn't known."""
+    """When a process began, so that a later process with the same number is told from it; empty where it is unknown.
+
+    On Linux these are clock ticks since the machine's start. psutil's time is that plus the machine's start by the
+    clock, so it would change whenever the clock is set.
+    """
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
+        pass
+    try:
+        return str(psutil.Process(process).create_time())
+    except psutil.Error:
         return ""
 
 
 def _dead(owner: dict[str, Any]) -> bool:
-    if owner.get("host") != socket.gethostname() or not isinstance(owner.get("process"), int):
+    """Whether the owner was a process of this host that has ended."""
+    process = owner.get("process")
+    if owner.get("host") != socket.gethostname() or not isinstance(process, int):
         return False
-    try:
-        os.kill(owner["process"], 0)
-    except ProcessLookupError:
+    if not psutil.pid_exists(process):
         return True
-    except OSError:
-        return False
-    return _began(owner["process"]) != owner.get("began")
+    return bool(owner.get("began")) and _began(process) != owner["began"]
 
 
-def _refusal(folder: Path, path: Path, owner: dict[str, Any] | None) -> str:
+def _refusal(file: Path, owner: dict[str, Any] | None) -> str:
     who = f"process {owner.get('process')} on {owner.get('host')}" if owner else "another process"
-    return f"{folder}: {who} writes there; end it first. If it is gone for good, remove {path}"
+    return f"{file.parent}: {who} writes there; end it first. If it is gone for good, remove {file}"

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-STACKS = "stacks.txt"
 TICK = 0.5
 """Seconds between looks."""
 WRITE_SECONDS = 30.0
@@ -21,15 +20,15 @@ class Watchdog:
     was not hanging meanwhile.
 
     Args:
-        folder: Where ``stacks.txt`` is written.
+        file: Where the stacks of all threads are written.
         reading: The videos that are being read, for the message.
-        on_hang: Gets ``stacks.txt`` before the process ends.
+        on_hang: Gets that file before the process ends.
     """
 
     def __init__(
-        self, folder: Path, reading: Callable[[], list[str]], on_hang: Callable[[Path], None] = lambda path: None
+        self, file: Path, reading: Callable[[], list[str]], on_hang: Callable[[Path], None] = lambda path: None
     ) -> None:
-        self.folder, self.reading, self.on_hang = folder, reading, on_hang
+        self.file, self.reading, self.on_hang = file, reading, on_hang
         self._doing, self._seconds, self._left = "", 0.0, 0.0
         self._written: Path | None = None
         self._over = threading.Event()
@@ -71,9 +70,8 @@ class Watchdog:
         os._exit(1)
 
     def _write_stacks(self) -> None:
-        path = self.folder / STACKS
         with contextlib.suppress(OSError):
-            with path.open("w", encoding="utf-8") as file:
-                faulthandler.dump_traceback(file, all_threads=True)
-            self._written = path
-            self.on_hang(path)
+            with self.file.open("w", encoding="utf-8") as stacks:
+                faulthandler.dump_traceback(stacks, all_threads=True)
+            self._written = self.file
+            self.on_hang(self.file)

@@ -20,12 +20,10 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
 from transformers.utils import logging as transformers_logging
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-EXPORT = "best_model"
-"""In a run folder: the best epoch as `from_pretrained` reads it."""
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
 TINY: dict[str, Any] = {
     "image_size": 48,
@@ -206,7 +204,7 @@ def _quickened(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassif
 def _earlier_run(name: str) -> dict[str, Any] | None:
     """The checkpoint of a run of ours, where the name is that of one or of its folder."""
     path = Path(name).expanduser()
-    own = path.is_file() or any((path / file).is_file() for file in (checkpoint.BEST, checkpoint.LAST))
+    own = path.is_file() or any((path / file).is_file() for file in (places.BEST, places.LAST))
     return checkpoint.load(checkpoint.find(path)) if own else None
 
 

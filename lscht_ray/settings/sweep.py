@@ -8,9 +8,6 @@ from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 from lscht_ray.settings.data import MisfitError, Settings, complaint
 from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle, suggestion
 
-SWEEP = "sweep.json"
-"""In a sweep's folder: its settings."""
-
 
 class Dimension(Settings):
     """One searched setting: its kind and range. `int` and `logint` include both ends."""

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lscht_ray.artifacts.recorder import CONFIG
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.settings import commandline
-from lscht_ray.settings.sweep import SWEEP, Dimension, SweepConfig
-from lscht_ray.sweep.ledger import SUMMARY
+from lscht_ray.settings.sweep import Dimension, SweepConfig
 
 BASELINE = "train"
 """Where the first trial's settings come from."""
@@ -39,13 +38,13 @@ def points(sweep: SweepConfig) -> list[tuple[str, dict[str, Any]]]:
 def _settings(source: str) -> dict[str, Any]:
     """The settings of `train` in a recipe, a sweep file, a run folder or a sweep folder (of its best trial)."""
     path = Path(source).expanduser()
-    if (path / SUMMARY).is_file():
-        best = commandline.read_json(path / SUMMARY).get("best")
+    if (path / places.SUMMARY).is_file():
+        best = commandline.read_json(path / places.SUMMARY).get("best")
         if not best:
             raise InputError(f"start_from {source}: that sweep has no best trial")
-        return {**commandline.read_json(path / SWEEP).get("train", {}), **best["params"]}
-    if (path / CONFIG).is_file():
-        return commandline.read_json(path / CONFIG)
+        return {**commandline.read_json(path / places.SWEEP).get("train", {}), **best["params"]}
+    if (path / places.CONFIG).is_file():
+        return commandline.read_json(path / places.CONFIG)
     content, _ = commandline.read_yaml(commandline.find_config(source))
     return dict(content.get("train", content))
 
@@ -65,9 +64,9 @@ def warm_start(folder: str, metric: str) -> Iterator[tuple[dict[str, Any], float
         InputError: It is no sweep's folder, or it sought something else.
     """
     path = Path(folder).expanduser()
-    if not (path / SUMMARY).is_file():
-        raise InputError(f"warm_start {folder}: no sweep folder (it has no {SUMMARY})")
-    content = commandline.read_json(path / SUMMARY)
+    if not (path / places.SUMMARY).is_file():
+        raise InputError(f"warm_start {folder}: no sweep folder (it has no {places.SUMMARY})")
+    content = commandline.read_json(path / places.SUMMARY)
     if content.get("metric") != metric:
         raise InputError(f"warm_start {folder}: that sweep sought {content.get('metric')}, this one seeks {metric}")
     for trial in content.get("trials", []):

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SUMMARY = "summary.json"
 Status = Literal["running", "completed", "early_stopped", "pruned", "failed", "interrupted"]
 
 

@@ -7,23 +7,14 @@ off where a disk is full or a process is killed while it writes.
 import json
 from pathlib import Path
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.errors import InputError
-
-INSIDE, MEMORY, LIST = "inside", "clips_at_once.txt", "checkpoint_manager_snapshot.json"
-EPOCH_FOLDER = "checkpoint_epoch_"
-
-
-def checkpoint_epoch(folder: str) -> int | None:
-    """The epoch of a checkpoint folder of that name; None for other folders."""
-    epoch = folder.removeprefix(EPOCH_FOLDER).split("_")[0]
-    return int(epoch) if folder.startswith(EPOCH_FOLDER) and epoch.isdecimal() else None
 
 
 def checkpoints(storage: Storage, trial_id: str) -> dict[str, int]:
     """A trial's checkpoint folders and their epochs, the newest last."""
-    found = ((name, checkpoint_epoch(name)) for name in storage.folders(f"trials/{trial_id}"))
+    found = ((name, places.epoch_of(name)) for name in storage.folders(places.trial(trial_id)))
     return dict(sorted(((name, epoch) for name, epoch in found if epoch is not None), key=lambda pair: pair[1]))
 
 
@@ -31,7 +22,7 @@ class Rescue:
     """The place of one trial in the storage."""
 
     def __init__(self, storage: Storage, trial_id: str) -> None:
-        self.storage, self.trial_id, self.place = storage, trial_id, f"trials/{trial_id}"
+        self.storage, self.trial_id, self.place = storage, trial_id, places.trial(trial_id)
 
     def keep(self, saved: Path, step: int) -> None:
         """Put a checkpoint from inside an epoch there; the one before goes once it is whole.
@@ -41,11 +32,11 @@ class Rescue:
         """
         self.storage.check_room(saved.stat().st_size)
         name = f"{step:09d}_{checkpoint.digest(saved)}.pt"
-        before = self.storage.files(f"{self.place}/{INSIDE}")
-        self.storage.put(saved, f"{self.place}/{INSIDE}/{name}")
+        before = self.storage.files(f"{self.place}/{places.INSIDE}")
+        self.storage.put(saved, f"{self.place}/{places.INSIDE}/{name}")
         for old in before:
             if old != name:
-                self.storage.delete_file(f"{self.place}/{INSIDE}/{old}")
+                self.storage.delete_file(f"{self.place}/{places.INSIDE}/{old}")
 
     def newest(self, folder: Path) -> Path | None:
         """The newest whole checkpoint, also from inside an epoch; None where there is none.
@@ -55,7 +46,7 @@ class Rescue:
         """
         epochs, found = 0, None
         for name, epoch in reversed(checkpoints(self.storage, self.trial_id).items()):
-            path = self.storage.fetched(f"{self.place}/{name}", folder) / checkpoint.LAST
+            path = self.storage.fetched(f"{self.place}/{name}", folder) / places.LAST
             try:
                 checkpoint.verify(path)
             except (InputError, OSError):
@@ -65,9 +56,9 @@ class Rescue:
         return self._inside(epochs, folder) or found
 
     def _inside(self, epochs: int, folder: Path) -> Path | None:
-        for name in reversed(self.storage.files(f"{self.place}/{INSIDE}")):
+        for name in reversed(self.storage.files(f"{self.place}/{places.INSIDE}")):
             target = folder / name
-            self.storage.get_file(f"{self.place}/{INSIDE}/{name}", target)
+            self.storage.get_file(f"{self.place}/{places.INSIDE}/{name}", target)
             if checkpoint.digest(target) != target.stem.partition("_")[2]:
                 continue  # it was cut off
             try:
@@ -84,7 +75,7 @@ class Rescue:
             OSError: There is no room.
         """
         # The checkpoint comes after its hash: without it the folder is none.
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == checkpoint.LAST):
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == places.LAST):
             self.storage.put(file, f"{self.place}/{name}/{file.name}")
         for old, epoch in checkpoints(self.storage, self.trial_id).items():
             if old != name and epoch != best:
@@ -92,24 +83,24 @@ class Rescue:
 
     def forget(self) -> None:
         """Remove what is there from inside epochs: the trial is at its end."""
-        if self.storage.files(f"{self.place}/{INSIDE}"):
-            self.storage.delete(f"{self.place}/{INSIDE}")
+        if self.storage.files(f"{self.place}/{places.INSIDE}"):
+            self.storage.delete(f"{self.place}/{places.INSIDE}")
 
     def mend(self) -> None:
         """Remove Ray's list of checkpoints where it is damaged: with it the trial could never start again."""
-        text = self.storage.read_text(f"{self.place}/{LIST}")
+        text = self.storage.read_text(f"{self.place}/{places.RAY_CHECKPOINTS}")
         try:
             json.loads(text if text is not None else "{}")
         except ValueError:
-            self.storage.delete_file(f"{self.place}/{LIST}")
+            self.storage.delete_file(f"{self.place}/{places.RAY_CHECKPOINTS}")
 
     def clips_at_once(self) -> int | None:
         """How many clips the memory holds, where it was found not to hold as many as were set."""
-        text = self.storage.read_text(f"{self.place}/{MEMORY}")
+        text = self.storage.read_text(f"{self.place}/{places.CLIPS_AT_ONCE}")
         return int(text) if text is not None and text.isdecimal() else None
 
     def halve(self, count: int) -> int:
         """Note that there is no memory for so many clips at a time; how many the next start is to take."""
         half = (count + 1) // 2
-        self.storage.write_text(f"{self.place}/{MEMORY}", str(half))
+        self.storage.write_text(f"{self.place}/{places.CLIPS_AT_ONCE}", str(half))
         return half

@@ -5,12 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lscht_ray.artifacts import recorder
+from lscht_ray.artifacts import places
 from lscht_ray.host import console
 from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.sweep.ledger import SUMMARY, Ledger
-
-LOG = "ray.log"
+from lscht_ray.sweep.ledger import Ledger
 
 
 def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
@@ -27,16 +25,17 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
     )
     if best is None:
         lost = [f"the checkpoint of the best epoch of {r.trial_id} is missing or damaged" for r in ledger.ranking()]
-        screen.print(f"{(lost or ['no trial finished an epoch'])[0]}; see {folder / LOG} and {folder / SUMMARY}")
+        why = (lost or ["no trial finished an epoch"])[0]
+        screen.print(f"{why}; see {folder / places.RAY_LOG} and {folder / places.SUMMARY}")
         return
     winner = ledger.ranking()[0]
     parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
     screen.print(f"best: {winner.trial_id} ({winner.origin})  {parameters}")
     _doubts(sweep, ledger, screen)
-    screen.print(f"results {folder / SUMMARY}\nTensorBoard: tensorboard --logdir {place}/runs")
+    screen.print(f"results {folder / places.SUMMARY}\nTensorBoard: tensorboard --logdir {place}/{places.LOGS}")
     data = shlex.quote(sweep.train.data)
     screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split test")
-    screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / recorder.CONFIG))}")
+    screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / places.CONFIG))}")
 
 
 def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:

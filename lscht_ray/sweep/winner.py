@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lscht_ray.artifacts import checkpoint, recorder
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import write_json
@@ -23,21 +23,21 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
     for winner in ledger.ranking()[:1]:
         full = _best_checkpoint(winner, ledger, storage)
         if full is not None:
-            kept = folder / "best" / checkpoint.BEST
+            kept = folder / places.WINNER / places.BEST
             kept.parent.mkdir(exist_ok=True)
-            (kept.parent / checkpoint.HASHES).unlink(missing_ok=True)  # they are those of another model
+            (kept.parent / places.HASHES).unlink(missing_ok=True)  # they are those of another model
             checkpoint.save(checkpoint.model_part(full), kept)
-            videomae.export(full, kept.parent / videomae.EXPORT)
-            for name in (checkpoint.BEST, f"{videomae.EXPORT}/model.safetensors"):
+            videomae.export(full, kept.parent / places.EXPORT)
+            for name in (places.BEST, f"{places.EXPORT}/model.safetensors"):
                 checkpoint.list_hash(kept.parent, name)
             config = sweep.trial_config(winner.params).model_dump(mode="json")
-            write_json(kept.parent / recorder.CONFIG, config)
+            write_json(kept.parent / places.CONFIG, config)
     for record in ledger.ranking():
         best, found = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
         if best is not None and best["epoch"] in found.values():  # else a later one took its place
             for name, epoch in found.items():
                 if epoch not in (best["epoch"], max(record.epochs)):
-                    storage.delete(f"trials/{record.trial_id}/{name}")
+                    storage.delete(f"{places.trial(record.trial_id)}/{name}")
     return kept
 
 
@@ -49,7 +49,7 @@ def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> d
     """
     best, heard = ledger.best_epoch(record), max(record.epochs)
     saved = [
-        (epoch, _loaded(storage, f"trials/{record.trial_id}/{name}"))
+        (epoch, _loaded(storage, f"{places.trial(record.trial_id)}/{name}"))
         for name, epoch in rescue.checkpoints(storage, record.trial_id).items()
         if epoch > heard or (best and epoch == best["epoch"])
     ]
@@ -66,6 +66,6 @@ def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
     """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
     with tempfile.TemporaryDirectory() as fetched:
         try:
-            return checkpoint.load(storage.fetched(name, Path(fetched)) / checkpoint.LAST, checkpoint.FULL_KEYS)
+            return checkpoint.load(storage.fetched(name, Path(fetched)) / places.LAST, checkpoint.FULL_KEYS)
         except InputError:
             return None
