@@ -15,7 +15,7 @@ from support.data import draw, shared
 from support.media import damaged, number, paint, rotated
 
 try:
-    import decord  # noqa: F401 - only whether it is there
+    import decord
 
     DECODERS = ["pyav", "decord"]
 except ImportError:
@@ -244,3 +244,48 @@ def test_a_video_too_large_to_hold_is_read_twice_with_the_same_result(
     held = decode(tmp_path / "clip.mp4", sixteen)
     monkeypatch.setattr(room, "HELD_BYTES", 20_000)
     assert np.array_equal(decode(tmp_path / "clip.mp4", sixteen), held)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("error", [RuntimeError("mine"), OSError("mine"), av.error.InvalidDataError(1, "mine")])
+def test_an_error_of_the_choice_comes_out_as_it_is_and_once(
+    tmp_path: Path, decoder: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def choose(times: np.ndarray) -> np.ndarray:
+        calls.append(len(times))
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        decode(paint(tmp_path / "clip.mp4"), choose, decoder=decoder)
+    assert caught.value is error
+    assert calls == [40]
+    assert not caplog.records  # nothing was decoded with the other decoder
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("index", [-1, 40])
+def test_a_frame_that_is_not_there_is_the_choosers_error(
+    tmp_path: Path, decoder: str, index: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match="were chosen of 40"):
+        decode(paint(tmp_path / "clip.mp4"), lambda times: np.array([index]), decoder=decoder)
+    assert not caplog.records
+
+
+@pytest.mark.skipif("decord" not in DECODERS, reason="decord is not installed (x86-64 only)")
+def test_where_decord_fails_the_choice_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str, num_threads: int) -> None:
+        raise RuntimeError("decord's own")
+
+    monkeypatch.setattr(decord, "VideoReader", fail)
+    calls = []
+
+    def choose(times: np.ndarray) -> np.ndarray:
+        calls.append(len(times))
+        return np.array([3, 5])
+
+    frames = decode(paint(tmp_path / "clip.mp4"), choose, decoder="decord")
+    assert [number(frame) for frame in frames] == [3, 5]
+    assert calls == [40]

@@ -1,4 +1,4 @@
-"""One video and a choice of frames -> those frames as uint8 (T, H, W, C). A failure names the file."""
+"""Decodes chosen frames of one video as uint8 (T, H, W, C). Every failure names the file."""
 
 import functools
 import logging
@@ -15,33 +15,40 @@ from lscht_ray.video.pictures import Converter, Frames, PixelFormat, cut, shrink
 from lscht_ray.video.span import Box
 
 Choose = Callable[[Times], Indices]
-"""Given when each decodable frame is shown (seconds, ascending), the indices to take (may repeat)."""
+"""Gets the time of every decodable frame (seconds, ascending) and returns the indices to take, which may repeat."""
+Trouble = Literal["unreadable", "no_video_stream", "refused"]
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,gif,swf,asf,ogg,dv,mxf,nut,h264,hevc,ivf,obu,"
     "mpegvideo,m4v,vc1,rm"
 )
-"""Containers that hold a video themselves. Playlists and scripts (HLS, concat, SDP, ...), which name other files and
-addresses to be opened, are not among them, whatever a file calls itself."""
+"""Containers that hold a video themselves. Playlists and scripts (HLS, concat, SDP, ...) name other files and addresses
+to be opened, so they are not among them, whatever a file calls itself."""
 SCRIPTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"v=0\n", b"v=0\r", b"<MPD", b"<?xml", b"<smil")
-"""What such files start with."""
+"""First bytes of such playlists and scripts."""
 
 HELD_BYTES = 256 * 2**20
-"""Decoded pictures are held until they are counted; beyond this the video is decoded a second time instead."""
+"""Decoded pictures stay in memory until all are counted. Where they take more, the video is decoded a second time."""
 
 log = logging.getLogger(__name__)
 
 
 class UnreadableVideoError(Exception):
-    """A video can't be decoded: carries the file and the reason."""
+    """A video can't be decoded.
 
-    def __init__(self, path: str | Path, reason: object) -> None:
-        text = getattr(reason, "strerror", None) or str(reason)  # FFmpeg's own words, without its numbers
-        self.path, self.reason = str(path), " ".join(text.split())
+    Attributes:
+        path: The video file.
+        reason: The reason in words, one line.
+        kind: The reason as one word; a probe files it under that name.
+    """
+
+    def __init__(self, path: str | Path, reason: object, kind: Trouble = "unreadable") -> None:
+        text = getattr(reason, "strerror", None) or str(reason)  # FFmpeg's words without its error number
+        self.path, self.reason, self.kind = str(path), " ".join(text.split()), kind
         super().__init__(f"{self.path}: {self.reason}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.reason)
+        return type(self), (self.path, self.reason, self.kind)
 
 
 def decode(
@@ -54,19 +61,19 @@ def decode(
     salvage: bool = False,
     pixel_format: PixelFormat = "rgb",
 ) -> Frames:
-    """The chosen frames of a video, upright.
+    """Decode the chosen frames of a video, upright.
 
-    Frames are counted by decoding all of them: headers lie. Of several video streams the largest is taken, rotation
-    flags are applied.
+    All frames are decoded to count them, because headers lie. Of several video streams the largest is taken. Rotation
+    flags are applied. An error that ``choose`` raises reaches the caller unchanged.
 
     Args:
         path: The video file.
         choose: Picks frame indices once the frames and their times are known.
-        short_side: Pictures whose short side is larger are scaled down to it (area averaging); never up.
+        short_side: Pixels. Pictures with a larger short side are scaled down to it (area averaging), never up.
         decoder: ``auto`` and ``pyav`` read sequentially with PyAV. ``decord`` reads with decord where its count of
             frames, the header's and PyAV's agree, and falls back to PyAV with a warning where they don't.
         box: The part of the upright pictures to take, before scaling.
-        salvage: Of a damaged file take the good frames, which alone are counted, instead of refusing it.
+        salvage: Take the good frames of a damaged file, and count only those, instead of refusing the file.
         pixel_format: ``rgb``, or ``yuv420``: half the bytes, with even height and width.
 
     Returns:
@@ -74,12 +81,19 @@ def decode(
 
     Raises:
         UnreadableVideoError: The file is missing, damaged, empty or no video.
+        ValueError: ``choose`` picked a frame that the video doesn't have.
     """
+    name = str(path)
     if decoder == "decord":
-        frames = _decode_with_decord(str(path), choose, short_side, box, pixel_format)
-        if frames is not None:
-            return frames
-    return _decode_with_pyav(str(path), choose, short_side, box, salvage, pixel_format)
+        times = _times_for_decord(name)
+        if times is not None:
+            indices = _chosen(choose, times)
+            frames = _read_with_decord(name, indices, len(times))
+            if frames is not None:
+                return shrink(frames if box is None else cut(frames, box), short_side, pixel_format)
+            if not salvage:  # PyAV then counts the same frames, so the choice stands
+                return _pyav_frames(name, lambda _: indices, short_side, box, salvage, pixel_format)
+    return _pyav_frames(name, choose, short_side, box, salvage, pixel_format)
 
 
 def decode_window(
@@ -92,30 +106,37 @@ def decode_window(
     pixel_format: PixelFormat,
     decoder: Literal["auto", "pyav", "decord"] = "auto",
 ) -> tuple[Frames, Times, int]:
-    """All frames between two indices, exactly as `decode` makes them; the times of all frames; the first index.
+    """Decode all frames between two indices, exactly as `decode` makes them.
 
     Args:
         path: The video file.
         window: Chooses the half-open range of frames.
-        short_side: As for `decode`, as are the others.
+        short_side: As for `decode`, as are the arguments that follow.
+        box: See `decode`.
+        salvage: See `decode`.
+        pixel_format: See `decode`.
+        decoder: See `decode`.
+
+    Returns:
+        The frames, the times of all frames of the video in seconds, and the index of the first frame returned.
 
     Raises:
         UnreadableVideoError: As for `decode`.
     """
-    known: list[Any] = []
+    seen: list[tuple[Times, int]] = []
 
     def choose(times: Times) -> Indices:
         start, stop = window(times)
-        known.extend((times, start))
+        seen.append((times, start))
         return np.arange(start, stop)
 
     settings: dict[str, Any] = {"short_side": short_side, "box": box, "salvage": salvage, "pixel_format": pixel_format}
     frames = decode(path, choose, decoder=decoder, **settings)
-    return frames, known[-2], known[-1]
+    return frames, *seen[-1]
 
 
 def count_frames(path: str | Path) -> tuple[int, int]:
-    """How many frames a video really has, and how many its header claims (0: it claims nothing).
+    """Count the frames that decode; return that count and the header's claim (0: the header claims nothing).
 
     Raises:
         UnreadableVideoError: As for `decode`.
@@ -125,22 +146,25 @@ def count_frames(path: str | Path) -> tuple[int, int]:
 
 
 def open_video(path: str | Path) -> AbstractContextManager[Any]:
-    """The file as PyAV's container; only files that hold a video themselves are opened, nothing that they name.
+    """Open the file as PyAV's container. Only files that hold a video themselves are opened, nothing that they name.
 
     Raises:
-        UnreadableVideoError: It is a playlist or the like.
-        av.FFmpegError: It is no video.
+        UnreadableVideoError: The file is a playlist or a script.
+        av.FFmpegError: The file is no video.
+        OSError: The file can't be read.
     """
     with Path(path).open("rb") as file:
         head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(SCRIPTS):
-        raise UnreadableVideoError(path, "it is a playlist or script that names other files: refused, never followed")
+        reason = "it is a playlist or script that names other files: refused, never followed"
+        raise UnreadableVideoError(path, reason, "refused")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     opened: AbstractContextManager[Any] = av.open(f"file:{path}", options=options, metadata_errors="replace")
     return opened
 
 
 def _fingerprint(path: str | Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds."""
     try:
         stat = Path(path).stat()
     except OSError as error:
@@ -152,8 +176,8 @@ def _fingerprint(path: str | Path) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=65536)
 def _read_times(path: str, size: int, mtime: int) -> tuple[Times, int, int]:
-    """When each frame is shown; how many frames the header claims; how many video streams there are."""
-    del size, mtime  # part of the cache's key only
+    """Return the time of each frame, the frame count that the header claims, and the number of video streams."""
+    del size, mtime  # they are only part of the cache's key
     try:
         with open_video(path) as container:
             stream = best_stream(path, container)
@@ -164,14 +188,14 @@ def _read_times(path: str, size: int, mtime: int) -> tuple[Times, int, int]:
 
 
 def frame_time(frame: Any, number: int, stream: Any) -> float:
-    """When a frame is shown, in seconds; a stream without time stamps goes by its rate."""
+    """When a frame is shown, in seconds. A stream without time stamps is timed by its average rate."""
     return float(number / (stream.average_rate or 25) if frame.time is None else frame.time)
 
 
 def from_first(times: list[float]) -> Times:
-    """Seconds from the first frame, never falling."""
-    given = np.asarray(times, np.float64)
-    return np.maximum.accumulate(given - given[0]) if len(given) else given
+    """Count times from the first frame, in seconds. A time that falls is raised to the one before."""
+    stamps = np.asarray(times, np.float64)
+    return np.maximum.accumulate(stamps - stamps[0]) if len(stamps) else stamps
 
 
 def _pictures(container: Any) -> list[Any]:
@@ -181,22 +205,23 @@ def _pictures(container: Any) -> list[Any]:
 
 
 def best_stream(path: str | Path, container: Any) -> Any:
-    """The video stream with the largest picture, read in one thread (parallel over clips, by processes).
+    """The video stream with the largest picture, set to one thread: clips are read in parallel by processes instead.
 
     Raises:
         UnreadableVideoError: There is none.
     """
     streams = _pictures(container)
+    if not streams and container.streams.video:
+        raise UnreadableVideoError(path, "there is no decoder for its video")
     if not streams:
-        unknown = len(container.streams.video)
-        raise UnreadableVideoError(path, "there is no decoder for its video" if unknown else "it has no video stream")
+        raise UnreadableVideoError(path, "it has no video stream", "no_video_stream")
     stream = max(streams, key=lambda candidate: candidate.width * candidate.height)
     stream.thread_type = "NONE"
     return stream
 
 
 def good_frames(container: Any, stream: Any, salvage: bool) -> Iterator[Any]:
-    """The frames in order. Damage raises av.FFmpegError; with ``salvage`` damaged frames are passed over instead."""
+    """Yield the frames in order. Damage raises av.FFmpegError; with ``salvage`` damaged frames are skipped instead."""
     if not salvage:
         yield from container.decode(stream)
         return
@@ -213,17 +238,29 @@ def good_frames(container: Any, stream: Any, salvage: bool) -> Iterator[Any]:
         yield from (frame for frame in frames if not frame.is_corrupt)
 
 
-def _decode_with_pyav(
+def _chosen(choose: Choose, times: Times) -> Indices:
+    """Ask the caller for frames, outside of every `try` that is meant for a decoder's errors."""
+    indices = choose(times)
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(times)):
+        raise ValueError(f"frames {indices.min()} to {indices.max()} were chosen of {len(times)}")
+    return indices
+
+
+def _pyav_frames(
     path: str, choose: Choose, short_side: int | None, box: Box | None, salvage: bool, pixel_format: PixelFormat
 ) -> Frames:
+    """Read the chosen frames with PyAV."""
     _fingerprint(path)
     converter = Converter(short_side, pixel_format) if box is None else Converter(None, "rgb")
     try:
         held, times = _hold_frames(path, salvage)
-        if len(times) == 0:
-            raise UnreadableVideoError(path, "it has no decodable frame")
-        indices = choose(times)
-        wanted = set(indices.tolist())
+    except (OSError, av.FFmpegError) as error:
+        raise UnreadableVideoError(path, error) from None
+    if len(times) == 0:
+        raise UnreadableVideoError(path, "it has no decodable frame")
+    indices = _chosen(choose, times)
+    wanted = set(indices.tolist())
+    try:
         if held is not None:
             pictures = {index: converter(held[index]) for index in sorted(wanted)}
         else:
@@ -235,7 +272,10 @@ def _decode_with_pyav(
 
 
 def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times]:
-    """All frames by index as the decoder made them, or None where they take too much memory; and their times."""
+    """Decode all frames; return them by index as the decoder made them, and their times.
+
+    The frames are None where they take more memory than `HELD_BYTES`.
+    """
     held: dict[int, Any] | None = {}
     size = 0
     times: list[float] = []
@@ -251,7 +291,8 @@ def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times
     return held, from_first(times)
 
 
-def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "Converter") -> dict[int, Frames]:
+def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: Converter) -> dict[int, Frames]:
+    """Decode the video again and convert the wanted frames."""
     picked = {}
     with open_video(path) as container:
         for index, frame in enumerate(good_frames(container, best_stream(path, container), salvage)):
@@ -262,33 +303,36 @@ def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: "Conve
     return picked
 
 
-def _decode_with_decord(
-    path: str, choose: Choose, short_side: int | None, box: Box | None, pixel_format: PixelFormat
-) -> Frames | None:
-    """As decord reads them, or None (with a warning) where PyAV must do it.
+def _times_for_decord(path: str) -> Times | None:
+    """The times of all frames, or None (with a warning) where decord must not read the file.
 
-    decord 0.6.0 hangs for ever on edit lists and silently returns wrong frames of MPEG program streams; both are
-    seen beforehand, since there the header's count isn't what PyAV decodes.
+    decord 0.6.0 hangs for ever on edit lists and silently returns wrong frames of MPEG program streams. Both show
+    beforehand: there the header claims another number of frames than PyAV decodes.
     """
     times, claimed, streams = _read_times(path, *_fingerprint(path))
-    real = len(times)
+    if len(times) == 0:
+        raise UnreadableVideoError(path, "it has no decodable frame")
     if streams > 1:
         log.warning("%s: %d video streams: read with PyAV instead of decord", path, streams)
         return None
-    if real != claimed:
-        log.warning("%s: %d frames decoded, %d claimed: read with PyAV instead of decord", path, real, claimed)
+    if len(times) != claimed:
+        log.warning("%s: %d frames decoded, %d claimed: read with PyAV instead of decord", path, len(times), claimed)
         return None
+    return times
+
+
+def _read_with_decord(path: str, indices: Indices, count: int) -> Frames | None:
+    """Read those of the video's ``count`` frames with decord, or return None (with a warning) where it fails."""
     try:
         import decord
     except ImportError:
         raise UnreadableVideoError(path, "decord is not installed (x86-64 only): use --decoder pyav") from None
     try:
         reader = decord.VideoReader(path, num_threads=1)
-        if len(reader) != real:
-            raise RuntimeError(f"decord counts {len(reader)} frames, PyAV {real}")
-        indices = choose(times)
+        if len(reader) != count:
+            raise RuntimeError(f"decord counts {len(reader)} frames, PyAV {count}")
         frames: Frames = reader.get_batch(indices.tolist()).asnumpy()
-    except Exception as error:
+    except Exception as error:  # decord raises its own class, and RuntimeError
         log.warning("%s: read with PyAV instead of decord (%s)", path, " ".join(str(error).split())[:200])
         return None
-    return shrink(frames if box is None else cut(frames, box), short_side, pixel_format)
+    return frames

@@ -53,9 +53,7 @@ def find_facts(path: str) -> Facts:
             known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
             known |= _read_whole(container, stream)
     except decode.UnreadableVideoError as error:
-        kinds = {"no video": "no_video_stream", "no decoder": "unreadable"}
-        kind = next((kind for words, kind in kinds.items() if words in error.reason), "refused")
-        return Facts(**known, trouble=kind, reason=error.reason)
+        return Facts(**known, trouble=error.kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
         return Facts(**known, trouble="too_much_memory", reason=TOO_MUCH)
     except (OSError, av.FFmpegError) as error:
