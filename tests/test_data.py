@@ -1,9 +1,10 @@
 """The loaders: the same clips whatever the workers, cached or decoded, each clip once, nothing swapped."""
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -128,8 +129,6 @@ def test_an_unreadable_video_is_masked_and_named_never_swapped(small: Path, tmp_
 
 
 def test_a_loader_that_is_left_early_leaves_no_thread_and_starts_anew(small: Path, tmp_path: Path) -> None:
-    import threading
-
     clips = dataset(small, filled(small, tmp_path))
     loader = build_loader(clips, batch_size=2, num_workers=0, shuffle=True, device=CPU, cached=True)
     for _ in range(3):
@@ -137,6 +136,57 @@ def test_a_loader_that_is_left_early_leaves_no_thread_and_starts_anew(small: Pat
             break
     assert [thread for thread in threading.enumerate() if thread.name == "clip prefetch"] == []
     assert sum(len(batch.videos) for batch in loader) == 12
+
+
+class SlowStream:
+    """Copies as slow as can be, in order like a GPU's stream: a copy reads its source only when it is waited for."""
+
+    def __init__(self) -> None:
+        self.copies: list[tuple[torch.Tensor, torch.Tensor]] = []  # source, what it holds when the copy is asked for
+        self.done: list[torch.Tensor] = []
+        self._lock = threading.Lock()
+
+    def copy(self, source: torch.Tensor) -> None:
+        self.copies.append((source, source.clone()))
+
+    def event(self) -> "Event":
+        return Event(self, len(self.copies))
+
+    def finish(self, count: int) -> None:
+        with self._lock:
+            for source, _ in self.copies[len(self.done) : count]:
+                self.done.append(source.clone())
+
+
+class Event(NamedTuple):
+    stream: SlowStream
+    count: int
+
+    def synchronize(self) -> None:
+        self.stream.finish(self.count)
+
+
+def test_a_buffer_is_filled_again_only_when_its_copy_is_over(small: Path, tmp_path: Path) -> None:
+    """Over the end of an epoch too, after iterations that were abandoned, and where two run at a time."""
+    clips = dataset(small, filled(small, tmp_path))
+    sampler = EpochSampler(len(clips), shuffle=True, seed=3)
+    stream = SlowStream()
+    loader = PrefetchLoader(clips, sampler, 2, record_copy=stream.event)
+    for number in range(1, 5):
+        sampler.set_epoch(number)
+        for done, batch in enumerate(loader):
+            stream.copy(batch.frames)
+            if number % 2 == 0 and done == 1:
+                break
+    outer = iter(loader)
+    stream.copy(next(outer).frames)
+    for iteration in (loader, outer):
+        for batch in iteration:
+            stream.copy(batch.frames)
+    stream.event().synchronize()
+    assert len(stream.copies) == 6 + 2 + 6 + 2 + 6 + 6
+    wrong = [n for n, (_, frames) in enumerate(stream.copies) if not stream.done[n].equal(frames)]
+    assert wrong == []
 
 
 def test_an_error_in_the_prefetch_thread_is_raised_where_it_is_seen(small: Path, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -68,7 +68,9 @@ def build_loader(
         store = _on_device(dataset, device) if on_device else None
         if store is not None:
             return DeviceLoader(dataset, sampler, batch_size, store, device)
-        return PrefetchLoader(dataset, sampler, batch_size, pin=device.type == "cuda")
+        if device.type == "cuda":
+            return PrefetchLoader(dataset, sampler, batch_size, pin=True, record_copy=_gpu_copy)
+        return PrefetchLoader(dataset, sampler, batch_size)
     if num_workers:
         dataset.under_way = torch.zeros(num_workers, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
     return ClipLoader(
@@ -123,69 +125,126 @@ def _batches(sampler: EpochSampler, size: int) -> list[list[Position]]:
     return [positions[start : start + size] for start in range(0, len(positions), size)]
 
 
-class PrefetchLoader:
-    """Reads cached clips in one thread into a few reused buffers: no worker processes, no fresh memory."""
+class Copy(Protocol):
+    """A copy of a batch to the device that may still be running; `torch.cuda.Event` is one."""
 
-    def __init__(self, dataset: ClipDataset, sampler: EpochSampler, batch_size: int, *, pin: bool) -> None:
+    def synchronize(self) -> None:
+        """Wait until the copy is over."""
+        ...
+
+
+class _Buffer:
+    """Memory for one batch at a time, and the copy out of it that must be over before it is filled again."""
+
+    def __init__(self, pin: bool) -> None:
+        self._pin = pin
+        self._memory = torch.empty(0, 0, 0, dtype=torch.uint8)
+        self._copy: Copy | None = None
+
+    def copied_by(self, copy: Copy | None) -> None:
+        """Remember the copy that was asked for of what is in here (None: the device reads this memory itself)."""
+        self._copy = copy
+
+    def room(self, shape: tuple[int, int, int]) -> Tensor:
+        """uint8 of that shape, to be filled. Waits for the last copy out of it, and grows where it is too small."""
+        if self._copy is not None:
+            self._copy.synchronize()
+            self._copy = None
+        clips, frames, length = shape
+        if self._memory.shape[1] != frames or len(self._memory) < clips or self._memory.shape[2] < length:
+            self._memory = _memory(shape, self._pin)
+        return self._memory[:clips, :, :length]
+
+
+class PrefetchLoader:
+    """Reads cached clips in one thread into a few reused buffers: no worker processes, no fresh memory.
+
+    A copy to a GPU runs on while the training thread goes on, over the end of an epoch too. So the buffers, each with
+    the copy that must be over before it is filled again, belong to the loader and not to an epoch.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        sampler: EpochSampler,
+        batch_size: int,
+        *,
+        pin: bool = False,
+        record_copy: Callable[[], Copy | None] = lambda: None,
+    ) -> None:
+        """Make a loader.
+
+        Args:
+            dataset: The clips.
+            sampler: Their order.
+            batch_size: Clips a batch.
+            pin: Whether the buffers are pinned memory, from which a GPU copies by itself.
+            record_copy: Called in the thread that uses the batches when it is done with one; returns the copy that it
+                has asked for of that batch, if any is still running.
+        """
         self.dataset, self.sampler, self.batch_size, self.pin = dataset, sampler, batch_size, pin
-        self._buffers: list[Tensor] = []
+        self._record_copy = record_copy
+        self._spare: list[_Buffer] = []
+        """Buffers that no iteration holds: two iterations at a time never share one."""
 
     def __len__(self) -> int:
         return -(-len(self.sampler) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches of an epoch; a batch's frames are overwritten once the next but one is asked for."""
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=BUFFERS - 2)
+        """Yield the batches of an epoch; a batch's frames may be overwritten once the next one is asked for."""
+        held = [self._spare.pop() if self._spare else _Buffer(self.pin) for _ in range(BUFFERS)]
+        free: queue.Queue[_Buffer | None] = queue.Queue()
+        for buffer in held:
+            free.put(buffer)
+        ready: queue.Queue[tuple[Batch, _Buffer] | BaseException | None] = queue.Queue(maxsize=BUFFERS - 2)
         stop = threading.Event()
-        free: queue.Queue[tuple[int, Any]] = queue.Queue()  # a buffer, and what must be over before it is filled again
-        for number in range(BUFFERS):
-            free.put((number, None))
-        used: queue.Queue[int] = queue.Queue()
-
-        def fill() -> None:
-            try:
-                for positions in _batches(self.sampler, self.batch_size):
-                    number, copied = free.get()
-                    if stop.is_set():
-                        return
-                    if copied is not None:
-                        copied.synchronize()
-                    used.put(number)
-                    _put(ready, self._read(positions, number), stop)
-                _put(ready, None, stop)
-            except BaseException as error:  # to be raised where it can be seen
-                _put(ready, error, stop)
-
-        thread = threading.Thread(target=fill, name="clip prefetch", daemon=True)
+        arguments = (_batches(self.sampler, self.batch_size), free, ready, stop)
+        thread = threading.Thread(target=self._fill, args=arguments, name="clip prefetch", daemon=True)
         thread.start()
         try:
-            while (batch := ready.get()) is not None:
-                if isinstance(batch, BaseException):
-                    raise batch
-                yield batch
-                free.put((used.get(), self._copied()))
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                batch, buffer = item
+                try:
+                    yield batch
+                finally:  # also where the iteration is abandoned here: the copy goes on
+                    buffer.copied_by(self._record_copy())
+                free.put(buffer)
         finally:
             stop.set()
-            free.put((-1, None))
+            free.put(None)
             thread.join()
+            self._spare += held
 
-    def _copied(self) -> Any:
-        """When the copy to the GPU that was just asked for is done; the training thread does not wait for it."""
-        if not self.pin:
-            return None
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
-        return event
+    def _fill(
+        self,
+        batches: list[list[Position]],
+        free: "queue.Queue[_Buffer | None]",
+        ready: "queue.Queue[Any]",
+        stop: threading.Event,
+    ) -> None:
+        """Read one batch after the other into free buffers; runs in the prefetch thread."""
+        try:
+            for positions in batches:
+                buffer = free.get()
+                if buffer is None or stop.is_set():
+                    return
+                _put(ready, (self._read(positions, buffer), buffer), stop)
+            _put(ready, None, stop)
+        except BaseException as error:  # to be raised where it can be seen
+            _put(ready, error, stop)
 
-    def _read(self, positions: list[Position], number: int) -> Batch:
-        """A batch in buffer ``number``."""
+    def _read(self, positions: list[Position], buffer: _Buffer) -> Batch:
+        """A batch in that buffer."""
         clips = [self._look_up(position) for position in positions]
-        frames = self._buffer(number, max(length for length, _ in clips))[: len(positions)]
+        length = max(length for length, _ in clips)
+        frames = buffer.room((self.batch_size, self.dataset.sampling.num_frames, length))[: len(positions)]
         rows = frames.numpy()
         singles = []
         for position, row, (_, decoded) in zip(positions, rows, clips, strict=True):
             single = decoded if decoded is not None else self._copy(position, row)
-            row[:, : single.frames.shape[2]] = single.frames[0].numpy()  # nothing where it is there already
+            row[:, : single.frames.shape[2]] = single.frames[0].numpy()  # no bytes where `_copy` has put them there
             singles.append(single)
         return gathered(frames, singles)
 
@@ -199,7 +258,7 @@ class PrefetchLoader:
         return single.frames.shape[2], single
 
     def _copy(self, position: Position, row: np.ndarray[Any, np.dtype[np.uint8]]) -> Batch:
-        """A cached clip copied into its place; what is returned holds no frames, unless it had to be decoded."""
+        """Copy a cached clip into its row. The batch returned holds no frames, unless the clip had to be decoded."""
         sample = self.dataset.samples[position.index]
         entry = self.dataset.reader.entry(sample)
         if entry is None or not self.dataset.reader.take(
@@ -211,16 +270,16 @@ class PrefetchLoader:
         size, label = torch.tensor([entry.size]), torch.tensor([sample.label])
         return Batch(nothing, size, drawn, label, torch.tensor([True]), (str(sample.video),))
 
-    def _buffer(self, number: int, length: int) -> Tensor:
-        """Buffer ``number`` with room for frames of so many bytes."""
-        if not self._buffers or self._buffers[number].shape[2] < length:
-            shape = (self.batch_size, self.dataset.sampling.num_frames, length)
-            self._buffers = [_memory(shape, self.pin) for _ in range(BUFFERS)]
-        return self._buffers[number][:, :, :length]
+
+def _gpu_copy() -> Copy:
+    """The copy to the GPU that this thread has just asked for; it does not wait for it."""
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return cast(Copy, event)
 
 
 def _memory(shape: tuple[int, int, int], pin: bool) -> Tensor:
-    """Room for a batch; numpy's, since that asks for huge pages."""
+    """Memory for a batch. Unpinned memory is numpy's, which asks for huge pages."""
     return (
         torch.empty(shape, dtype=torch.uint8, pin_memory=True) if pin else torch.from_numpy(np.empty(shape, np.uint8))
     )
