@@ -24,21 +24,13 @@ def drop_path(model: torch.nn.Module, rate: float) -> None:
             branch.dropout = torch.nn.Sequential(branch.dropout, StochasticDepth(here, "row"))
 
 
-class DroppedHead(torch.nn.Linear):
-    """The head, with dropout before it in training."""
-
-    drop: float
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, D) -> (B, K)."""
-        return super().forward(torch.nn.functional.dropout(features, self.drop, self.training))
-
-
 def head_dropout(model: torch.nn.Module, probability: float) -> None:
-    """Dropout between backbone and head; the head's weights keep their names."""
-    head = cast(Any, model).classifier
-    head.__class__ = DroppedHead
-    head.drop = probability
+    """Dropout between backbone and head in training; the head's weights keep their names."""
+
+    def drop(head: torch.nn.Module, features: tuple[Tensor]) -> Tensor:
+        return torch.nn.functional.dropout(features[0], probability, head.training)  # (B, D)
+
+    cast(Any, model).classifier.register_forward_pre_hook(drop)
 
 
 def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> None:

@@ -5,23 +5,20 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import VideoMAEConfig
-from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor, modeling_videomae
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
 from transformers.utils import logging as transformers_logging
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
+from lscht_ray.model._transformers_internals import quick_table, quicken
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
@@ -79,7 +76,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "tiny":
-            with _quick_table():
+            with quick_table():
                 model = VideoMAEForVideoClassification(config)
             origin = "tiny VideoMAE with random weights"
         else:
@@ -93,7 +90,7 @@ def build(
             before = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
             origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
-    return BuiltModel(_quickened(model), mean, std, origin)
+    return BuiltModel(quicken(model), mean, std, origin)
 
 
 @lru_cache(maxsize=1)
@@ -108,10 +105,10 @@ def _kept(name: str, config: str) -> VideoMAEForVideoClassification:
 
 def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
     """The model of a checkpoint of ours, with its weights."""
-    with _quick_table():
+    with quick_table():
         model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
     model.load_state_dict(state)
-    return _quickened(model)
+    return quicken(model)
 
 
 def export(content: dict[str, Any], folder: Path) -> None:
@@ -149,58 +146,6 @@ def export(content: dict[str, Any], folder: Path) -> None:
         transformers_logging.enable_progress_bar()
 
 
-# ---------------------------------------------------------------- the same model, quicker
-
-
-def position_table(positions: int, width: int) -> Tensor:
-    """VideoMAE's sine and cosine table, float32 (1, positions, width), without the library's loop over its cells."""
-    column = np.arange(width)
-    angles = np.arange(positions)[:, None] / np.power(10000, 2 * (column // 2) / width)
-    angles[:, 0::2], angles[:, 1::2] = np.sin(angles[:, 0::2]), np.cos(angles[:, 1::2])
-    return torch.from_numpy(angles).float()[None]
-
-
-@contextmanager
-def _quick_table() -> Iterator[None]:
-    """Within, the library makes its position table with `position_table`."""
-    original = modeling_videomae.get_sinusoid_encoding_table
-    modeling_videomae.get_sinusoid_encoding_table = position_table
-    try:
-        yield
-    finally:
-        modeling_videomae.get_sinusoid_encoding_table = original
-
-
-class Tubelets(torch.nn.Conv3d):
-    """The convolution that makes tokens of tubelets; in bf16 as the matrix product that it is.
-
-    Its kernel never overlaps, so both are the same sum; the kernels of bf16 convolutions are slow.
-    """
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, D, T / tubelet, H / patch, W / patch)."""
-        kind = clips.device.type
-        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        if not (half and torch.get_autocast_dtype(kind) == torch.bfloat16) and clips.dtype != torch.bfloat16:
-            return super().forward(clips)
-        grid = [size // kernel for size, kernel in zip(clips.shape[2:], self.kernel_size, strict=True)]
-        (t, h, w), (a, b, c) = grid, self.kernel_size
-        parts = clips.reshape(*clips.shape[:2], t, a, h, b, w, c)
-        tubelets = parts.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # (B, t, h, w, C * a * b * c)
-        tokens = torch.nn.functional.linear(tubelets, self.weight.flatten(1), self.bias)
-        return tokens.permute(0, 4, 1, 2, 3)
-
-
-def _quickened(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassification:
-    """The position table as a buffer, which moves to the device once and not at every step; tubelets as `Tubelets`."""
-    embeddings = model.videomae.embeddings
-    table = embeddings.position_embeddings
-    del embeddings.position_embeddings
-    embeddings.register_buffer("position_embeddings", table, persistent=False)
-    embeddings.patch_embeddings.projection.__class__ = Tubelets  # the same weights under the same names
-    return model
-
-
 def _earlier_run(name: str) -> dict[str, Any] | None:
     """The checkpoint of a run of ours, where the name is that of one or of its folder."""
     path = Path(name).expanduser()
@@ -210,7 +155,7 @@ def _earlier_run(name: str) -> dict[str, Any] | None:
 
 def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
     """The model of an earlier run, with another head."""
-    with _quick_table():
+    with quick_table():
         model = VideoMAEForVideoClassification(config)
     state = {key: value for key, value in earlier["model"].items() if key not in HEAD}
     model.load_state_dict(state | {key: model.state_dict()[key] for key in HEAD})
@@ -265,7 +210,7 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
     transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
     transformers_logging.disable_progress_bar()
     try:
-        with _quick_table():
+        with quick_table():
             model, info = _fetched(
                 name,
                 lambda: VideoMAEForVideoClassification.from_pretrained(
