@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import ray.tune
 
+from lscht_ray.cluster.report import Report
 from lscht_ray.cluster.trial import work_order
-from lscht_ray.cluster.worker import Report, carry_out
+from lscht_ray.cluster.worker import carry_out
 from lscht_ray.settings.data import DataConfig
 from lscht_ray.settings.sweep import SweepConfig
 
@@ -18,24 +19,24 @@ if TYPE_CHECKING:
     from lscht_ray.dataset.annotations import Annotations
 
 
-def run_in_actor(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
+def run_in_actor(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
     """Train with these sampled settings in this process: the same loop and the same checkpoints as under Ray Train.
 
     Args:
-        proposal: The trial's name and its sampled settings.
+        trial: The proposal (`search.Proposals`).
         sweep: The sweep, its paths absolute.
         storage: The sweep's folder or URI.
         driver: Who asks for it.
     """
-    order = work_order(proposal, sweep, storage, driver)
-    # Videos may be lost or mended while a sweep runs; the annotations of a process are those of its first trial.
+    order = work_order(trial["proposal"], sweep, storage, driver)
+    # Videos may be lost or mended while a sweep runs: a process keeps the data set as its first trial found it.
     found = _looked_at(order.config.model_dump_json(include=set(DataConfig.model_fields)))
     carry_out(order, _TuneReport, order.config.device, found=found)
 
 
 @lru_cache(maxsize=2)
 def _looked_at(settings: str) -> Annotations:
-    """The data set of these settings, looked at once per process."""
+    """The data set of these settings, which a process looks at once."""
     from lscht_ray.checking.survey import ready
     from lscht_ray.host.console import new_console
     from lscht_ray.settings.train import TrainConfig

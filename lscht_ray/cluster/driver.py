@@ -7,15 +7,14 @@ trial's metrics and checkpoints. Tune's own files are not read.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,86 +24,42 @@ from rich.console import Console
 from lscht_ray.artifacts import places, recorder
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.clips import fill
-from lscht_ray.cluster import actor, connect, search, trial, watch
+from lscht_ray.cluster import _ray_internals, actor, connect, trial
+from lscht_ray.cluster.room import Plan, Room
+from lscht_ray.cluster.search import Proposals, Stopping, tune_config
+from lscht_ray.cluster.watch import Stop, Watch
 from lscht_ray.host import console
+from lscht_ray.host.environment import environment
 from lscht_ray.host.files import write_json
-from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.sweep import budget, firsts, ledger, results, study, view, winner
-from lscht_ray.sweep.plan import rungs
+from lscht_ray.sweep import firsts, judge, results, view, winner
+from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.folder import Sweep
+from lscht_ray.sweep.judge import Judge
+from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
+from lscht_ray.sweep.study import Past, Study
 
-THREAD_SECONDS = "60"
+STAYING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
 """Time for a stopped trial to leave a process that the next one is to run in."""
 
 
-@dataclass
-class Sweep:
-    """A sweep in its folder.
+@dataclass(frozen=True)
+class Ending:
+    """How a search ended.
 
     Attributes:
-        config: Its settings, paths absolute.
-        folder: The local folder.
-        place: The same for all nodes: a folder or a URI.
-        num_trials: Trials in all.
-        driver: Stands for this driver among those that the sweep has had.
+        interrupted: Whether Ctrl-C ended it.
+        reason: Which budget was used up, or why the study can't be written; empty: neither.
+        cause: The one cause that every trial failed for; empty where there is none.
+        again: Whether Tune must be started again, since a trial was ended for its memory.
     """
-
-    config: SweepConfig
-    folder: Path
-    place: str
-    num_trials: int
-    driver: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def url(self) -> str:
-        """Of the study's database."""
-        return self.config.study_storage or f"sqlite:///{self.folder / places.STUDY}"
-
-
-def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
-    """Run the trials that are to be run, and put the best model into the folder; the exit code."""
-    storage = Storage(sweep.place)
-    book = ledger.Ledger(sweep.config.metric, sweep.config.mode, sweep.config.train.max_epochs)
-    book.second = sweep.config.second_metric
-    decoded = fill.decodes(sweep.config.train)
-    screen.print(
-        f"sweep folder {sweep.folder}\nRay's own messages go to {sweep.folder / places.RAY_LOG}\nstarting Ray ..."
-    )
-    with console.chatter_to(sweep.folder / places.RAY_LOG) as real:
-        shown = console.quiet_console() if quiet else real
-        stop = _Outcome()
-        try:
-            _search(sweep, storage, book, shown, stop)
-        except KeyboardInterrupt:
-            stop.interrupted = True
-        book.interrupt()
-        best, decodes = None, fill.decodes(sweep.config.train) - decoded
-        try:
-            best = winner.keep_best(sweep.config, book, storage, sweep.folder)
-            summary = book.summary(str(best) if best else None) | {"decodes": decodes, **stop.figures(sweep, book)}
-            write_json(sweep.folder / places.SUMMARY, summary)
-            if sweep.place != str(sweep.folder):
-                storage.put(sweep.folder, "")
-        except OSError as error:
-            real.print(f"warning: the results can't be written to {sweep.folder}: {error}")
-    if sweep.config.train.cache != "off":
-        screen.print(f"clip cache of this node: {decodes} videos decoded for {len(book.trials)} trials")
-    results.conclude(sweep.config, book, sweep.folder, sweep.place, best, screen)
-    for line in stop.lines(sweep):
-        screen.print(line)
-    if stop.interrupted:
-        return 130
-    return 0 if best and not stop.cause else 1
-
-
-@dataclass
-class _Outcome:
-    """How the search ended."""
 
     interrupted: bool = False
     reason: str = ""
     cause: str = ""
+    again: bool = False
 
     def lines(self, sweep: Sweep) -> list[str]:
+        """What is said last."""
         unfinished = f"go on with: python -m lscht_ray.tune --resume {sweep.folder}"
         if self.cause:
             return [f"error: every trial failed for one cause, so the sweep was stopped: {self.cause}"]
@@ -112,139 +67,233 @@ class _Outcome:
             return [f"the sweep has ended: {self.reason}; {unfinished}"]
         return [unfinished] if self.interrupted else []
 
-    def figures(self, sweep: Sweep, book: ledger.Ledger) -> dict[str, Any]:
+    def figures(self, sweep: Sweep, ledger: Ledger) -> dict[str, Any]:
+        """What summary.json says of it."""
         price = sweep.config.train.gpu_hour_price
-        cost = {"cost": round(book.gpu_hours * price, 2)} if price is not None else {}
-        return {
-            **cost,
-            "ended_by": self.reason or self.cause or ("Ctrl-C" if self.interrupted else ""),
-        }
+        cost = {"cost": round(ledger.gpu_hours * price, 2)} if price is not None else {}
+        return {**cost, "ended_by": self.reason or self.cause or ("Ctrl-C" if self.interrupted else "")}
 
 
-def _search(sweep: Sweep, storage: Storage, book: ledger.Ledger, screen: Console, outcome: _Outcome) -> None:
-    config = sweep.config
-    known = study.Study(config, sweep.url, sweep.num_trials)
-    if known.is_new():
-        known.enqueue(firsts.points(config))
-        learned = known.learn(firsts.warm_start(config.warm_start, config.metric)) if config.warm_start else 0
+def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
+    """Run the trials that are to be run, and put the best model into the folder; the exit code."""
+    config, log = sweep.config, sweep.folder / places.RAY_LOG
+    ledger = Ledger(
+        config.metric, config.mode, config.train.max_epochs, second=config.second_metric, rungs=judge.rungs(config)
+    )
+    storage, decoded = Storage(sweep.place), fill.decodes(config.train)
+    screen.print(f"sweep folder {sweep.folder}\nRay's own messages go to {log}\nstarting Ray ...")
+    with console.chatter_to(log) as real:
+        try:
+            ending = Search(sweep, storage, ledger, console.quiet_console() if quiet else real).run()
+        except KeyboardInterrupt:
+            ending = Ending(interrupted=True)
+        ledger.interrupt()
+        decodes = fill.decodes(config.train) - decoded
+        best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
+    if config.train.cache != "off":
+        screen.print(f"clip cache of this node: {decodes} videos decoded for {len(ledger.trials)} trials")
+    results.conclude(config, ledger, sweep.folder, sweep.place, best, screen)
+    for line in ending.lines(sweep):
+        screen.print(line)
+    if ending.interrupted:
+        return 130
+    return 0 if best and not ending.cause else 1
+
+
+def _keep_results(
+    sweep: Sweep, storage: Storage, ledger: Ledger, figures: dict[str, Any], screen: Console
+) -> Path | None:
+    """Put the best model and the summary into the folder; where the model is, None where there is none."""
+    best = None
+    try:
+        best = winner.keep_best(sweep.config, ledger, storage, sweep.folder)
+        write_json(sweep.folder / places.SUMMARY, ledger.summary(str(best) if best else None) | figures)
+        if sweep.place != str(sweep.folder):
+            storage.put(sweep.folder, "")
+    except OSError as error:
+        screen.print(f"warning: the results can't be written to {sweep.folder}: {error}")
+    return best
+
+
+class Search:
+    """The search of one sweep: its study, and Tune's runs over it.
+
+    Args:
+        sweep: The sweep.
+        storage: Its place.
+        ledger: Is filled with what its trials did before, and do now.
+        screen: Where lines are printed.
+    """
+
+    def __init__(self, sweep: Sweep, storage: Storage, ledger: Ledger, screen: Console) -> None:
+        self.sweep, self.config = sweep, sweep.config
+        self.storage, self.ledger, self.screen = storage, ledger, screen
+        self.study = Study(sweep.config, sweep.url, sweep.num_trials)
+        self.judge = Judge(sweep.config, ledger, self.study)
+
+    def run(self) -> Ending:
+        """Run the trials that are to be run; of a sweep that goes on, those that have not ended."""
+        if self.study.is_new():
+            self._begin()
+        self._take_up()
+        limits = Budget(self.config.budget, self.config.train.gpu_hour_price, self.ledger)
+        while (ending := self._run_tune(limits)).again:
+            self.screen.print("starting Ray again ...")
+        self.ledger.interrupt()
+        for record in self.ledger.trials.values():
+            self.study.end(record, self.ledger)
+        if self.storage.is_local:
+            shutil.rmtree(Path(self.storage.base, places.TUNE), ignore_errors=True)
+        return ending
+
+    def _begin(self) -> None:
+        """Tell a new study what to try first, and what is known from another sweep."""
+        self.study.enqueue(firsts.points(self.config))
+        earlier = self.config.warm_start
+        learned = self.study.learn(firsts.warm_start(earlier, self.config.metric)) if earlier else 0
         if learned:
-            screen.print(f"warm start: the sampler knows {learned} trials of {config.warm_start}")
-    _take_up(sweep, storage, known, book)
-    limits = budget.Budget(config.budget, config.train.gpu_hour_price, book)
-    while _tune(sweep, storage, known, book, limits, screen, outcome):
-        screen.print("starting Ray again ...")
-    book.interrupt()
-    for record in book.trials.values():
-        known.end_as(record, book)
-    if storage.is_local:
-        shutil.rmtree(Path(storage.base, places.TUNE), ignore_errors=True)
+            self.screen.print(f"warm start: the sampler knows {learned} trials of {earlier}")
 
+    def _take_up(self) -> None:
+        """Enter the trials of earlier drivers: what they reported, and what they had no time to report."""
+        unjudged: dict[str, list[dict[str, Any]]] = {}
+        for name, past in sorted(self.study.past().items()):
+            lines = (self.storage.read_text(f"{places.trial(name)}/{places.METRICS}") or "").splitlines()
+            epochs = list(_readable(lines))
+            if past.unfinished and not past.stopped:
+                # Of two objectives the study knows no scores by epoch: a trial that went on had been judged.
+                judged = epochs[:-1] if self.config.second_metric else [e for e in epochs if e["epoch"] in past.scores]
+                unjudged[name] = epochs[len(judged) :]
+                epochs = judged
+            self.ledger.enter(_record(name, past, epochs))
+        for name, epochs in unjudged.items():
+            self._judge(self.ledger.trials[name], epochs)
+        for record in self.ledger.trials.values():
+            if record.status == "pruned":
+                self.study.end(record, self.ledger)
 
-def _tune(
-    sweep: Sweep,
-    storage: Storage,
-    known: study.Study,
-    book: ledger.Ledger,
-    limits: budget.Budget,
-    screen: Console,
-    outcome: _Outcome,
-) -> bool:
-    """Run Tune on what is to be done; whether it must be run again, since a trial was ended for its memory."""
-    config = sweep.config
-    stopping = search.scheduler(config, known.past())
-    for name in sorted(getattr(stopping, "doomed", set()) & known.unfinished()):
-        known.give_up(name)
-        book.trials[name].status = "pruned"
-    again = False
-    with connect.connected(config.resources) as started_here, tempfile.TemporaryDirectory() as scratch:
-        storage.write_text(places.DRIVER, sweep.driver)
-        room = connect.Room(config, sweep.num_trials, book.memory_share, started_here=started_here)
-        planned = room.found
-        screen.print(f"{planned.description}\n{sweep.num_trials} trials of at most {config.train.max_epochs} epochs")
-        stop = watch.Stop(limits, known)
+    def _judge(self, record: TrialRecord, epochs: list[dict[str, Any]]) -> None:
+        """Judge what a trial did while nobody listened: its driver was killed just then, or it was itself."""
+        for metrics in epochs:
+            epoch, score = int(metrics["epoch"]), float(metrics[f"best_{self.config.metric}"])
+            if not self.judge.goes_on(record.trial_id, epoch, score):
+                record.status = "pruned"
+            record.epochs[epoch] = epoch_metrics(metrics)
+            self.study.report(record.trial_id, epoch, score)
 
-        def note_rungs() -> None:
-            if isinstance(stopping, search.ReplayingASHA):
-                book.rungs = stopping.rungs()
+    def _run_tune(self, limits: Budget) -> Ending:
+        """Run Tune on what is to be done."""
+        signals: list[int] = []
+        stop = Stop(limits, self.study)
+        with ExitStack() as stack:
+            started_here = stack.enter_context(connect.connected(self.config.resources))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory())
+            self.storage.write_text(places.DRIVER, self.sweep.driver)
+            room = Room(self.config, self.sweep.num_trials, self.ledger.memory_share, started_here=started_here)
+            planned = room.found
+            self.screen.print(
+                f"{planned.description}\n"
+                f"{self.sweep.num_trials} trials of at most {self.config.train.max_epochs} epochs"
+            )
+            watch = Watch(
+                self.ledger,
+                self.study,
+                self.storage,
+                self.sweep.driver,
+                self.screen,
+                self._on_end,
+                stopping=lambda: bool(signals or stop.reason or stop.cause),
+            )
+            stack.enter_context(environment(STAYING if planned.in_actor else {}))
+            tuner = ray.tune.Tuner(
+                self._trainable(planned),
+                tune_config=tune_config(
+                    Proposals(self.study, room, room.gpus), Stopping(self.judge), reuse_actors=planned.in_actor
+                ),
+                run_config=ray.tune.RunConfig(
+                    name=f"tune_{uuid.uuid4().hex[:8]}",
+                    storage_path=scratch if started_here else f"{self.storage.root}/{places.TUNE}",
+                    verbose=0,
+                    callbacks=[watch],
+                    stop=stop,
+                    failure_config=ray.tune.FailureConfig(max_failures=self._tune_failures(planned)),
+                ),
+            )
+            with (
+                _stopping_cleanly(self.screen, signals),
+                view.live(self.ledger, limits, self.screen, self.sweep.num_trials, room),
+            ):
+                again = _fit(tuner, watch)
+            watch.release()
+        return Ending(bool(signals), stop.reason, stop.cause, again=again and not signals)
 
-        def on_end(record: ledger.TrialRecord) -> None:
-            note_rungs()
-            try:
-                write_json(sweep.folder / places.SUMMARY, book.summary())
-                _write_hparams(storage, record, book)
-            except OSError as error:
-                screen.print(f"warning: {sweep.folder} can't be written: {error}")
+    def _on_end(self, record: TrialRecord) -> None:
+        """A trial has ended: write down what is known now."""
+        try:
+            write_json(self.sweep.folder / places.SUMMARY, self.ledger.summary())
+            self._write_hparams(record)
+        except OSError as error:
+            self.screen.print(f"warning: {self.sweep.folder} can't be written: {error}")
 
-        watching = watch.Watch(book, known, storage, sweep.driver, screen, on_end)
-        proposals = search.Proposals(known, room, room.gpus)
-        tuner = ray.tune.Tuner(
-            _trainable(sweep, storage, planned),
-            tune_config=search.tune_config(proposals, stopping, reuse_actors=planned.in_actor),
-            run_config=ray.tune.RunConfig(
-                name=f"tune_{uuid.uuid4().hex[:8]}",
-                storage_path=scratch if started_here else f"{storage.root}/{places.TUNE}",
-                verbose=0,
-                callbacks=[watching],
-                stop=stop,
-                failure_config=ray.tune.FailureConfig(max_failures=_tune_failures(config, planned)),
-            ),
-        )
-        with (
-            _stopping_cleanly(screen) as signals,
-            view.live(book, limits, screen, sweep.num_trials, room, rungs(config)),
-        ):
-            watching.stopping = lambda: bool(signals or stop.reason or stop.cause)
-            try:
-                tuner.fit()
-            except Exception as error:  # of several types: Tune has none for it, and gives up
-                if trial.ENDED_FOR_MEMORY not in str(error):
-                    raise
-                watching.on_tune_error(error)
-                again = True
-        watching.release()
-        note_rungs()
-        outcome.interrupted, outcome.reason, outcome.cause = bool(signals), stop.reason, stop.cause
-    return again and not outcome.interrupted
+    def _write_hparams(self, record: TrialRecord) -> None:
+        """Add TensorBoard's HPARAMS entry of a trial beside its other events."""
+        best = self.ledger.best_epoch(record)
+        if best is None:
+            return
+        figures = {name: value for name, value in best.items() if name.startswith("val_")}
+        with tempfile.TemporaryDirectory() as folder:
+            recorder.write_hparams(Path(folder), record.params, figures)
+            self.storage.put(Path(folder), places.trial_logs(record.trial_id))
 
+    def _tune_failures(self, planned: Plan) -> int:
+        """Times that Tune starts a trial again; under Ray Train, which does so itself, once for its own process."""
+        return self.config.max_failures if planned.in_actor else min(1, self.config.max_failures)
 
-def _tune_failures(config: SweepConfig, planned: connect.Plan) -> int:
-    """Times that Tune starts a trial again: under Ray Train, which does so itself, once more for its own process."""
-    return config.max_failures if planned.in_actor else min(1, config.max_failures)
+    def _trainable(self, planned: Plan) -> Any:
+        """What Tune runs for each trial, and what that takes."""
+        shared = {"sweep": self.config, "storage": self.storage.root, "driver": self.sweep.driver}
+        if not planned.in_actor:
+            place = ray.tune.PlacementGroupFactory([trial.DRIVER_RESOURCES])
+            return ray.tune.with_resources(ray.tune.with_parameters(trial.run_trial, **shared), place)
+        resources = self.config.resources
 
-
-def _trainable(sweep: Sweep, storage: Storage, planned: connect.Plan) -> Any:
-    shared = {"sweep": sweep.config, "storage": storage.root, "driver": sweep.driver}
-    if planned.in_actor:
-        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = THREAD_SECONDS
-        resources = sweep.config.resources
-
-        def place_of(proposal: dict[str, Any]) -> ray.tune.PlacementGroupFactory:
-            wanted = trial.worker_resources(resources.cpus_per_worker, proposal["gpus"])
-            kind = {f"accelerator_type:{resources.accelerator_type}": 0.001} if resources.accelerator_type else {}
-            return ray.tune.PlacementGroupFactory([wanted | kind])
+        def place_of(settings: dict[str, Any]) -> ray.tune.PlacementGroupFactory:
+            wanted = trial.worker_resources(resources.cpus_per_worker, settings["gpus"])
+            if resources.accelerator_type:
+                wanted[f"{_ray_internals.ACCELERATOR}{resources.accelerator_type}"] = 0.001
+            return ray.tune.PlacementGroupFactory([wanted])
 
         return ray.tune.with_resources(ray.tune.with_parameters(actor.run_in_actor, **shared), place_of)
-    place = ray.tune.PlacementGroupFactory([trial.DRIVER_RESOURCES])
-    return ray.tune.with_resources(ray.tune.with_parameters(trial.run_trial, **shared), place)
 
 
-def _take_up(sweep: Sweep, storage: Storage, known: study.Study, book: ledger.Ledger) -> None:
-    """Enter the trials of earlier drivers: what they reported, and what they had no time to."""
-    for past in known.past().values():
-        lines = (storage.read_text(f"{places.trial(past.trial_id)}/{places.METRICS}") or "").splitlines()
-        record = ledger.TrialRecord(past.trial_id, past.params, origin=past.origin, error=past.error, gpus=past.gpus)
-        for metrics in _readable(lines):
-            record.epochs[int(metrics["epoch"])] = ledger.epoch_metrics(metrics)
-            if past.unfinished:
-                known.report(past.trial_id, int(metrics["epoch"]), float(metrics[f"best_{sweep.config.metric}"]))
-        spent = sum(float(epoch["seconds"]) for epoch in record.epochs.values())
-        record.before = past.seconds or spent
-        record.status = past.status or "interrupted"  # type: ignore[assignment]  # the study holds our own words
-        book.enter(record)
+def _fit(tuner: ray.tune.Tuner, watch: Watch) -> bool:
+    """Run Tune; whether it gave up because a trial was ended for its memory, so that it must run again."""
+    try:
+        tuner.fit()
+        return False
+    except Exception as error:  # of several types: Tune has none for it
+        if _ray_internals.ENDED_FOR_MEMORY not in str(error):
+            raise
+        watch.on_tune_error(error)
+        return True
+
+
+def _record(name: str, past: Past, epochs: list[dict[str, Any]]) -> TrialRecord:
+    """What the ledger keeps of a trial that ran before."""
+    return TrialRecord(
+        name,
+        past.params,
+        past.origin,
+        status="pruned" if past.stopped and past.unfinished else past.status or "interrupted",  # type: ignore[arg-type]
+        epochs={int(metrics["epoch"]): epoch_metrics(metrics) for metrics in epochs},
+        error=past.error,
+        gpus=past.gpus,
+        before=past.seconds or sum(float(metrics["seconds"]) for metrics in epochs),
+    )
 
 
 def _readable(lines: list[str]) -> Iterator[dict[str, Any]]:
-    """The epochs in a list that may be cut off: it was copied when the driver was killed."""
+    """The epochs in a list up to a line that is cut off."""
     for line in lines:
         try:
             metrics = json.loads(line)
@@ -253,32 +302,25 @@ def _readable(lines: list[str]) -> Iterator[dict[str, Any]]:
         yield metrics
 
 
-def _write_hparams(storage: Storage, record: ledger.TrialRecord, book: ledger.Ledger) -> None:
-    """TensorBoard's HPARAMS entry of a trial, beside its other events."""
-    best = book.best_epoch(record)
-    if best is None:
-        return
-    figures = {name: value for name, value in best.items() if name.startswith("val_")}
-    with tempfile.TemporaryDirectory() as folder:
-        recorder.write_hparams(Path(folder), record.params, figures)
-        storage.put(Path(folder), places.trial_logs(record.trial_id))
-
-
 @contextmanager
-def _stopping_cleanly(screen: Console) -> Iterator[list[int]]:
-    """Within, the first Ctrl-C has Tune end its trials and return; the second ends at once. Yields the signals seen."""
-    seen: list[int] = []
+def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
+    """Within, the first Ctrl-C has Tune end its trials and return; the second ends at once.
+
+    Args:
+        screen: Where it is said that the sweep ends.
+        seen: Gets the numbers of the signals.
+    """
 
     def on_signal(number: int, frame: Any) -> None:
         seen.append(number)
-        if len(seen) > 1 or not callable(signal.getsignal(signal.SIGUSR1)):
+        if len(seen) > 1 or not _ray_internals.can_ask_tune_to_stop():
             raise KeyboardInterrupt
         text = "stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)"
         threading.Thread(target=screen.print, args=(text,)).start()  # here it might come within another print
-        signal.raise_signal(signal.SIGUSR1)  # which Tune takes as the wish to stop
+        _ray_internals.ask_tune_to_stop()
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
-        yield seen
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -9,37 +9,36 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
-from lscht_ray.cluster.worker import CHECKPOINT_SCORE, WorkOrder, train_worker
+from lscht_ray.cluster._ray_internals import CLEANER, DATASETS, ENDED_FOR_MEMORY, HEAD, LeanTrainer
+from lscht_ray.cluster.report import CHECKPOINT_SCORE, WorkOrder
+from lscht_ray.cluster.worker import train_worker
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.rescue import Rescue
+from lscht_ray.sweep.study import Proposal
 
 CONTROLLER_FAILURES = 3
 """Times a trainer may fail to get its workers or lose its controller; Ray's own default is to try for ever."""
-
-NEEDLESS = frozenset(["DatasetsCallback"])
-"""Hands out Ray datasets; our loaders read videos."""
-
-CLEANER = "PlacementGroupCleanerCallback"
-"""Frees a stopped trial's place, but can't without the dashboard; `watch` does it with and without."""
-
-ENDED_FOR_MEMORY = "killed due to the node running low on memory"
-"""In Ray's errors, of either kind, where its memory monitor ended a worker."""
-
-DRIVER_RESOURCES = {"CPU": 0.1, "node:__internal_head__": 0.001}
+DRIVER_RESOURCES = {"CPU": 0.1, HEAD: 0.001}
 """What the trial's own process takes, on the head node: so it never takes a worker's place."""
+
+
+def proposal_of(trial: Any) -> Proposal:
+    """The study's proposal that a Tune trial runs."""
+    proposal: Proposal = trial.config["proposal"]
+    return proposal
 
 
 def trial_name(trial: Any) -> str:
     """The trial's name: trial_00001, trial_00002, ... in the order of their proposal."""
-    return str(trial.config["trial_id"])
+    return proposal_of(trial).trial_id
 
 
-def work_order(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> WorkOrder:
+def work_order(proposal: Proposal, sweep: SweepConfig, storage: str, driver: str) -> WorkOrder:
     """What the workers of a trial are to do."""
     return WorkOrder(
-        config=sweep.trial_config(proposal["params"]),
-        trial_id=proposal["trial_id"],
+        config=proposal.config,
+        trial_id=proposal.trial_id,
         storage=storage,
         threads=max(1, int(sweep.resources.cpus_per_worker)),
         higher_is_better=sweep.mode == "max",
@@ -47,24 +46,24 @@ def work_order(proposal: dict[str, Any], sweep: SweepConfig, storage: str, drive
     )
 
 
-def run_trial(proposal: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
-    """Train with these sampled settings; a trial that starts again goes on from its last checkpoint.
+def run_trial(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
+    """Train as proposed; a trial that starts again goes on from its last checkpoint.
 
     Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
 
     Args:
-        proposal: The trial's name, its sampled settings, and how many GPUs a worker gets.
+        trial: The proposal, and how many GPUs a worker gets (`search.Proposals`).
         sweep: The sweep, its paths absolute.
         storage: The sweep's folder or URI.
         driver: Who asks for it.
     """
-    order = work_order(proposal, sweep, storage, driver)
+    order = work_order(trial["proposal"], sweep, storage, driver)
     rescue = Rescue(Storage(storage), order.trial_id)
     while True:
         rescue.mend()
         before = rescue.clips_at_once()
         try:
-            _trainer(order, sweep, proposal["gpus"]).fit()
+            _trainer(order, sweep, trial["gpus"]).fit()
             return
         except ray.train.TrainingFailedError as error:
             if ENDED_FOR_MEMORY in str(error):
@@ -82,10 +81,12 @@ def halve(rescue: Rescue, config: TrainConfig) -> bool:
     return True
 
 
-def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ray.train.torch.TorchTrainer:
+def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> LeanTrainer:
     resources, trial_id = sweep.resources, order.trial_id
-    trainer = LeanTrainer(
+    return LeanTrainer(
         train_worker,
+        # Where there is no dashboard the cleaner can't work; `watch` frees places with and without it.
+        needless=frozenset([DATASETS] if resources.dashboard else [DATASETS, CLEANER]),
         train_loop_config={"order": order},
         # One worker talks to nobody: gloo, so that several such trials can share a GPU. Else Ray chooses.
         torch_config=ray.train.torch.TorchConfig(backend="gloo" if resources.workers_per_trial == 1 else None),
@@ -96,7 +97,7 @@ def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ra
             accelerator_type=resources.accelerator_type,
         ),
         run_config=ray.train.RunConfig(
-            # (storage_path, name) is what a restarted trial finds its checkpoints by.
+            # A restarted trial finds its checkpoints by (storage_path, name).
             name=trial_id,
             storage_path=f"{order.storage}/{places.TRIALS}",
             checkpoint_config=ray.train.CheckpointConfig(
@@ -108,21 +109,6 @@ def _trainer(order: WorkOrder, sweep: SweepConfig, gpus_per_worker: float) -> ra
             callbacks=[TuneReportCallback()],
         ),
     )
-    trainer.needless = NEEDLESS if resources.dashboard else NEEDLESS | {CLEANER}
-    return trainer
-
-
-class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray has no types
-    """A TorchTrainer without the helper processes that a trial has no use for: each costs seconds of its start.
-
-    ``needless`` holds the class names of Train's own callbacks to leave out.
-    """
-
-    needless: frozenset[str] = frozenset()
-
-    def _create_default_callbacks(self) -> list[Any]:
-        callbacks: list[Any] = super()._create_default_callbacks()
-        return [callback for callback in callbacks if type(callback).__name__ not in self.needless]
 
 
 def worker_resources(cpus: float, gpus: float) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Follows the trials from the driver: keeps the ledger, shows progress, frees what stopped trials leave behind."""
 
 import os
-import re
 import signal
 import socket
 import threading
@@ -14,17 +13,18 @@ from typing import Any
 import ray
 import ray.tune
 import ray.util
-from ray._raylet import PlacementGroupID
 from ray.tune.experiment import Trial
-from ray.util.placement_group import PlacementGroup
 from rich.console import Console
 
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster import _ray_internals
+from lscht_ray.cluster._ray_internals import ENDED_FOR_MEMORY
+from lscht_ray.cluster.report import PLACEMENT_GROUP
 from lscht_ray.cluster.search import SCORE
-from lscht_ray.cluster.trial import ENDED_FOR_MEMORY, halve, trial_name
-from lscht_ray.cluster.worker import PLACEMENT_GROUP
+from lscht_ray.cluster.trial import halve, proposal_of, trial_name
 from lscht_ray.host.console import short
+from lscht_ray.host.processes import is_alive
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
 from lscht_ray.sweep.rescue import Rescue
@@ -74,6 +74,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         driver: Stands for this driver.
         screen: Where lines are printed.
         on_end: Gets the record of each trial that ended.
+        stopping: Whether the sweep is about to end, so that a trial which ends now is to go on later.
     """
 
     def __init__(
@@ -84,10 +85,10 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         driver: str,
         screen: Console,
         on_end: Callable[[TrialRecord], None],
+        stopping: Callable[[], bool],
     ) -> None:
         self.ledger, self.study, self.storage, self.driver = ledger, study, storage, driver
-        self.screen, self.on_end = screen, on_end
-        self.stopping: Callable[[], bool] = lambda: False
+        self.screen, self.on_end, self.stopping = screen, on_end, stopping
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
         self.named: set[str] = set()
@@ -100,13 +101,13 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial starts."""
-        name, chosen = trial_name(trial), dict(trial.config["params"])
-        fresh = name not in self.ledger.trials
+        proposal = proposal_of(trial)
+        name, fresh = proposal.trial_id, proposal.trial_id not in self.ledger.trials
         gpus = float(trial.config["gpus"]) * self.study.sweep.resources.workers_per_trial
         self.waiting.pop(name, None)
         self.named.discard(name)
-        self.ledger.start(name, chosen, gpus, trial.config["origin"])
-        params = ", ".join(f"{key} {short(value)}" for key, value in chosen.items())
+        self.ledger.start(name, proposal.params, gpus, proposal.origin)
+        params = ", ".join(f"{key} {short(value)}" for key, value in proposal.params.items())
         self._say(f"{name} {'starts' if fresh else 'starts again'}: {params}")
 
     def on_trial_result(
@@ -175,10 +176,10 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _fail(self, name: str, text: str) -> None:
         """A trial failed; where that was for its memory it goes on, with fewer clips at a time if it can."""
         if ENDED_FOR_MEMORY not in text or not self._halve(self.ledger.trials[name]):
-            self._end(name, cause(text))
+            self._end(name, _ray_internals.cause(text))
             return
         self.ledger.interrupt(name)
-        self.study.put_back(name)
+        self.study.put_back(self.ledger.trials[name])
         self._say(f"{name} was ended, for a node ran out of memory: it will go on with fewer clips at a time")
         self._let_go(name)
 
@@ -188,7 +189,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _end(self, name: str, error: str | None) -> None:
         self.ledger.end(name, error, cut_short=self.stopping())
         record = self.ledger.trials[name]
-        self.study.end_as(record, self.ledger)
+        self.study.end(record, self.ledger)
         cause = f": {error}" if error else ""
         self._say(
             f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
@@ -205,7 +206,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
     def _release_in_time(self, name: str, group: str, process: int) -> None:
         """Free a trial's place once its process, which runs on this node, is gone."""
         asked = time.monotonic()
-        while process and _alive(process):
+        while process and is_alive(process):
             if time.monotonic() - asked > EXIT_SECONDS:
                 os.kill(process, signal.SIGKILL)
                 break
@@ -217,7 +218,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         if self.groups.get(name) == group:
             del self.groups[name]
         if group and ray.is_initialized():
-            ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))
+            _ray_internals.remove_placement_group(group)
 
     def _reason(self, record: TrialRecord) -> str:
         if record.epochs:
@@ -239,14 +240,6 @@ def _waits() -> str:
     return f"it waits for resources (free now: {free.get('CPU', 0):g} CPU, {free.get('GPU', 0):g} GPU)"
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError:
-        return False
-    return True
-
-
 def _patience(record: TrialRecord) -> float:
     longest = max((epoch.get("seconds", 0.0) for epoch in record.epochs.values()), default=0.0)
     return max(SILENT_SECONDS, 8 * longest)
@@ -256,14 +249,3 @@ def _error_text(trial: Trial) -> str:
     """What Tune wrote down of a trial's failure."""
     file = Path(trial.error_file) if trial.error_file else None
     return file.read_text(encoding="utf-8", errors="replace") if file is not None and file.is_file() else ""
-
-
-def cause(text: str) -> str:
-    """The message of the innermost exception in a chain of tracebacks."""
-    found = re.findall(r"^(?:[\w]+\.)*(\w*(?:Error|Exception|Interrupt): .+)$", text, re.MULTILINE)
-    if found and not str(found[-1]).endswith("worker errors:"):
-        return str(found[-1])[:500]
-    # A worker that died raised nothing; Ray says how it ended.
-    endings = r"(?:Worker exit detail: |^(?=.*low on memory|The actor died because ))(.+)$"
-    ends = re.findall(endings, text, re.MULTILINE)
-    return f"a worker died: {ends[-1]}"[:500] if ends else "unknown: see the log file"

@@ -3,15 +3,15 @@
 import uuid
 import warnings
 from importlib.util import find_spec
-from typing import Any
 
 import optuna
 
 from lscht_ray.errors import InputError
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep import _optuna_internals
 
 NEEDS = {"qmc": ("scipy",), "gp": ("scipy",), "cma": ("scipy", "cmaes")}
-"""Libraries beyond Optuna's own, of the extra `samplers`."""
+"""Libraries that a sampler needs beyond Optuna's own requirements; the extra `samplers` brings them."""
 
 
 class Samplers:
@@ -50,32 +50,18 @@ class Samplers:
 
     def at_an_end(self, study: optuna.Study) -> bool:
         """Whether a grid has no combination left."""
-        return isinstance(self._kept, _Grid) and self._kept.is_exhausted(study)
+        return isinstance(self._kept, _optuna_internals.EndlessGrid) and self._kept.is_exhausted(study)
 
     def _whole_sweep(self) -> optuna.samplers.BaseSampler | None:
-        """Those whose proposals make a whole: a grid, a low-discrepancy sequence, an evolution."""
+        """A sampler whose proposals build on each other: grid, low-discrepancy sequence or evolution; else None."""
         if self.config.type == "grid":
-            return _Grid(self.sweep.grid(), seed=self.config.seed)
+            return _optuna_internals.EndlessGrid(self.sweep.grid(), seed=self.config.seed)
         if self.config.type == "qmc":
             return optuna.samplers.QMCSampler(seed=self.config.seed, scramble=True)
         if self.config.type == "cma":
-            return _FreshCmaEs(seed=self.config.seed, n_startup_trials=self.config.n_startup_trials)
+            # Optuna keeps CMA-ES' state as a pickle in the database, which anybody who can write there could replace:
+            # a sweep that is resumed begins with a new distribution instead of loading one.
+            sampler = optuna.samplers.CmaEsSampler(seed=self.config.seed, n_startup_trials=self.config.n_startup_trials)
+            _optuna_internals.own_cma_state(sampler, uuid.uuid4().hex[:8])
+            return sampler
         return None
-
-
-class _Grid(optuna.samplers.GridSampler):
-    """A grid whose end is asked for (`Study.ask`): Optuna's own would end its loop, and there is none."""
-
-    def after_trial(self, *given: Any) -> None:
-        """Nothing."""
-
-
-class _FreshCmaEs(optuna.samplers.CmaEsSampler):
-    """CMA-ES that never reads what another process has written: Optuna keeps its state as a pickle in the database.
-
-    A sweep that is resumed begins with a new distribution.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._attr_prefix = f"cma{uuid.uuid4().hex[:8]}:"

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,22 +15,26 @@ class TrialRecord:
 
     Attributes:
         trial_id: Its name, also that of its folder.
-        params: The sampled settings.
-        epochs: The metrics of each epoch it reported, by epoch.
-        error: Why it failed.
-        gpus: How many it takes.
-        before: Seconds that it ran before this start of the sweep.
+        params: The searched settings and their values.
         origin: Where its settings come from.
+        status: How it ended, or that it runs.
+        epochs: The metrics of each epoch it reported, by epoch.
+        error: Why it failed; empty where it did not.
+        gpus: How many GPUs it takes.
+        before: Seconds that it ran before its latest start.
+        started: When it was last started (`time.monotonic`).
+        heard: When it last reported.
+        ended: When it ended; None while it runs.
     """
 
     trial_id: str
     params: dict[str, Any]
+    origin: str = "sampler"
     status: Status = "running"
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     error: str = ""
     gpus: float = 0.0
     before: float = 0.0
-    origin: str = "sampler"
     started: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -41,28 +46,45 @@ class TrialRecord:
 
     @property
     def gpu_hours(self) -> float:
-        """What it has taken."""
+        """The GPU hours that it has taken."""
         return self.seconds * self.gpus / 3600
+
+    @property
+    def early_stopped(self) -> bool:
+        """Whether its own patience ended it."""
+        return bool(self.epochs) and bool(self.epochs[max(self.epochs)].get("early_stopped"))
 
 
 class Ledger:
-    """Keeps the trials of a sweep; several may start at a time in any order, so their names give theirs."""
+    """Keeps the facts of a sweep's trials: study, judge, live view and summary read them here.
 
-    def __init__(self, metric: str, mode: Literal["max", "min"], max_epochs: int) -> None:
-        self.metric, self.mode, self.max_epochs = metric, mode, max_epochs
+    Args:
+        metric: What trials are judged by.
+        mode: Whether more or less of it is better.
+        max_epochs: Epochs of a whole trial.
+        second: Another metric, of which less is better; None: there is none.
+        rungs: The epochs at which trials may be stopped.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        mode: Literal["max", "min"],
+        max_epochs: int,
+        second: str | None = None,
+        rungs: Sequence[int] = (),
+    ) -> None:
+        self.metric, self.mode, self.max_epochs, self.second, self.rungs = metric, mode, max_epochs, second, rungs
         self.trials: dict[str, TrialRecord] = {}
-        self.second: str | None = None
-        self.rungs: dict[int, dict[str, float]] = {}
-        """Of ASHA: epoch, and the scores of the trials that came there."""
 
     def enter(self, record: TrialRecord) -> None:
-        """A trial that ran before this start of the sweep."""
+        """Enter a trial that ran before this start of the sweep."""
         record.started = record.ended = time.monotonic()
         self.trials[record.trial_id] = record
 
     def start(self, trial_id: str, params: dict[str, Any], gpus: float = 0.0, origin: str = "sampler") -> None:
         """A trial starts, or starts again."""
-        record = self.trials.setdefault(trial_id, TrialRecord(trial_id, params, origin=origin))
+        record = self.trials.setdefault(trial_id, TrialRecord(trial_id, params, origin))
         if record.ended is not None:
             record.before, record.started = record.seconds, time.monotonic()
         record.status, record.ended, record.heard, record.gpus = "running", None, time.monotonic(), gpus
@@ -74,33 +96,44 @@ class Ledger:
         record.heard = time.monotonic()
 
     def end(self, trial_id: str, error: str | None = None, *, cut_short: bool = False) -> None:
-        """A trial is over: failed where there is an error, else as its last report says.
+        """A trial is over.
 
-        ``cut_short``: The sweep ends, not the trial.
+        Args:
+            trial_id: The trial.
+            error: Why it failed; None: its last report says how it ended.
+            cut_short: The sweep ends, not the trial, which is to go on later.
         """
         record = self.trials[trial_id]
         record.ended = time.monotonic()
-        if cut_short and error is None and len(record.epochs) < self.max_epochs and not self._had_enough(record):
-            record.status = "interrupted"
-        elif error is not None:
+        whole = len(record.epochs) >= self.max_epochs
+        if error is not None:
             record.status, record.error = "failed", error
-        elif self._had_enough(record):
+        elif record.early_stopped:
             record.status = "early_stopped"
+        elif whole:
+            record.status = "completed"
         else:
-            record.status = "completed" if len(record.epochs) >= self.max_epochs else "pruned"
-
-    def _had_enough(self, record: TrialRecord) -> bool:
-        return bool(record.epochs) and bool(record.epochs[max(record.epochs)].get("early_stopped"))
+            record.status = "interrupted" if cut_short else "pruned"
 
     def interrupt(self, trial_id: str | None = None) -> None:
-        """What runs, or that trial alone, ends before its time and is to go on later."""
+        """All trials that run, or that one alone, end before their time and are to go on later."""
         for record in self.trials.values():
             if record.status == "running" and trial_id in (None, record.trial_id):
                 record.status, record.ended = "interrupted", time.monotonic()
 
+    def score(self, record: TrialRecord, epoch: int) -> float | None:
+        """The best value of the metric in a trial up to an epoch; None where no epoch until then is known."""
+        values = [float(metrics[self.metric]) for number, metrics in record.epochs.items() if number <= epoch]
+        return (max if self.mode == "max" else min)(values, default=None)
+
+    def scores_at(self, epoch: int, without: str = "") -> list[float]:
+        """The scores at an epoch of all trials that came there, but for one."""
+        came = [r for r in self.trials.values() if r.trial_id != without and max(r.epochs, default=0) >= epoch]
+        return [score for record in came if (score := self.score(record, epoch)) is not None]
+
     @property
     def gpu_hours(self) -> float:
-        """What all trials have taken."""
+        """The GPU hours that all trials have taken."""
         return sum(record.gpu_hours for record in self.trials.values())
 
     def memory_share(self) -> float:
@@ -216,7 +249,7 @@ class Ledger:
             "seconds": round(record.seconds, 1),
             "gpu_hours": round(record.gpu_hours, 4),
             "origin": record.origin,
-            "rungs": {epoch: scores[name] for epoch, scores in sorted(self.rungs.items()) if name in scores},
+            "rungs": {rung: self.score(record, rung) for rung in self.rungs if max(record.epochs, default=0) >= rung},
         }
         return {**row, "error": record.error} if record.error else row
 

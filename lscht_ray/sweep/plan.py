@@ -6,16 +6,8 @@ from rich.console import Console
 
 from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep.judge import rungs
 from lscht_ray.training.plan import Plan, cost, duration, plan_run
-
-
-def rungs(sweep: SweepConfig) -> list[int]:
-    """The epochs at which ASHA stops trials."""
-    found, epoch = [], float(sweep.asha.grace_period)
-    while sweep.trial_stopping == "asha" and epoch < sweep.train.max_epochs:
-        found.append(int(epoch))
-        epoch *= sweep.asha.reduction_factor
-    return found
 
 
 def likely_epochs(sweep: SweepConfig) -> int:
@@ -28,10 +20,10 @@ def likely_epochs(sweep: SweepConfig) -> int:
 
 
 def plan_sweep(sweep: SweepConfig, found: Annotations, screen: Console) -> Plan:
-    """Plan a sweep, whose trials all cost what its first does, and say it.
+    """Plan a sweep and print the plan. Every trial is taken to cost what the first one does.
 
     Raises:
-        InputError: As `plan_run`.
+        InputError: The model, the device or a setting can't be used.
     """
     plan = plan_run(sweep.train, found, screen, sweep.resources.workers_per_trial)
     most, likely = sweep.num_trials * sweep.train.max_epochs, likely_epochs(sweep)

@@ -16,12 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lscht_ray.errors import InputError
 from lscht_ray.settings.sweep import Dimension, SweepConfig
-from lscht_ray.sweep import _samplers
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import _optuna_internals, _samplers
 from lscht_ray.sweep.ledger import Ledger, TrialRecord
 
 NAME = "sweep"
 TRIAL, STATUS, ORIGIN, ERROR, SECONDS, GPUS = "trial_id", "status", "origin", "error", "seconds", "gpus"
 """Attributes of Optuna's trials: our name, how it ended, where its settings come from, why it failed, what it took."""
+STOPPED = "stopped"
+"""Attribute of a trial that was judged too weak to go on, written before anybody stops it."""
 ENDS = {
     "completed": TrialState.COMPLETE,
     "early_stopped": TrialState.COMPLETE,
@@ -35,20 +38,41 @@ TRIES = 200
 
 @dataclass(frozen=True)
 class Proposal:
-    """Settings to try: the trial's name, the searched settings, where they come from."""
+    """A trial to run.
+
+    Attributes:
+        trial_id: Its name.
+        params: The searched settings and their values.
+        config: All of its settings.
+        origin: Where the searched ones come from.
+    """
 
     trial_id: str
     params: dict[str, Any]
+    config: TrainConfig
     origin: str = "sampler"
 
 
 @dataclass(frozen=True)
 class Past:
-    """A trial as the study knows it: its scores by epoch, and how it ended (nothing where it did not)."""
+    """A trial as the database has it.
+
+    Attributes:
+        trial_id: Its name.
+        params: The searched settings and their values.
+        status: How it ended (`ledger.Status`); empty where it did not.
+        stopped: Whether it was judged too weak to go on.
+        scores: Its scores by epoch.
+        seconds: How long it ran.
+        gpus: How many GPUs it took.
+        error: Why it failed; empty where it did not.
+        origin: Where its settings come from.
+    """
 
     trial_id: str
     params: dict[str, Any]
     status: str
+    stopped: bool
     scores: dict[int, float]
     seconds: float
     gpus: float
@@ -69,6 +93,9 @@ class Study:
         url: Of the database, as SQLAlchemy has it; None: in memory.
         num_trials: Trials in all.
 
+    Attributes:
+        broken: Why the database can't be written any more, so that the sweep has to end; empty: it can.
+
     Raises:
         InputError: The database can't be used.
     """
@@ -84,7 +111,6 @@ class Study:
             raise InputError(f"the study's database {url} can't be used: {str(error).splitlines()[0]}") from None
         self.sampler = _samplers.Samplers(sweep)
         self.broken = ""
-        """Why the database can't be written any more: then the sweep has to end."""
         self._running: dict[str, optuna.Trial] = {}
         self._reported: defaultdict[str, set[int]] = defaultdict(set)
         self._unfinished = self._take_up()
@@ -94,7 +120,10 @@ class Study:
         return not self.study.get_trials(deepcopy=False)
 
     def enqueue(self, firsts: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Settings to try first, each with where it comes from, in a study that is new. A grid has its own order."""
+        """Have a new study try these settings first, each given with where it comes from.
+
+        A grid keeps its own order.
+        """
         if self.sweep.sampler.type != "grid":
             for origin, params in firsts:
                 self.study.enqueue_trial(params, user_attrs={ORIGIN: origin})
@@ -104,18 +133,21 @@ class Study:
         known = {trial.user_attrs.get(ORIGIN) for trial in self.study.get_trials(deepcopy=False)}
         learned = 0
         for params, score, origin in others:
-            space = {
-                name: distribution(self.sweep.search_space[name]) for name in params if name in self.sweep.search_space
-            }
-            inside = all(_holds(space[name], params[name]) for name in space)
-            if origin in known or not inside or set(space) != set(self.sweep.searched(params)):
+            values = {name: value for name, value in params.items() if name in self.sweep.search_space}
+            if origin in known or set(values) != set(self.sweep.searched(params)):
                 continue
-            values = {name: params[name] for name in space}
-            self.study.add_trial(
-                optuna.create_trial(params=values, distributions=space, value=score, user_attrs={ORIGIN: origin})
-            )
+            try:
+                trial = optuna.create_trial(
+                    params=values, distributions=self._space(values), value=score, user_attrs={ORIGIN: origin}
+                )
+            except (ValueError, TypeError):  # a value outside of this sweep's search space
+                continue
+            self.study.add_trial(trial)
             learned += 1
         return learned
+
+    def _space(self, params: dict[str, Any]) -> dict[str, distributions.BaseDistribution]:
+        return {name: distribution(self.sweep.search_space[name]) for name in params}
 
     def ask(self) -> Proposal | None:
         """The next trial: one that was not finished, else a new one; None where there are enough.
@@ -139,16 +171,18 @@ class Study:
             self.study.sampler = self.sampler.for_trial(number, attempt)
             trial = self.study.ask()
             params = self._suggest(trial)
-            origin = trial.user_attrs.get(ORIGIN, "sampler")
             problem = self.sweep.problem(params)
             if problem is not None:
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
-            proposal = Proposal(f"trial_{number:05d}", params, origin)
+            proposal = self._proposal(f"trial_{number:05d}", params, trial.user_attrs.get(ORIGIN, "sampler"))
             trial.set_user_attr(TRIAL, proposal.trial_id)
             self._running[proposal.trial_id] = trial
             return proposal
         raise InputError(f"search_space: of {TRIES} proposals in a row none can be used; the last: {problem}")
+
+    def _proposal(self, trial_id: str, params: dict[str, Any], origin: str) -> Proposal:
+        return Proposal(trial_id, params, self.sweep.trial_config(params), origin)
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """A value for each setting that is searched beside the others."""
@@ -167,71 +201,59 @@ class Study:
                 trial.report(score, epoch)
             self._reported[trial_id].add(epoch)
 
+    def stop(self, trial_id: str) -> None:
+        """Remember that a trial was judged too weak to go on, should the driver be killed before it has ended."""
+        trial = self._running.get(trial_id)
+        if trial is not None:
+            with self._writing():
+                trial.set_user_attr(STOPPED, True)
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Within, a database that can't be written is noted, and not an end with a traceback."""
+        """Within, a database that can't be written is noted in ``broken`` instead of ending with a traceback."""
         try:
             yield
         except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
             cause = error.__cause__ or error
             self.broken = f"the study's database can't be written: {str(cause).splitlines()[0]}"
 
-    def end(
-        self, trial_id: str, status: str, scores: list[float] | None, seconds: float, error: str, gpus: float = 0.0
-    ) -> None:
-        """A trial ended; ``scores`` are its values, where it has any."""
-        trial = self._running.pop(trial_id, None)
+    def end(self, record: TrialRecord, ledger: Ledger) -> None:
+        """A trial ended as its record in the ledger says."""
+        trial = self._running.pop(record.trial_id, None)
         if trial is None:
             return
+        self._unfinished = [proposal for proposal in self._unfinished if proposal.trial_id != record.trial_id]
+        took = {SECONDS: round(record.seconds, 1), GPUS: record.gpus}
         with self._writing():
-            for key, value in ((STATUS, status), (SECONDS, round(seconds, 1)), (ERROR, error), (GPUS, gpus)):
+            for key, value in {STATUS: record.status, ERROR: record.error, **took}.items():
                 trial.set_user_attr(key, value)
-            state = ENDS[status]
-            if state is TrialState.FAIL or scores is None:
+            state, best = ENDS[record.status], ledger.best_epoch(record)
+            if state is TrialState.FAIL or best is None:
                 self.study.tell(trial, state=TrialState.FAIL)
             elif state is TrialState.COMPLETE or len(self.study.directions) > 1:
-                self.study.tell(trial, values=scores)
+                names = [ledger.metric, *([ledger.second] if ledger.second else [])]
+                self.study.tell(trial, values=[float(best[name]) for name in names])
             else:
                 self.study.tell(trial, state=state)
 
-    def end_as(self, record: TrialRecord, ledger: Ledger) -> None:
-        """A trial ended as its record says."""
-        best = ledger.best_epoch(record)
-        scores = [float(best[name]) for name in (ledger.metric, ledger.second) if name] if best else None
-        self.end(record.trial_id, record.status, scores, record.seconds, record.error, record.gpus)
-
-    def give_up(self, trial_id: str) -> None:
-        """A trial that is not to go on, though it was not finished: it was stopped just when the driver was killed."""
-        past = self.past()[trial_id]
-        self._unfinished = [proposal for proposal in self._unfinished if proposal.trial_id != trial_id]
-        self.end(trial_id, "pruned", [past.scores[max(past.scores)]], past.seconds, "", past.gpus)
-
-    def put_back(self, trial_id: str) -> None:
+    def put_back(self, record: TrialRecord) -> None:
         """A trial that runs is to be started again, before new ones."""
-        past = self.past()[trial_id]
-        self._unfinished.append(Proposal(trial_id, past.params, past.origin))
-
-    def unfinished(self) -> set[str]:
-        """The trials that are to go on."""
-        return {proposal.trial_id for proposal in self._unfinished}
+        self._unfinished.append(self._proposal(record.trial_id, record.params, record.origin))
 
     def past(self) -> dict[str, Past]:
         """Every trial that has a name; of one that was begun several times the last beginning."""
-        found = {}
+        trials = {}
         for trial in self.study.get_trials(deepcopy=False):
             name = trial.user_attrs.get(TRIAL)
             if name is not None:
-                found[name] = _past(trial, name)
-        return found
+                trials[name] = _past(trial, name)
+        return trials
 
     def _take_up(self) -> list[Proposal]:
-        """Trials that were begun and not finished begin again, as new ones of Optuna's with the same settings."""
+        """Have trials that were begun and not finished begin again, as new ones of Optuna's with the same settings."""
         for trial in self._begun():
-            if TRIAL not in trial.user_attrs:  # the driver was killed before it had its name
-                fixed = trial.system_attrs.get("fixed_params")
-                self.study.tell(trial.number, state=TrialState.FAIL)
-                if fixed:
-                    self.study.enqueue_trial(fixed, user_attrs={ORIGIN: trial.user_attrs.get(ORIGIN, "sampler")})
+            if TRIAL not in trial.user_attrs:
+                self._begin_nameless_again(trial)
         unfinished = [past for past in self.past().values() if past.unfinished]
         still = {trial.user_attrs[TRIAL] for trial in self._begun()}
         for past in unfinished:
@@ -240,23 +262,27 @@ class Study:
                     optuna.create_trial(
                         state=TrialState.RUNNING,
                         params=past.params,
-                        distributions={name: distribution(self.sweep.search_space[name]) for name in past.params},
+                        distributions=self._space(past.params),
                         intermediate_values=past.scores,
                         user_attrs={TRIAL: past.trial_id, ORIGIN: past.origin},
                     )
                 )
         for trial in self._begun():
             name = trial.user_attrs[TRIAL]
-            self._running[name] = optuna.Trial(self.study, trial._trial_id)
+            self._running[name] = _optuna_internals.running_trial(self.study, trial)
             self._reported[name] = set(trial.intermediate_values)
-        return [Proposal(past.trial_id, past.params, past.origin) for past in sorted(unfinished, key=_by_name)]
+        unfinished.sort(key=lambda past: past.trial_id)
+        return [self._proposal(past.trial_id, past.params, past.origin) for past in unfinished]
+
+    def _begin_nameless_again(self, trial: FrozenTrial) -> None:
+        """A trial whose driver was killed before it had its name; what was to be tried first is not lost."""
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        params = _optuna_internals.enqueued_params(trial)
+        if params:
+            self.study.enqueue_trial(params, user_attrs={ORIGIN: trial.user_attrs.get(ORIGIN, "sampler")})
 
     def _begun(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def _by_name(past: Past) -> str:
-    return past.trial_id
 
 
 def _past(trial: FrozenTrial, name: str) -> Past:
@@ -265,6 +291,7 @@ def _past(trial: FrozenTrial, name: str) -> Past:
         trial_id=name,
         params=dict(trial.params),
         status=attributes.get(STATUS, ""),
+        stopped=bool(attributes.get(STOPPED)),
         scores=dict(trial.intermediate_values),
         seconds=float(attributes.get(SECONDS, 0.0)),
         gpus=float(attributes.get(GPUS, 0.0)),
@@ -283,15 +310,8 @@ def _suggested(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:
     return trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
 
 
-def _holds(space: distributions.BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(space._contains(space.to_internal_repr(value)))
-    except (ValueError, TypeError):
-        return False
-
-
 def distribution(dimension: Dimension) -> distributions.BaseDistribution:
-    """Optuna's name for a searched range."""
+    """The searched range as Optuna describes it."""
     if dimension.choices is not None:
         return distributions.CategoricalDistribution(dimension.choices)
     assert dimension.low is not None and dimension.high is not None

@@ -18,31 +18,28 @@ SHOWN = 12
 
 
 @contextmanager
-def live(
-    ledger: Ledger, budget: Budget, screen: Console, num_trials: int, room: Callable[[], int], rungs: list[int]
-) -> Iterator[None]:
-    """Within, a terminal shows the sweep below the lines that are printed; elsewhere there are only those lines."""
+def live(ledger: Ledger, budget: Budget, screen: Console, num_trials: int, room: Callable[[], int]) -> Iterator[None]:
+    """Within, a terminal shows the sweep below the lines that are printed; without a terminal nothing is added."""
     if not screen.is_terminal or screen.quiet:
         yield
         return
-    view = View(ledger, budget, num_trials, room, rungs)
+    view = View(ledger, budget, num_trials, room)
     with Live(get_renderable=view.render, console=screen, refresh_per_second=1, transient=True):
         yield
 
 
 class View:
-    """Draws what the ledger knows; ``rungs`` are the epochs at which trials may be stopped."""
+    """Draws what the ledger knows.
 
-    def __init__(
-        self, ledger: Ledger, budget: Budget, num_trials: int, room: Callable[[], int], rungs: list[int]
-    ) -> None:
-        self.ledger, self.budget, self.num_trials, self.room, self.rungs = (
-            ledger,
-            budget,
-            num_trials,
-            room,
-            rungs,
-        )
+    Args:
+        ledger: The sweep's trials.
+        budget: What has been used.
+        num_trials: Trials in all.
+        room: How many trials may run at a time now.
+    """
+
+    def __init__(self, ledger: Ledger, budget: Budget, num_trials: int, room: Callable[[], int]) -> None:
+        self.ledger, self.budget, self.num_trials, self.room = ledger, budget, num_trials, room
         self.began = time.monotonic()
 
     def render(self) -> Group:
@@ -64,7 +61,7 @@ class View:
         return f"{states or 'starting'} of {self.num_trials}  |  {self.budget.describe()}  |  {self.left()}"
 
     def left(self) -> str:
-        """About how long it will take: as long for each trial as for those that have ended."""
+        """About how long it will take, if each trial takes as long as those that have ended."""
         ended = self.ledger.ended()
         if not ended:
             return "time left: not known yet"
@@ -78,7 +75,7 @@ class View:
         return (
             record.trial_id,
             f"{done}/{self.ledger.max_epochs}",
-            next((str(rung) for rung in self.rungs if rung > done), ""),
+            next((str(rung) for rung in self.ledger.rungs if rung > done), ""),
             f"{best[self.ledger.metric]:.4f}" if best else "",
             str(best["epoch"]) if best else "",
             f"{record.seconds:.0f}",

@@ -73,7 +73,7 @@ class Plan:
 
 
 def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: int = 1) -> Plan:
-    """Plan a run and say it.
+    """Plan a run and print the plan.
 
     Args:
         config: The settings.

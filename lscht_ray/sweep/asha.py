@@ -1,0 +1,54 @@
+"""ASHA's stopping variant as pure functions: the ladder of rungs, and whether a trial goes on from one.
+
+Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (arXiv 1810.05934). A trial that comes to
+a rung is compared at once with those that came there before; it goes on where it is among the best 1/eta of them all,
+itself included, and at least the best one always does. This is what Optuna's SuccessiveHalvingPruner decides, too.
+Ray's ASHAScheduler compares with an interpolated quantile of the others instead: it never stops a trial that this rule
+lets on (eta of 2 and above), but lets some more on.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+TOLERANCE = 1e-9
+"""Products and quotients that are whole but for rounding count as whole."""
+FEW = 3
+"""A median of fewer trials says nothing."""
+
+
+def ladder(grace_period: int, reduction_factor: float, max_epochs: int) -> list[int]:
+    """The rungs: the whole epochs below ``max_epochs`` at or after grace_period x reduction_factor^k, each once.
+
+    Args:
+        grace_period: The first rung, from 1.
+        reduction_factor: eta, above 1.
+        max_epochs: The last epoch, from which no trial goes on anyway.
+    """
+    rungs: list[int] = []
+    exact = float(grace_period)
+    while (rung := math.ceil(exact - TOLERANCE)) < max_epochs:
+        rungs += [rung] if rung not in rungs[-1:] else []
+        exact *= reduction_factor
+    return rungs
+
+
+def among_the_best(score: float, others: Sequence[float], reduction_factor: float, *, higher_is_better: bool) -> bool:
+    """Whether a trial goes on from a rung: it is among the best 1/eta there. Of equal scores all go on.
+
+    Args:
+        score: The trial's.
+        others: The scores of the trials that came to the rung before.
+        reduction_factor: eta, above 1.
+        higher_is_better: Direction of the scores.
+    """
+    going_on = max(1, math.floor((len(others) + 1) / reduction_factor + TOLERANCE))
+    better = sum(other > score if higher_is_better else other < score for other in others)
+    return better < going_on
+
+
+def as_good_as_the_median(score: float, others: Sequence[float], *, higher_is_better: bool) -> bool:
+    """Whether a trial is at least as good as the median of the others at its epoch (Golovin et al. 2017, Vizier)."""
+    if len(others) < FEW:
+        return True
+    return score >= median(others) if higher_is_better else score <= median(others)

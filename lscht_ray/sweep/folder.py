@@ -1,0 +1,122 @@
+"""A sweep's folder: makes a new one, or opens one again with the settings that its sweep began with."""
+
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.artifacts import places, recorder
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import slug, write_json
+from lscht_ray.settings import commandline
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
+
+FREE = frozenset(("num_trials", "budget", "resources", "max_failures", "trial_runner", "storage_path", "start_from"))
+"""Settings that a sweep may go on with changed."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep in its folder.
+
+    Attributes:
+        config: Its settings, paths absolute.
+        folder: The local folder.
+        place: The same for all nodes: a folder or a URI.
+        num_trials: Trials in all.
+        driver: Stands for this driver among those that the sweep has had.
+    """
+
+    config: SweepConfig
+    folder: Path
+    place: str
+    num_trials: int
+    driver: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def url(self) -> str:
+        """Of the study's database."""
+        return self.config.study_storage or f"sqlite:///{self.folder / places.STUDY}"
+
+
+def with_absolute_paths(sweep: SweepConfig) -> SweepConfig:
+    """The same settings with absolute paths: workers run in other folders."""
+    update: dict[str, Any] = {"train": _absolute(sweep.train)}
+    if sweep.warm_start is not None:
+        update["warm_start"] = str(Path(sweep.warm_start).expanduser().resolve())
+    return sweep.model_copy(update=update)
+
+
+def _absolute(config: TrainConfig) -> TrainConfig:
+    update: dict[str, Any] = {}
+    for name in ("videos", "checkpoint_dir", "log_dir", "cache_dir"):
+        value = getattr(config, name)
+        update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
+    for name in ("data", "model_name", "layout", "split_file"):
+        path = Path(getattr(config, name) or "").expanduser()
+        if not getattr(config, name) or (name == "layout" and not path.is_file()):
+            continue
+        if path.exists():
+            update[name] = str(path.resolve())
+    return config.model_copy(update=update)
+
+
+def new_folder(sweep: SweepConfig) -> tuple[Path, str]:
+    """A new local folder for the sweep, and its place for all nodes: the same, or below the given URI."""
+    name, storage_path = slug(sweep.train.run_name) or "sweep", sweep.storage_path
+    if "://" in storage_path:
+        folder = recorder.new_folder(Path("models/checkpoints"), name)
+        return folder, f"{storage_path.rstrip('/')}/{folder.name}"
+    folder = recorder.new_folder(Path(storage_path), name)
+    return folder, str(folder)
+
+
+def place_of(folder: Path) -> str:
+    """Where a sweep's trials are: in its folder, which may have been moved, or at the URI that it began with."""
+    written = folder / places.PLACE
+    place = written.read_text(encoding="utf-8").strip() if written.is_file() else ""
+    return place if "://" in place else str(folder)
+
+
+def settle(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, new: bool) -> int:
+    """Write the settings of a new sweep, or compare them with those that it began with.
+
+    Args:
+        sweep: The settings.
+        folder: The sweep's folder.
+        place: Where its trials are.
+        extend: So many trials more; None: as many as there were.
+        new: Whether the sweep begins now.
+
+    Returns:
+        How many trials it has in all.
+
+    Raises:
+        InputError: What differs.
+    """
+    if extend is not None and extend < 1:
+        raise InputError(f"--extend {extend}: how many trials more? 1 or more")
+    given = sweep.model_dump(mode="json")
+    if new:
+        (folder / places.PLACE).write_text(place, encoding="utf-8")
+    else:
+        before, now = _leaves(commandline.read_json(folder / places.SWEEP)), _leaves(given)
+        different = [
+            f"  {name}: was {before[name]!r}, now {value!r}"
+            for name, value in now.items()
+            if name not in FREE and name in before and before[name] != value
+        ]
+        if different:
+            raise InputError("\n".join([f"--resume {folder}: the sweep began with other settings:", *different]))
+        given["num_trials"] += extend or 0
+    write_json(folder / places.SWEEP, given)
+    return int(given["num_trials"])
+
+
+def _leaves(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings, those of `train` each for itself."""
+    train = values.get("train", {})
+    return {name: value for name, value in values.items() if name != "train"} | {
+        f"train.{name}": value for name, value in train.items()
+    }
