@@ -1,0 +1,120 @@
+"""The ledger of a sweep, its budget and its live view."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lscht_ray.settings.sweep import BudgetConfig
+from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.view import View
+
+
+def filled(values: dict[str, tuple[float, ...]], rungs: tuple[int, ...] = ()) -> Ledger:
+    ledger = Ledger("val_accuracy", "max", 4, rungs=rungs)
+    for name, scores in values.items():
+        ledger.start(name, {"lr": 1.0}, gpus=0.5)
+        for epoch, value in enumerate(scores, start=1):
+            ledger.report(name, {"epoch": epoch, "val_accuracy": value, "early_stopped": 0.0, "val_clips": 100})
+        ledger.end(name, None if scores else "out of memory")
+    return ledger
+
+
+def test_the_ledger_judges_by_the_best_epoch() -> None:
+    ledger = filled({"peaked": (0.2, 0.9, 0.1), "steady": (0.5, 0.6, 0.7, 0.6), "silent": ()})
+    summary = ledger.summary("best/best_model.pt")
+    assert summary["best"]["trial_id"] == "peaked"
+    assert summary["best"]["metrics"]["epoch"] == 2
+    rows = {row["trial_id"]: (row["status"], row["epochs"]) for row in summary["trials"]}
+    assert rows == {"peaked": ("pruned", 3), "steady": ("completed", 4), "silent": ("failed", 0)}
+    assert (summary["epochs_planned"], summary["epochs_run"]) == (12, 7)
+
+
+def test_how_sure_the_best_is_the_best() -> None:
+    ledger = filled({"a": (0.80,), "b": (0.77,), "c": (0.70,)})
+    best = ledger.summary()["best"]
+    assert best["standard_error"] == pytest.approx(0.04)  # sqrt(0.8 x 0.2 / 100)
+    assert best["within_a_standard_error"] == ["b"]
+
+
+def test_the_pareto_front() -> None:
+    ledger = Ledger("val_accuracy", "max", 1, second="seconds")
+    for name, accuracy, seconds in (("best", 0.9, 9.0), ("quick", 0.8, 1.0), ("beaten", 0.8, 2.0), ("worst", 0.1, 9.5)):
+        ledger.start(name, {})
+        ledger.report(name, {"epoch": 1, "val_accuracy": accuracy, "seconds": seconds, "early_stopped": 0.0})
+        ledger.end(name)
+    assert ledger.summary()["pareto_front"] == ["best", "quick"]
+
+
+def test_budgets() -> None:
+    def used_up(ledger: Ledger, **limits: Any) -> str:
+        budget = Budget(BudgetConfig(**limits), 2.0, ledger)
+        budget.began -= 7200
+        return budget.used_up() or ""
+
+    ledger = filled({"a": (0.9,), "b": (0.5,), "c": (0.6,)})
+    for record in ledger.trials.values():
+        record.before = 3600.0
+    assert used_up(ledger, hours=3, gpu_hours=2, money=4, trials_without_improvement=3) == ""
+    assert "2 hours have passed" in used_up(ledger, hours=2)
+    assert "1.5 GPU hours have been used" in used_up(ledger, gpu_hours=1.5)
+    assert "3.00 have been spent" in used_up(ledger, money=3)
+    assert "the last 2 trials" in used_up(ledger, trials_without_improvement=2)
+
+
+def test_trials_that_all_fail_for_one_cause() -> None:
+    def hopeless(*errors: str) -> str | None:
+        ledger = Ledger("val_accuracy", "max", 1)
+        budget = Budget(BudgetConfig(), None, ledger)
+        for number, error in enumerate(errors):
+            ledger.start(f"t{number}", {})
+            ledger.end(f"t{number}", error or None)
+        return budget.hopeless()
+
+    assert hopeless("no file /a/1", "no file /a/2") is None
+    assert hopeless("no file /a/1", "no file /a/2", "no file /a/3") == "no file /a/1"
+    assert hopeless("no file", "no memory", "no file") is None
+    assert hopeless("", "no file", "no file", "no file") is None
+
+
+def test_failures_before_a_restart_are_not_held_against_it() -> None:
+    ledger = filled({"a": (), "b": (), "c": ()})
+    budget = Budget(BudgetConfig(), None, ledger)
+    assert budget.hopeless() is None
+
+
+def test_the_live_view(tmp_path: Path) -> None:
+    ledger = filled({"trial_00001": (0.5, 0.7, 0.6, 0.6), "trial_00002": ()}, rungs=(1, 2))
+    ledger.start("trial_00003", {"lr": 1.0})
+    ledger.report("trial_00003", {"epoch": 1, "val_accuracy": 0.2, "early_stopped": 0.0})
+    limits: dict[str, Any] = {"hours": 2, "gpu_hours": 9, "money": 20, "trials_without_improvement": 5}
+    shown = View(ledger, Budget(BudgetConfig(**limits), 3.0, ledger), 8, lambda: 2)
+    said = io.StringIO()
+    Console(file=said, width=200).print(shown.render())
+    lines = said.getvalue().splitlines()
+    assert [line.split()[:4] for line in lines[1:3]] == [
+        ["trial_00003", "1/4", "2", "0.2000"],
+        ["trial_00001", "4/4", "0.7000", "2"],
+    ]
+    used = "0 of 2 hours, 0 of 9 GPU hours, 0.00 of 20 spent, 1 of 5 trials without improvement"
+    for part in ("1 completed, 1 failed, 1 running of 8", "min left"):
+        assert part in lines[-1]
+    assert re.sub(r"\d\.?\d*e-\d+", "0", lines[-1]).split("  |  ")[1] == used
+
+
+def test_how_much_memory_a_trial_takes_is_known_from_those_that_had_a_gpu_alone() -> None:
+    ledger = Ledger("val_accuracy", "max", 1)
+    for name, gpus, share in (("a", 1.0, 0.3), ("b", 0.5, 0.9), ("c", 1.0, 0.2)):
+        ledger.start(name, {}, gpus)
+        ledger.report(name, {"epoch": 1, "val_accuracy": 0.5, "early_stopped": 0.0, "memory_share": share})
+    assert ledger.memory_share() == 0.3
+
+
+def test_the_summary_has_each_trials_rungs() -> None:
+    """The best epoch up to a rung, for every rung that the trial came to; each rung once."""
+    rows = filled({"a": (0.5, 0.7, 0.6, 0.6), "b": (0.2,)}, rungs=(1, 3)).summary()["trials"]
+    assert [row["rungs"] for row in rows] == [{1: 0.5, 3: 0.7}, {1: 0.2}]

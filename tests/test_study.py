@@ -1,0 +1,252 @@
+"""Search spaces, the study and its samplers."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from pydantic import ValidationError
+
+from lscht_ray.errors import InputError
+from lscht_ray.settings.sweep import Dimension, SamplerConfig, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import firsts, study
+from lscht_ray.sweep._samplers import Samplers
+from lscht_ray.sweep.ledger import Status
+from lscht_ray.sweep.study import Study
+from support.studies import end, new_study
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"type": "uniform", "low": 0, "high": 1}, FloatDistribution(0, 1)),
+        ({"type": "loguniform", "low": 1e-5, "high": 1}, FloatDistribution(1e-5, 1, log=True)),
+        ({"type": "quniform", "low": 0, "high": 1, "step": 0.25}, FloatDistribution(0, 1, step=0.25)),
+        ({"type": "int", "low": 2, "high": 8}, IntDistribution(2, 8)),
+        ({"type": "logint", "low": 2, "high": 8}, IntDistribution(2, 8, log=True)),
+        ({"type": "choice", "choices": [1, "a"]}, CategoricalDistribution([1, "a"])),
+    ],
+)
+def test_distributions(given: dict[str, Any], expected: object) -> None:
+    assert study.distribution(Dimension.model_validate(given)) == expected
+
+
+def run_some(made: Study, count: int, status: Status = "completed") -> list[dict[str, Any]]:
+    """Ask for trials and tell a result that depends on their settings alone."""
+    asked = []
+    for _ in range(count):
+        proposal = made.ask()
+        assert proposal is not None
+        asked.append({"trial_id": proposal.trial_id, **proposal.params})
+        score = 1 - abs(float(proposal.params["lr"]) - 1e-4) * 1e3
+        made.report(proposal.trial_id, 1, score)
+        end(made, proposal.trial_id, status, score)
+    return asked
+
+
+def test_the_users_own_setting_is_first_and_the_seed_repeats_the_rest(tmp_path: Path) -> None:
+    sweep = SweepConfig(train=TrainConfig(lr=7e-5))
+    rows = []
+    for name in ("one", "again"):
+        (tmp_path / name).mkdir()
+        rows.append(run_some(new_study(tmp_path / name, sweep), 14))
+    assert rows[0] == rows[1]
+    assert rows[0][0] == {"trial_id": "trial_00001", "lr": 7e-5, "weight_decay": 0.05, "label_smoothing": 0.1}
+    assert len({row["lr"] for row in rows[0]}) == 14
+    other = new_study(tmp_path, sweep.model_copy(update={"sampler": SamplerConfig(seed=1)}))
+    assert run_some(other, 2)[1] != rows[0][1]
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random", "qmc", "gp"])
+def test_a_study_that_is_opened_again_proposes_what_it_would_have(tmp_path: Path, kind: str) -> None:
+    """Whenever its driver is killed: what is proposed depends on what is in the database alone."""
+    sweep = SweepConfig(sampler=SamplerConfig(type=kind, n_startup_trials=4))  # type: ignore[arg-type]
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    whole = run_some(new_study(tmp_path / "whole", sweep), 9)
+    cut = []
+    for count in (1, 4, 2, 2):
+        cut += run_some(new_study(tmp_path / "cut", sweep), count)
+    assert cut == whole
+
+
+def test_every_sampler_seeks(tmp_path: Path) -> None:
+    for kind in ("tpe", "random", "qmc", "gp", "cma"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        sweep = SweepConfig(sampler=SamplerConfig(type=kind, n_startup_trials=3))  # type: ignore[arg-type]
+        assert len(run_some(new_study(folder, sweep), 8)) == 8
+
+
+def test_a_grid_has_every_combination_once(tmp_path: Path) -> None:
+    space = {
+        "lr": Dimension(type="choice", choices=[1e-4, 1e-3]),
+        "batch_size": Dimension(type="int", low=8, high=16, step=8),
+        "label_smoothing": Dimension(type="quniform", low=0, high=0.2, step=0.1),
+    }
+    sweep = SweepConfig(search_space=space, sampler=SamplerConfig(type="grid"))
+    made = new_study(tmp_path, sweep, 50)
+    seen = set()
+    while (proposal := made.ask()) is not None:
+        seen.add(tuple(sorted(proposal.params.items())))
+        end(made, proposal.trial_id, "completed", 0.5)
+    assert len(seen) == 12
+    assert len(made.past()) == 12
+    with pytest.raises(ValidationError, match="a grid needs values that can be counted"):
+        SweepConfig(sampler=SamplerConfig(type="grid"))
+
+
+def test_conditional_settings_are_searched_where_they_matter(tmp_path: Path) -> None:
+    space = {
+        "lora_alpha": Dimension(type="uniform", low=8, high=32, when={"lora_rank": [4, 8]}),
+        "lora_rank": Dimension(type="choice", choices=[0, 4, 8]),
+        "lr": Dimension(type="loguniform", low=1e-5, high=1e-3),
+    }
+    sweep = SweepConfig(search_space=space)
+    assert sweep.first_point() == {"lora_rank": 0, "lr": 1e-4}
+    rows = run_some(new_study(tmp_path, sweep), 16)
+    assert {row["lora_rank"] for row in rows} == {0, 4, 8}
+    assert all(("lora_alpha" in row) == (row["lora_rank"] > 0) for row in rows)
+    with pytest.raises(ValidationError, match="lora_rnk is no setting of train: did you mean lora_rank"):
+        SweepConfig(search_space={"lora_alpha": Dimension(type="uniform", low=8, high=32, when={"lora_rnk": 4})})
+    with pytest.raises(ValidationError, match="lr, weight_decay wait for each other"):
+        SweepConfig(
+            search_space={
+                "lr": Dimension(type="loguniform", low=1e-5, high=1e-3, when={"weight_decay": 0.05}),
+                "weight_decay": Dimension(type="uniform", low=0, high=1, when={"lr": 1e-4}),
+            }
+        )
+
+
+def test_candidates_that_can_not_be_used_are_not_run(tmp_path: Path) -> None:
+    """batch_size 1 can't be mixed: such a pair is proposed again, and no number is left out."""
+    space = {
+        "batch_size": Dimension(type="choice", choices=[1, 16]),
+        "mixup": Dimension(type="choice", choices=[0.0, 0.8]),
+        "lr": Dimension(type="loguniform", low=1e-5, high=1e-3),
+    }
+    made = new_study(tmp_path, SweepConfig(search_space=space, sampler=SamplerConfig(type="random")))
+    rows = run_some(made, 20)
+    assert not [row for row in rows if row["batch_size"] == 1 and row["mixup"]]
+    assert [row["trial_id"] for row in rows] == [f"trial_{number:05d}" for number in range(1, 21)]
+    assert made.ask() is None
+
+
+def test_the_study_says_how_trials_ended(tmp_path: Path) -> None:
+    made = new_study(tmp_path, SweepConfig())
+    statuses: tuple[Status, ...] = ("completed", "pruned", "failed", "early_stopped", "interrupted")
+    for status in statuses:
+        proposal = made.ask()
+        assert proposal is not None
+        for epoch in (1, 2, 2):  # the last one again, after a restart
+            made.report(proposal.trial_id, epoch, epoch / 10)
+        failed = status == "failed"
+        end(made, proposal.trial_id, status, None if failed else 0.2, "why" if failed else "")
+    kept = optuna.load_study(study_name=study.NAME, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    states = [trial.state for trial in kept]
+    assert states == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+    ]
+    assert all(trial.intermediate_values == {1: 0.1, 2: 0.2} for trial in kept)
+    again = new_study(tmp_path, SweepConfig())
+    taken_up = again.ask()
+    assert taken_up is not None
+    assert taken_up.trial_id == "trial_00005"
+    assert taken_up.params == kept[4].params
+    assert again.past()["trial_00005"].scores == {1: 0.1, 2: 0.2}
+    assert again.past()["trial_00003"].error == "why"
+    end(again, "trial_00005", "completed", 0.3)
+    following = again.ask()
+    assert following is not None
+    assert following.trial_id == "trial_00006"
+
+
+def test_a_driver_killed_before_a_trial_has_its_name_loses_no_first_point(tmp_path: Path) -> None:
+    made = new_study(tmp_path, SweepConfig(train=TrainConfig(lr=7e-5)))
+    trial = made.study.ask()
+    trial.suggest_float("lr", 3e-6, 5e-4, log=True)
+    again = new_study(tmp_path, SweepConfig(train=TrainConfig(lr=7e-5)))
+    first = again.ask()
+    assert first is not None
+    assert (first.trial_id, first.params["lr"]) == ("trial_00001", 7e-5)
+
+
+def test_no_pickle_in_the_database_is_read(tmp_path: Path) -> None:
+    """CMA-ES keeps its state as a pickle: one that somebody put there is not loaded."""
+    sweep = SweepConfig(sampler=SamplerConfig(type="cma", n_startup_trials=2))
+    run_some(new_study(tmp_path, sweep), 12)
+    evil = f"cposix\nsystem\n(S'touch {tmp_path}/was_here'\ntR.".encode().hex()
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        keys = [row[0] for row in database.execute("select key from trial_system_attributes")]
+        assert any("optimizer" in key for key in keys)
+        database.execute(
+            "update trial_system_attributes set value_json = ? where key like '%optimizer%'", (json.dumps(evil),)
+        )
+        database.execute("update trial_system_attributes set key = 'cma:optimizer:0' where key like '%optimizer%:0'")
+    run_some(new_study(tmp_path, sweep), 3)
+    assert not (tmp_path / "was_here").exists()
+
+
+def test_what_is_tried_first_and_known_from_another_sweep(tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    trials = [
+        {"trial_id": f"trial_{n:05d}", "params": params, "status": status, "metrics": {"val_accuracy": n / 10}}
+        for n, params, status in (
+            (1, {"lr": 2e-4, "weight_decay": 0.1, "label_smoothing": 0.2}, "completed"),
+            (2, {"lr": 3e-4, "weight_decay": 0.1, "label_smoothing": 0.2}, "failed"),
+            (3, {"lr": 0.9, "weight_decay": 0.1, "label_smoothing": 0.2}, "pruned"),  # outside of this space
+        )
+    ]
+    content = {"metric": "val_accuracy", "best": {"params": trials[0]["params"]}, "trials": trials}
+    (earlier / "summary.json").write_text(json.dumps(content))
+    (earlier / "sweep.json").write_text(json.dumps({"train": {"lr": 1e-4}}))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps({"lr": 5e-5, "mixup": 0.8}))
+    space = {name: Dimension(type="loguniform", low=1e-5, high=0.3) for name in ("lr", "weight_decay")}
+    space |= {"label_smoothing": Dimension(type="uniform", low=0, high=0.3)}
+    sweep = SweepConfig(
+        search_space=space, start_from=["recipes/brettmann.yaml", str(run), str(earlier)], warm_start=str(earlier)
+    )
+    found = dict(firsts.points(sweep))
+    assert found["train"]["lr"] == 1e-4
+    assert found["recipes/brettmann.yaml"]["lr"] == 1e-5
+    assert found[str(run)] == {"lr": 5e-5, "weight_decay": 0.05, "label_smoothing": 0.1}
+    assert found[str(earlier)] == trials[0]["params"]
+    made = new_study(tmp_path, sweep)
+    assert made.learn(firsts.warm_start(str(earlier), "val_accuracy")) == 1
+    assert made.learn(firsts.warm_start(str(earlier), "val_accuracy")) == 0  # told once
+    assert [row["lr"] for row in run_some(made, 4)] == [1e-4, 1e-5, 5e-5, 2e-4]
+    assert "trial_00005" not in made.past()
+    (run / "config.json").write_text(json.dumps({"lr": 0.9}))
+    with pytest.raises(InputError, match=r"its lr \(0.9\) is outside of search_space.lr"):
+        firsts.points(sweep)
+    with pytest.raises(InputError, match="that sweep sought val_accuracy, this one seeks val_loss"):
+        list(firsts.warm_start(str(earlier), "val_loss"))
+    with pytest.raises(InputError, match="no sweep folder"):
+        list(firsts.warm_start(str(run), "val_loss"))
+
+
+def test_tpe_is_multivariate_with_a_constant_liar() -> None:
+    made = Samplers(SweepConfig()).for_trial(1)
+    assert isinstance(made, optuna.samplers.TPESampler)
+    assert made._multivariate
+    assert made._constant_liar
+
+
+def test_two_objectives_in_the_study(tmp_path: Path) -> None:
+    sweep = SweepConfig(second_metric="seconds")
+    made = new_study(tmp_path, sweep)
+    run_some(made, 12)
+    assert all(len(trial.values) == 2 for trial in made.study.trials)
+    assert made.study.best_trials
