@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from lscht_ray.errors import InputError
+from lscht_ray.host.files import write_json
 from lscht_ray.settings.commandline import find_config, parse, shipped_configs
 from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings.train import METRIC_MODES, TrainConfig, as_used
 
 SHIPPED = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
 
@@ -151,13 +152,63 @@ def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
             },
             "min_lr: it reaches above the lowest lr",
         ),
-        ({"metric": "val_loss"}, "set mode: min"),
+        ({"metric": "val_loss", "mode": "max"}, "mode: max seeks the worst val_loss: set mode: min"),
         ({"asha": {"grace_period": 50}}, "grace_period"),
     ],
 )
 def test_wrong_sweeps_are_refused(change: dict[str, object], part: str) -> None:
     with pytest.raises(ValueError, match=part.replace("(", r"\(")):
         SweepConfig.model_validate(change)
+
+
+@pytest.mark.parametrize("metric", METRIC_MODES)
+def test_the_mode_follows_from_the_metric_and_may_be_left_out(tmp_path: Path, metric: str) -> None:
+    mode, wrong = ("max", "min") if METRIC_MODES[metric] == "max" else ("min", "max")
+    file = tmp_path / "own.yaml"
+    file.write_text(f"metric: {metric}\n")
+    assert sweep("--config", str(file)).mode == sweep("--metric", metric).mode == mode
+    file.write_text(f"metric: {metric}\nmode: {mode}\n")
+    assert sweep("--config", str(file)).mode == mode
+    written = SweepConfig.model_validate({"metric": metric}).model_dump(mode="json")
+    assert written["mode"] == mode  # in sweep.json, as ever
+    assert SweepConfig.model_validate(written).mode == mode
+    with pytest.raises(InputError, match=f"mode: {wrong} seeks the worst {metric}: set mode: {mode}"):
+        sweep("--metric", metric, "--mode", wrong)
+
+
+def test_searched_settings_come_after_those_that_they_wait_for_and_else_as_they_are_written() -> None:
+    """The order decides what a sampler draws: a sweep must propose what it always proposed."""
+
+    def order(**when: dict[str, object]) -> list[str]:
+        space = {name: {"type": "choice", "choices": [0.0, 0.1], "when": other} for name, other in when.items()}
+        return SweepConfig.model_validate({"search_space": space}).in_order()
+
+    assert order(mixup={}, drop_path={}, cutmix={}) == ["mixup", "drop_path", "cutmix"]
+    assert order(mixup={"cutmix": 0.1}, drop_path={}, cutmix={}) == ["drop_path", "cutmix", "mixup"]
+    assert order(lora_dropout={"mixup": 0.1}, mixup={"cutmix": 0.1}, head_dropout={"cutmix": 0.1}, cutmix={}) == [
+        "cutmix",
+        "mixup",
+        "head_dropout",
+        "lora_dropout",
+    ]
+    with pytest.raises(ValueError, match="cutmix, mixup wait for each other"):
+        order(mixup={"cutmix": 0.1}, cutmix={"mixup": 0.1}, drop_path={})
+
+
+def test_config_json_says_what_was_used_and_is_read_as_it_was_given(tmp_path: Path) -> None:
+    given = TrainConfig(lr=2e-4, run_name="Señas 2", batch_size="auto")
+    used = as_used(given, num_classes=7, device="cuda:1")
+    assert (used["num_classes"], used["device"]) == (7, "cuda:1")
+    file = tmp_path / "config.json"
+    write_json(file, used)
+    assert train("--config", str(file)) == given == TrainConfig.model_validate(used)  # also where there is no GPU
+    assert train("--config", str(file), "--device", "cpu").device == "cpu"
+    assert sweep("--config", str(file)).train == given  # as a recipe
+    write_json(file, as_used(given.model_copy(update={"device": "cuda:1"}), num_classes=7, device="cuda:1"))
+    assert train("--config", str(file)).device == "cuda:1"  # which the user asked for
+    file.write_text("num_classes: 7\n")
+    with pytest.raises(InputError, match="num_classes: no such setting"):
+        train("--config", str(file))
 
 
 def test_the_first_point_is_the_users_own_setting() -> None:

@@ -13,8 +13,9 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel, ValidationError
 
 from lscht_ray.errors import InputError
+from lscht_ray.settings._jsonargparse_internals import brief, unknown_flag
 from lscht_ray.settings.data import MisfitError
-from lscht_ray.settings.train import suggestion
+from lscht_ray.settings.train import as_given, suggestion
 
 Settings = TypeVar("Settings", bound=BaseModel)
 OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
@@ -23,16 +24,12 @@ OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
 class Parser(ArgumentParser):
     """An argument parser whose complaints are InputErrors: one message, no usage dump."""
 
-    names: frozenset[str] = frozenset()
-
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the complaint, with the nearest flag where one was mistyped."""
         del ex
-        hint = ""
-        if "unrecognized arguments:" in message:
-            flag = message.split("unrecognized arguments:")[1].split(maxsplit=1)[0]
-            hint = suggestion(flag.split("=")[0], self.names)
-        raise InputError(f"{_brief(message)}{hint}\n  {self.prog} --help lists every setting")
+        flag = unknown_flag(message)
+        hint = suggestion(flag, re.findall(r"--[\w.]+", self.format_help())) if flag else ""
+        raise InputError(f"{brief(message)}{hint}\n  {self.prog} --help lists every setting")
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,6 @@ def parse(
     parser.add_class_arguments(model)
     if extra is not None:
         extra(parser)
-    parser.names = frozenset(name for action in parser._actions for name in action.option_strings)
     space = parser.parse_args(argv)
     values = {name: _plain(space[name]) for name in model.model_fields}
     try:
@@ -132,23 +128,6 @@ def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
                 raise InputError(f"--resume {folder}: no {kind} folder (it has no {name})")
             return ["--config", str(file), *argv]
     return argv
-
-
-def _brief(message: str) -> str:
-    """A complaint of jsonargparse about a value, without what only a programmer understands."""
-    found = re.search(
-        r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', message, re.DOTALL
-    )
-    union = re.search(
-        r'Parser key "(?P<key>[^"]+)":.*Subtypes: \[(?P<kinds>.*?)\]\n.*Given value: (?P<value>.*)', message, re.DOTALL
-    )
-    if union is not None:
-        kinds = re.findall(r"<class '(\w+)'>|Literal\[(.*?)\]", union["kinds"] + "]")
-        return f"--{union['key']} must be {' or '.join(a or b for a, b in kinds)} (given: {union['value'].strip()})"
-    if found is None:
-        return message.strip()
-    lines = [line.strip() for line in found["text"].splitlines() if "validation error" not in line]
-    return f"--{found['key']}: {' '.join(lines).strip().rstrip('.')} (given: {found['value'].strip()})"
 
 
 def _new_spelling(word: str) -> str:
@@ -197,12 +176,13 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     paths = [find_config(name) for name in known.config] or ([default] if default else [])
     words, files = [], []
     for path in paths:
-        values, tree = read_yaml(path)
+        content, tree = read_yaml(path)
+        values = as_given(content)
         inner = _recipe(model, values)
         if inner is None:
             files.append(File(path, tree))
             _check(model, values, files[-1])
-            words += ["--config", str(path)]
+            words += ["--config", str(path) if values is content else json.dumps(values)]
         else:
             files.append(File(path, tree, under="train"))
             _check(inner, values, files[-1])

@@ -1,7 +1,8 @@
 """Every setting of a sweep: what all trials share, what is searched, and with which means."""
 
 import contextlib
-from typing import Any, Literal
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
@@ -145,8 +146,8 @@ class SweepConfig(Settings):
     """Searched settings by name (any setting of `train`)."""
     metric: Metric = "val_accuracy"
     """What the best epoch of a trial is judged by."""
-    mode: Literal["max", "min"] = "max"
-    """Whether more or less of it is better."""
+    mode: Literal["max", "min"] = Field(cast(Any, None))  # always set: `_mode_follows`
+    """Whether more or less of it is better; it follows from `metric` and may be left out."""
     second_metric: Literal["seconds", "val_calibration_error"] | None = None
     """Something else to have little of: the trials that are not beaten in both are shown. Weak trials are then stopped
     by `metric` alone."""
@@ -179,6 +180,14 @@ class SweepConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
+    def _mode_follows(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("mode") is not None:
+            return values
+        metric = values.get("metric", cls.model_fields["metric"].default)
+        return {**values, "mode": METRIC_MODES.get(metric, "max") if isinstance(metric, str) else "max"}
+
+    @model_validator(mode="before")
+    @classmethod
     def _default_space_fits(cls, values: Any) -> Any:
         """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
         default = {name: dimension.model_dump() for name, dimension in _default_space().items()}
@@ -196,9 +205,9 @@ class SweepConfig(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> "SweepConfig":
         problems = [(f"search_space.{name}", problem) for name, problem in self._space_problems()]
-        best = METRIC_MODES[self.metric]
-        if self.mode != best:
-            problems.append(("mode", f"{self.mode} seeks the worst {self.metric}: set mode: {best}"))
+        if self.mode != METRIC_MODES[self.metric]:
+            text = f"{self.mode} seeks the worst {self.metric}: set mode: {METRIC_MODES[self.metric]}"
+            problems.append(("mode", text))
         grace, epochs = self.asha.grace_period, self.train.max_epochs
         if self.trial_stopping != "none" and grace > epochs:
             problems.append(("asha.grace_period", f"{grace} epochs must not be above train.max_epochs ({epochs})"))
@@ -273,14 +282,17 @@ class SweepConfig(Settings):
         Raises:
             ValueError: They wait for each other.
         """
-        waiting = {name: set(d.when) & self.search_space.keys() for name, d in self.search_space.items()}
+        place = {name: number for number, name in enumerate(self.search_space)}
+        waits = TopologicalSorter({name: set(d.when) & place.keys() for name, d in self.search_space.items()})
+        try:
+            waits.prepare()
+        except CycleError as error:
+            raise ValueError(f"{', '.join(sorted(set(error.args[1])))} wait for each other") from None
         ordered: list[str] = []
-        while waiting:
-            ready = [name for name, others in waiting.items() if others <= set(ordered)]
-            if not ready:
-                raise ValueError(f"{', '.join(sorted(waiting))} wait for each other")
-            ordered += ready
-            waiting = {name: others for name, others in waiting.items() if name not in ready}
+        while waits.is_active():
+            ready = waits.get_ready()
+            ordered += sorted(ready, key=place.__getitem__)
+            waits.done(*ready)
         return ordered
 
     def is_searched(self, name: str, params: dict[str, Any]) -> bool:

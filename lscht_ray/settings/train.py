@@ -18,6 +18,8 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
     "val_mean_class_accuracy": "max",
     "val_loss": "min",
 }
+GIVEN = "given"
+"""In config.json: the settings that a run was given, where those above say what it made of them."""
 
 
 class TrainConfig(DataConfig):
@@ -130,6 +132,11 @@ class TrainConfig(DataConfig):
     log_dir: str = Field("runs", min_length=1)
     """Where TensorBoard folders are made."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_config_json(cls, values: Any) -> Any:
+        return as_given(values) if isinstance(values, dict) else values
+
     @field_validator("batch_size", mode="before")
     @classmethod
     def _is_a_batch(cls, value: Any) -> Any:
@@ -154,6 +161,32 @@ class TrainConfig(DataConfig):
         if problems:
             raise MisfitError(problems)
         return self
+
+
+def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, Any]:
+    """What a run's config.json holds: every setting, with what the run found out for itself.
+
+    Args:
+        config: The settings.
+        num_classes: How many glosses the data set has.
+        device: Where the run computes.
+
+    Returns:
+        The settings with ``num_classes`` and the ``device`` that is used; ``given`` holds the device where that was
+        left to the run.
+    """
+    left = {"device": config.device} if config.device == "auto" else {}
+    return {**config.model_dump(mode="json"), "num_classes": num_classes, "device": device, GIVEN: left}
+
+
+def as_given(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a run's config.json was made of (`as_used`); other settings as they are.
+
+    So a run that went on another machine chooses its device anew, and the number of glosses is that of its data.
+    """
+    if not isinstance(values.get(GIVEN), dict):
+        return values
+    return {name: value for name, value in values.items() if name not in (GIVEN, "num_classes")} | values[GIVEN]
 
 
 def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:

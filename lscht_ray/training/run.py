@@ -17,7 +17,7 @@ from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings.train import TrainConfig, as_used
 from lscht_ray.training import _resuming, loop, state
 from lscht_ray.training.build import Built, PrepareModel, build, describe_batch, seed_everything
 from lscht_ray.training.metrics import rank_and_world
@@ -160,7 +160,8 @@ def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, s
 def _start_recording(notes: recorder.Recorder, config: TrainConfig, found: Annotations, built: Built) -> None:
     """Write what is known before the first step, the drawn splits included."""
     history, steps = built.state.history, built.state.schedule.steps_done
-    notes.start(config.model_dump(mode="json"), found.missing, found.left_out, history, steps)
+    settings = as_used(config, num_classes=len(found.glosses), device=str(built.parts.device))
+    notes.start(settings, found.missing, found.left_out, history, steps)
     if notes.enabled and found.drawn:
         splits.write(found.rows(), found.folder, notes.folders.run / places.SPLITS)
 
