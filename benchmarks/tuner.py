@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 from rich.progress import track
 
-from lscht_ray.cluster import search
 from lscht_ray.host.console import table
 from lscht_ray.settings.sweep import AshaConfig, Dimension, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
+from lscht_ray.sweep.judge import Judge
+from lscht_ray.sweep.ledger import Ledger
 from lscht_ray.sweep.study import Study
 
 SPACE = {
@@ -106,10 +106,10 @@ WAYS = (
 
 
 class Running:
-    """A trial as the scheduler sees it, and its curve."""
+    """A trial and its curve."""
 
     def __init__(self, name: str, params: dict[str, float], rng: np.random.Generator, noise: float) -> None:
-        self.trial_id, self.config = name, {"trial_id": name}
+        self.trial_id = name
         self.true = curve(unit(params), np.arange(1, EPOCHS + 1), CURVES)
         offset = rng.normal(0, CURVES["trial_noise"])
         self.seen = self.true + offset + rng.normal(0, CURVES["epoch_noise"] * noise, EPOCHS)
@@ -121,7 +121,8 @@ def run(way: Way, seed: int, workers: int, most: int, goal: float, noise: float)
     sweep, rng = way.sweep(seed), np.random.default_rng((seed, 7))
     study = Study(sweep, None, 10**6)
     study.enqueue(firsts.points(sweep))
-    stopping = search.scheduler(sweep, {})
+    ledger = Ledger(sweep.metric, sweep.mode, EPOCHS)
+    judge = Judge(sweep, ledger, study)
     queue: list[tuple[int, int, Running, int]] = []
     leader: Running | None = None
     spent = turn = 0
@@ -131,6 +132,7 @@ def run(way: Way, seed: int, workers: int, most: int, goal: float, noise: float)
         proposal = study.ask()
         assert proposal is not None
         turn += 1
+        ledger.start(proposal.trial_id, proposal.params)
         heapq.heappush(queue, (time + 1, turn, Running(proposal.trial_id, proposal.params, rng, noise), 1))
 
     for _ in range(workers):
@@ -142,11 +144,13 @@ def run(way: Way, seed: int, workers: int, most: int, goal: float, noise: float)
         study.report(trial.trial_id, epoch, trial.best)
         if leader is None or trial.best > leader.best:
             leader = trial
-        action = str(stopping.on_trial_result(None, trial, {"epoch": epoch, search.SCORE: trial.best}))
+        goes_on = judge.goes_on(trial.trial_id, epoch, trial.best)
+        ledger.report(trial.trial_id, {"epoch": epoch, sweep.metric: trial.best})
         if true_best(leader) >= goal:
             return spent
-        if action == str(TrialScheduler.STOP) or epoch == EPOCHS:
-            study.end(trial.trial_id, "completed" if epoch == EPOCHS else "pruned", [trial.best], 0.0, "")
+        if not goes_on or epoch == EPOCHS:
+            ledger.end(trial.trial_id)
+            study.end(ledger.trials[trial.trial_id], ledger)
             begin(time)
         else:
             turn += 1

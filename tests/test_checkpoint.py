@@ -12,17 +12,18 @@ import torch
 from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
 from lscht_ray.host.console import quiet_console
+from lscht_ray.training.state import KEYS
 
 
 def content(**other: Any) -> dict[str, Any]:
-    keys = dict.fromkeys(checkpoint.FULL_KEYS, 0)
+    keys = dict.fromkeys(KEYS, 0)
     return {**keys, "format": checkpoint.FORMAT, "epoch": 1, "model": {"w": torch.arange(4.0)}, **other}
 
 
 def test_round_trip(tmp_path: Path) -> None:
     given = content(glosses=["mañana"], rng=[checkpoint.rng_state()], history=[{"val_loss": 0.5}])
     checkpoint.save(given, tmp_path / "a.pt")
-    read = checkpoint.load(tmp_path / "a.pt", checkpoint.FULL_KEYS)
+    read = checkpoint.load(tmp_path / "a.pt", KEYS)
     assert torch.equal(read["model"]["w"], given["model"]["w"])
     assert read["glosses"] == ["mañana"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]  # no temporary file is left

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import VideoMAEForVideoClassification
 
 from lscht_ray.artifacts.storage import Storage
-from lscht_ray.cluster import connect
+from lscht_ray.cluster import room
 from lscht_ray.dataset.demo import GLOSSES
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.sweep import winner
@@ -240,8 +240,8 @@ def test_bad_sweeps_are_refused_at_once(small: Path, door: Door, tmp_path: Path)
 
 def test_what_fits_on_a_cluster() -> None:
     def fit(nodes: list[tuple[float, float]], gpus: float = 0.0, **settings: Any) -> int:
-        made = [connect.Node(cpus, gpu, frozenset(["A100"] if gpu else []), head=False) for cpus, gpu in nodes]
-        return connect.trials_that_fit(made, ResourcesConfig(**settings), gpus)
+        made = [room.Node(cpus, gpu, frozenset(["A100"] if gpu else []), head=False) for cpus, gpu in nodes]
+        return room.trials_that_fit(made, ResourcesConfig(**settings), gpus)
 
     assert fit([(2, 0)]) == 2
     assert fit([(2, 0)], cpus_per_worker=4) == 0
@@ -256,10 +256,10 @@ def test_what_fits_on_a_cluster() -> None:
 def test_the_trials_own_processes_never_take_a_workers_place() -> None:
     """On a cluster that was joined they need CPUs of the head node: what is left must still hold every worker."""
 
-    def most(nodes: list[connect.Node], **settings: Any) -> int:
-        return connect.most_trials(nodes, ResourcesConfig(**settings), 0.0)
+    def most(nodes: list[room.Node], **settings: Any) -> int:
+        return room.most_trials(nodes, ResourcesConfig(**settings), 0.0)
 
-    head, other = connect.Node(2, 0, frozenset(), head=True), connect.Node(2, 0, frozenset(), head=False)
+    head, other = room.Node(2, 0, frozenset(), head=True), room.Node(2, 0, frozenset(), head=False)
     assert most([head]) == 1
     assert most([head], workers_per_trial=2) == 0
     assert most([head, other]) == 3

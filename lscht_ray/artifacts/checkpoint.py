@@ -1,7 +1,8 @@
-"""Writes and reads checkpoints atomically; knows every key inside them.
+"""Writes and reads checkpoints atomically.
 
-A full checkpoint (``last_checkpoint.pt``, ``checkpoint_epoch_N.pt``) has the keys of `FULL_KEYS` and is all that
-resuming needs. ``best_model.pt`` has those of `MODEL_KEYS`: the weights and what inference needs.
+Every checkpoint has the keys of `MODEL_KEYS`: the weights and what inference needs; ``best_model.pt`` has no others. A
+full checkpoint (``last_checkpoint.pt``, ``checkpoint_epoch_N.pt``) also holds what resuming needs, under keys that
+`training.state` alone knows.
 """
 
 import hashlib
@@ -25,7 +26,6 @@ from lscht_ray.host.files import write_json
 
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
-FULL_KEYS = (*MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
 
 
 def save(content: dict[str, Any], path: Path) -> str:
@@ -108,7 +108,7 @@ def verify(path: Path) -> None:
     if path.name in hashes and path.is_file():
         _check_hash(path, hashes)
     else:
-        load(path, FULL_KEYS)
+        load(path)
 
 
 def newest(folder: Path) -> tuple[Path, list[str]]:

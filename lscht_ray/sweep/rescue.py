@@ -62,7 +62,7 @@ class Rescue:
             if checkpoint.digest(target) != target.stem.partition("_")[2]:
                 continue  # it was cut off
             try:
-                if checkpoint.load(target, checkpoint.FULL_KEYS)["epoch"] == epochs:
+                if checkpoint.load(target)["epoch"] == epochs:
                     return target
             except InputError:
                 continue

@@ -66,6 +66,6 @@ def _loaded(storage: Storage, name: str) -> dict[str, Any] | None:
     """A full checkpoint of a trial; None where it is damaged: its trial was killed while it was written or removed."""
     with tempfile.TemporaryDirectory() as fetched:
         try:
-            return checkpoint.load(storage.fetched(name, Path(fetched)) / places.LAST, checkpoint.FULL_KEYS)
+            return checkpoint.load(storage.fetched(name, Path(fetched)) / places.LAST)
         except InputError:
             return None

@@ -58,7 +58,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     assert [epoch["skipped_steps"] for epoch in outcome.history] == [0, 1, 1]
     assert [epoch["train_clips"] for epoch in outcome.history] == [12, 8, 12]
     assert said.getvalue().count("the loss at step 5 is nan: the step was skipped (1 in a row, 10 end the run)") == 1
-    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST)
     assert all(torch.isfinite(value).all() for part in ("model", "ema") for value in full[part].values())
     assert all(math.isfinite(value) for epoch in outcome.history for value in epoch.values())
     faults.survive("a step's loss is not finite")
@@ -72,7 +72,7 @@ def test_too_many_in_a_row_end_the_run_and_name_the_clips(small: Path, tmp_path:
         run(tmp_path, small, said, range(5, 100), max_skipped_steps=4)
     assert sum(line.endswith(".mp4") for line in str(raised.value).splitlines()) == 4
     assert said.getvalue().count("the step was skipped") == 3
-    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST)
     assert (full["epoch"], full["skipped"]) == (2, [2, 2])
     with pytest.raises(TrainingError, match=r"at step 8 is nan(.|\n)*number 4 in a row"):
         run(tmp_path, small, said, range(1, 100), max_skipped_steps=4)

@@ -89,7 +89,7 @@ def step_inside(folder: Path) -> int:
 
 def last_weights(folder: Path, number: int) -> dict[str, Any]:
     newest = sorted(trial_folder(folder, number).glob("checkpoint_epoch_*"))[-1]
-    return checkpoint.load(newest / places.LAST, checkpoint.FULL_KEYS)
+    return checkpoint.load(newest / places.LAST)
 
 
 def equal_trials(folder: Path) -> bool:
@@ -287,6 +287,6 @@ def test_a_storage_that_fills_up(
 
 def whole(path: Path) -> bool:
     try:
-        return bool(checkpoint.load(path, checkpoint.FULL_KEYS))
+        return bool(checkpoint.load(path))
     except InputError:
         return False

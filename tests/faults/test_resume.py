@@ -77,7 +77,7 @@ def run(folder: Path, small: Path, stop_at: int = 0, resume: bool = False, **cha
 
 def same(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same weights, averages, optimizer, and history."""
-    full = [checkpoint.load(folder / "run" / places.LAST, checkpoint.FULL_KEYS) for folder in (one, other)]
+    full = [checkpoint.load(folder / "run" / places.LAST) for folder in (one, other)]
     for part in ("model", "weights", "ema"):
         if not all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]):
             return False
@@ -148,7 +148,7 @@ def test_a_signal_saves_at_the_next_step(
     folder = run_folder(tmp_path)
     assert f"go on with: python -m lscht_ray.train --resume {folder}" in said
     assert "Traceback" not in said
-    full = checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(folder / places.LAST)
     assert full["inside"] >= 1
     assert not (folder / ".lock").exists()
     done = len(full["history"])
@@ -169,7 +169,7 @@ def test_two_starts_on_one_folder_and_a_dead_owners_lock(
     process.kill()
     process.wait()
     assert (folder / ".lock").exists()
-    done = len(checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)["history"])
+    done = len(checkpoint.load(folder / places.LAST)["history"])
     result = door("train", "--resume", folder, "--max_epochs", done + 1, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert not (folder / ".lock").exists()

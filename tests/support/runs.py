@@ -62,7 +62,7 @@ def run(folder: Path, data: Path, stop_at: int = 0, resume: bool = False, **chan
 
 def same(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same weights, averages, optimizer, and history."""
-    full = [checkpoint.load(folder / "run" / places.LAST, checkpoint.FULL_KEYS) for folder in (one, other)]
+    full = [checkpoint.load(folder / "run" / places.LAST) for folder in (one, other)]
     for part in ("model", "weights", "ema"):
         if not all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]):
             return False
