@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from needs import need
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
@@ -33,6 +34,7 @@ from lscht_ray.clips.dataset import ClipDataset, ClipReader, Position
 from lscht_ray.clips.loader import build_loader
 from lscht_ray.clips.transforms import ClipFormat, TrainingTransform
 from lscht_ray.dataset import annotations
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.video.frames import evaluation_indices
@@ -109,45 +111,47 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--batch_size", type=int, default=16)
     flags = parser.parse_args()
+    need("decord")
     torch.set_num_threads(1)
     quiet = quiet_console()
     with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
         config = TrainConfig(data=flags.data, cache="disk", cache_dir=folder, num_frames=FRAMES)
         form = ClipFormat(SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         found = survey.trusted(annotations.read_named(screen=quiet, **config.data_settings()), config, quiet)
-        chosen = annotations.replace(found, samples=found.samples[:: max(1, len(found.samples) // flags.clips)])
-        chosen = annotations.replace(chosen, samples=chosen.samples[: flags.clips])
+        root = found.annotations.root
+        chosen = found.clips[:: max(1, len(found.clips) // flags.clips)][: flags.clips]
         filled = {
-            kind: fill.fill(chosen, config.model_copy(update={"pixel_format": kind}), form.decoded_short_side, quiet)
+            kind: fill.fill(
+                root, chosen, config.model_copy(update={"pixel_format": kind}), form.decoded_short_side, quiet
+            )
             for kind in ("rgb", "yuv420")
         }
-        cases = _cases(chosen, filled, config, form, flags.batch_size)
+        cases = _cases(root, chosen, filled, config, form, flags.batch_size)
         for case in cases:
             case.run()  # once without measuring: files come into the page cache
         for number in range(flags.rounds):
             for case in cases:
-                case.measure(len(chosen.samples))
+                case.measure(len(chosen))
             print(f"round {number + 1} of {flags.rounds}", file=sys.stderr)
-    _print(cases, len(chosen.samples))
+    _print(cases, len(chosen))
     return 0
 
 
 def _cases(
-    found: annotations.Annotations,
+    root: Path,
+    clips: tuple[Clip, ...],
     filled: dict[str, fill.Filled],
     config: TrainConfig,
     form: ClipFormat,
     batch_size: int,
 ) -> list[Case]:
-    videos = [str(sample.video) for sample in found.samples]
+    videos = [str(clip.video) for clip in clips]
     augmentation = reader.augmentation(config)
 
     def dataset(cache: fill.Filled | None = None) -> ClipDataset:
-        kind = "rgb"
-        samples = found.samples if cache is None else cache.found.samples
-        reader = ClipReader(form.decoded_short_side, pixel_format=kind, cache=cache.clips if cache else None)
+        clip_reader = ClipReader(form.decoded_short_side, pixel_format="rgb", cache=cache.cache if cache else None)
         sampling = reader.sampling(config, training=True)
-        return ClipDataset(samples, reader=reader, sampling=sampling, seed=0, augmentation=augmentation)
+        return ClipDataset(clips, reader=clip_reader, sampling=sampling, seed=0, augmentation=augmentation)
 
     plain, cached = dataset(), dataset(filled["rgb"])
     decoded = [plain[Position(1, index)] for index in range(len(videos))]
@@ -165,9 +169,9 @@ def _cases(
     )
 
     def read(kind: str) -> Callable[[], object]:
-        cache = filled[kind].clips
+        cache = filled[kind].cache
         assert cache is not None
-        keys = [sample.key for sample in filled[kind].found.samples]
+        keys = [clip.key for clip in clips]
         most = max(entry.frames.shape[1] for key in keys if (entry := cache.entry(key)) is not None)
         ring = np.zeros((batch_size, FRAMES, most), np.uint8)  # as the loader's buffers
 
@@ -182,9 +186,9 @@ def _cases(
     def build() -> None:
         with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
             quiet, fresh = quiet_console(), config.model_copy(update={"cache_dir": folder})
-            result = fill.fill(found, fresh, form.decoded_short_side, quiet)
+            result = fill.fill(root, clips, fresh, form.decoded_short_side, quiet)
             assert result.complete
-            result.clips.release()  # type: ignore[union-attr]
+            result.cache.release()  # type: ignore[union-attr]
 
     def whole(kind: str, augment: bool) -> Callable[[], object]:
         settings: dict[str, Any] = {"batch_size": batch_size, "num_workers": 2, "shuffle": True, "device": CPU}

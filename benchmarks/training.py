@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments, VideoMAEConfig
+from needs import need
+from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
 from lscht_ray.artifacts.recorder import Recorder, RunFolders
@@ -98,16 +99,14 @@ class _Loader:
             yield {"pixel_values": self.run.parts.augment(moved), "labels": moved.labels}
 
 
-class _Trainer(Trainer):  # type: ignore[misc]  # transformers has no types
-    run: Built
-
-    def get_train_dataloader(self) -> Any:
-        """Ours."""
-        return _Loader(self.run)
-
-
 def trainer(run: Built) -> Callable[[], None]:
     """An epoch of Hugging Face's Trainer; it is made once, so that only training is measured."""
+    from transformers import Trainer, TrainingArguments  # which needs accelerate
+
+    class OnOurBatches(Trainer):  # type: ignore[misc]  # transformers has no types
+        def get_train_dataloader(self) -> Any:
+            return _Loader(run)
+
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         num_train_epochs=1,
@@ -121,9 +120,8 @@ def trainer(run: Built) -> Callable[[], None]:
         optim="adamw_torch_fused",
         remove_unused_columns=False,
     )
-    made = _Trainer(model=run.state.network, args=arguments, train_dataset=[0])
-    made.run = run
-    return lambda: (run.parts.train_loader.sampler.set_epoch(1), made.train(), None)[-1]
+    trains = OnOurBatches(model=run.state.network, args=arguments, train_dataset=[0])
+    return lambda: (run.parts.train_loader.sampler.set_epoch(1), trains.train(), None)[-1]
 
 
 def timed(run: Callable[[], object], clips: int, device: torch.device) -> float:
@@ -258,6 +256,8 @@ def main() -> int:
     flags = parser.parse_args()
     if flags.worker:
         return worker(flags.worker)
+    if not flags.only_ray:
+        need("accelerate")
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             data=flags.data,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from needs import need
 from rich.console import Console
 from rich.progress import track
 
@@ -165,6 +166,7 @@ def true_best(leader: Running) -> float:
 
 def fit(folder: Path) -> dict[str, Any]:
     """The constants that describe a sweep's trials best (least squares)."""
+    need("scipy")
     from scipy.optimize import least_squares
 
     runs = []

@@ -41,7 +41,8 @@ def imported(folder: str) -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(str(node.module).partition(".")[0])
-    others = modules - set(sys.stdlib_module_names) - {"lscht_ray", "support"}
+    own = {file.stem for file in (ROOT / folder).rglob("*.py")}
+    others = modules - set(sys.stdlib_module_names) - own - {"lscht_ray", "support"}
     distributions = packages_distributions()
     return {re.sub(r"[-_.]+", "-", distributions.get(module, [module])[0]).lower() for module in others}
 
