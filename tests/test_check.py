@@ -19,11 +19,11 @@ from PIL import Image
 
 from lscht_ray.clips.dataset import ClipDataset, ClipReader, Sampling
 from lscht_ray.clips.loader import build_loader
-from lscht_ray.dataset.annotations import Sample
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.errors import TrainingError
 from lscht_ray.video.decode import Choose
 from lscht_ray.video.pictures import Frames
-from support.data import draw, manifest, read_lines, shared
+from support.data import clip_of, draw, manifest, read_lines, shared
 from support.doors import FAST, Door, refused
 from support.media import bomb, damaged, paint
 
@@ -135,9 +135,8 @@ def test_every_kind_of_bad_file_is_named_and_left_out(sound: Path, door: Door, t
     assert sorted(listed) == sorted(bad.keys() - {"gone.mp4"})
     (line,) = read_lines(run / "metrics.jsonl")
     assert (line["train_clips"], line["val_clips"], line["unreadable"]) == (8, 2, 5)
-    salvaged = door(
-        "train", "--data", sound, *FAST, "--max_epochs", 1, "--salvage", "true", "--checkpoint_dir", "s", cwd=tmp_path
-    )
+    flags = (*FAST, "--max_epochs", 1, "--salvage", "true", "--checkpoint_dir", "s", "--log_dir", "l")
+    salvaged = door("train", "--data", sound, *flags, cwd=tmp_path)
     (run,) = (tmp_path / "s").iterdir()
     assert salvaged.returncode == 0, salvaged.stderr
     assert read_lines(run / "metrics.jsonl")[0]["train_clips"] == 9
@@ -291,15 +290,15 @@ def test_wlasl_ranges_count_only_where_the_video_is_not_cut_yet(tmp_path: Path) 
     def applied(**settings: Any) -> dict[str, Span | None]:
         config = TrainConfig(data=str(tmp_path), **settings)
         result = survey.trusted(found, config, quiet_console())
-        return {sample.video.stem: sample.span and sample.span[:3] for sample in result.samples}
+        return {clip.video.stem: clip.span and clip.span[:3] for clip in result.clips}
 
     # 2 is raw; 3 has 20 frames, so it is cut already; 4 has 50 fps, where WLASL counts at 25: frame 10 is 0.4 s.
     assert applied() == {"1": None, "2": (10, 30, "frame"), "3": None, "4": (0.4, 1.2, "second")}
     assert applied(frame_ranges="ignore") == dict.fromkeys("1234")
     assert "3" not in applied(frame_ranges="apply")
-    assert survey.trusted(found, TrainConfig(), quiet_console()).samples[0].box is None
+    assert survey.trusted(found, TrainConfig(), quiet_console()).clips[0].box is None
     assert "1 clips are annotated with a frame range" in survey.trusted(found, TrainConfig(), quiet_console()).notes[-1]
-    boxed = survey.trusted(found, TrainConfig(crop_to_bbox=True), quiet_console()).samples[0].box
+    boxed = survey.trusted(found, TrainConfig(crop_to_bbox=True), quiet_console()).clips[0].box
     assert boxed is not None and boxed[:4] == (8, 8, 40, 40)
 
 
@@ -396,29 +395,28 @@ def test_bad_input_can_not_run(sound: Path, door: Door, tmp_path: Path) -> None:
 
 
 def test_a_hang_in_a_data_worker_ends_as_an_error_that_names_the_file(tmp_path: Path) -> None:
-    good, stuck = paint(tmp_path / "good.mp4"), paint(tmp_path / "stuck.mp4")
+    good, stuck, over = paint(tmp_path / "good.mp4"), paint(tmp_path / "stuck.mp4"), tmp_path / "over"
 
     class Stuck(ClipReader):
-        def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
-            if sample.video == stuck:
-                time.sleep(600)
-            return super().read(sample, choose)
+        def read(self, clip: Clip, choose: Choose) -> tuple[Frames, tuple[int, int]]:
+            while sample.video == stuck and not over.exists():
+                time.sleep(0.05)
+            return super().read(clip, choose)
 
-    samples = [Sample(path, "a", 0, "train") for path in (good, good, stuck, good)]
-    dataset = ClipDataset(samples, reader=Stuck(32), sampling=Sampling(4), seed=0)
+    clips = [clip_of(path) for path in (good, good, stuck, good)]
+    dataset = ClipDataset(clips, reader=Stuck(32), sampling=Sampling(4), seed=0)
     cpu = torch.device("cpu")
     loader = build_loader(dataset, batch_size=1, num_workers=2, shuffle=False, device=cpu, batch_seconds=6)
-    started, read = time.monotonic(), 0
+    read = 0
     with pytest.raises(TrainingError, match=r"hangs.*\n.*stuck\.mp4") as caught:
         for _ in loader:
             read += 1
     assert read == 2
     assert "good.mp4" not in str(caught.value)
-    del loader
-    assert time.monotonic() - started < 60
+    over.touch()  # or the loader waits for that worker when it is removed from memory
 
 
-def test_wlasl10_is_looked_at_in_half_a_minute(door: Door, tmp_path: Path) -> None:
+def test_wlasl10_is_looked_at_once(door: Door, tmp_path: Path) -> None:
     data = shared("wlasl10")
     code, report, said = checked(door, data, cwd=tmp_path)
     assert code == 1  # one clip is in train and in test
@@ -429,12 +427,10 @@ def test_wlasl10_is_looked_at_in_half_a_minute(door: Door, tmp_path: Path) -> No
     ]
     assert len(kinds(report, "identical_files")) == 4
     assert kinds(report, "look_alike") == []
-    assert float(said.split(" s\n")[0].split()[-1]) < 30  # 13 s on two idle cores
-    started = time.monotonic()
+    assert "280 of them newly looked at" in said
     _, again, said = checked(door, data, cwd=tmp_path)
     assert "0 of them newly looked at" in said
     assert again == report
-    assert time.monotonic() - started < 15
 
 
 # ---------------------------------------------------------------- what a reviewer tried
@@ -475,7 +471,8 @@ def test_what_was_the_moments_fault_is_looked_at_again(sound: Path, door: Door, 
         facts = inventory.get(video)
         assert facts is not None
         writer.add(video, replace(facts, trouble="hang", reason="[30 s, 2 GiB]"))
-        inventory.path.open("a").write('{"version": 1, "path": "clips/1.mp4", "looks": "zz"}\n[[[\n')
+        with inventory.path.open("a") as file:
+            file.write('{"version": 1, "path": "clips/1.mp4", "looks": "zz"}\n[[[\n')
     code, _, said = checked(door, sound, cwd=tmp_path)
     assert code == 0, said
     assert "1 of them newly looked at" in said
@@ -543,11 +540,11 @@ def test_data_that_can_not_be(data: str) -> None:
 
 def test_a_broken_data_worker_says_why(tmp_path: Path) -> None:
     class Broken(ClipReader):
-        def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
+        def read(self, clip: Clip, choose: Choose) -> tuple[Frames, tuple[int, int]]:
             raise RuntimeError("a bug of ours")
 
-    samples = [Sample(paint(tmp_path / "good.mp4"), "a", 0, "train")]
-    dataset = ClipDataset(samples, reader=Broken(32), sampling=Sampling(4), seed=0)
+    clips = [clip_of(paint(tmp_path / "good.mp4"))]
+    dataset = ClipDataset(clips, reader=Broken(32), sampling=Sampling(4), seed=0)
     loader = build_loader(dataset, batch_size=1, num_workers=1, shuffle=False, device=torch.device("cpu"))
     with pytest.raises(RuntimeError, match="a bug of ours"):
         list(loader)

@@ -43,7 +43,8 @@ def test_the_files_agree(trained: Path, small: Path, door: Door, tmp_path: Path)
     matrix = np.array([[int(row[gloss]) for gloss in glosses] for row in rows])
     assert (matrix == confusion_matrix(true, said, labels=glosses)).all()
     assert [row["support"] for row in table(folder / "per_class.csv")] == ["2", "2", "2"]
-    assert Image.open(folder / "confusion_matrix.png").size[0] > 200
+    with Image.open(folder / "confusion_matrix.png") as picture:
+        assert picture.size[0] > 200
     assert f"top-1 {metrics['accuracy']:.2%}" in result.stdout
     history = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     best = history[metrics["epoch"] - 1]

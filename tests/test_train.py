@@ -1,5 +1,6 @@
 """The door `train` as a user runs it: files, tags, resuming, and every kind of bad input."""
 
+import io
 import json
 import shutil
 from datetime import datetime
@@ -7,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEImageProcessor
 from transformers.models.videomae import VideoMAEForVideoClassification
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders, new_folders
-from lscht_ray.errors import TrainingError
 from lscht_ray.host.console import quiet_console
 from lscht_ray.model import videomae
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training import build
 from lscht_ray.training import run as training
 from support.data import manifest, read_lines
-from support.doors import FAST, Background, Door, refused, run_folder, until
+from support.doors import FAST, Door, refused, run_folder
 
 SEED_TAGS = {
     *("Train/Loss_batch", "Train/Loss_epoch", "Train/Accuracy_batch", "Train/Accuracy_epoch", "Train/Learning_rate"),
@@ -78,17 +80,9 @@ def run(
     )
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(small: Path, tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", small)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", small, stop_after=2)
-    resumed = run(tmp_path / "cut", small, resume=True)
-    weights = [checkpoint.load(tmp_path / name / "run" / places.LAST)["model"] for name in ("whole", "cut")]
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    drop = "seconds"
-    histories = [[{k: v for k, v in epoch.items() if k != drop} for epoch in o.history] for o in (whole, resumed)]
-    assert histories[0] == histories[1]
-    assert len(read_lines(tmp_path / "cut" / "run" / "metrics.jsonl")) == 4
+def figures(outcome: training.Outcome) -> list[dict[str, object]]:
+    """The figures of each epoch but its seconds."""
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in outcome.history]
 
 
 EVERYTHING: dict[str, object] = {
@@ -113,14 +107,19 @@ EVERYTHING: dict[str, object] = {
 
 
 @pytest.mark.parametrize("changes", [EVERYTHING, {"lora_rank": 2, "lora_dropout": 0.1, "ema_decay": 0.5}])
-def test_a_resumed_run_equals_an_uninterrupted_one_with_every_setting(
+def test_a_run_resumed_after_an_epoch_equals_an_uninterrupted_one(
     small: Path, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    run(tmp_path / "whole", small, **changes)
+    whole = run(tmp_path / "whole", small, **changes)
     for stop in (1, 3):  # before and after the backbone is thawed
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / f"cut{stop}", small, stop_after=stop, **changes)
-        run(tmp_path / f"cut{stop}", small, resume=True, **changes)
+        resumed = run(tmp_path / f"cut{stop}", small, resume=True, **changes)
+        histories = [
+            [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in o.history] for o in (whole, resumed)
+        ]
+        assert histories[0] == histories[1]
+        assert len(read_lines(tmp_path / f"cut{stop}" / "run" / "metrics.jsonl")) == 4
         full = [checkpoint.load(tmp_path / n / "run" / places.LAST) for n in ("whole", f"cut{stop}")]
         for part in ("model", "weights"):
             assert all(torch.equal(full[0][part][key], full[1][part][key]) for key in full[0][part]), part
@@ -132,8 +131,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one_with_every_setting(
 def test_batch_size_auto_is_chosen_once(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, small, batch_size="auto", stop_after=2)
-    from lscht_ray.training import build
-
     monkeypatch.setattr(build, "largest_batch", lambda *given: 3)  # another card, or a busier one
     outcome = run(tmp_path, small, batch_size="auto", resume=True)
     assert [epoch["step"] for epoch in outcome.history] == [2, 4, 6, 8]  # 12 clips in batches of 8
@@ -152,7 +149,7 @@ def test_data_workers_and_the_cache_change_nothing_where_dropout_draws_too(small
 
 def test_ema_is_what_is_evaluated_and_kept(small: Path, door: Door, tmp_path: Path) -> None:
     outcome = run(tmp_path, small, ema_decay=0.999, max_epochs=3, early_stopping=False, lr=1e-2)
-    full = checkpoint.load(tmp_path / "run" / places.LAST, checkpoint.FULL_KEYS)
+    full = checkpoint.load(tmp_path / "run" / places.LAST)
     assert all(torch.equal(full["model"][key], full["ema"][key]) for key in full["model"])
     assert not torch.equal(full["weights"]["classifier.weight"], full["model"]["classifier.weight"])
     last = tmp_path / "run" / places.LAST
@@ -183,10 +180,6 @@ def test_an_earlier_run_is_a_beginning(small: Path, door: Door, tmp_path: Path) 
 def test_compiling_that_fails_is_said_once_and_training_goes_on(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import io
-
-    from rich.console import Console
-
     monkeypatch.setenv("CXX", "/nowhere/g++")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     said = io.StringIO()
@@ -215,24 +208,21 @@ def test_a_compiled_run_counts_every_clip(small: Path, tmp_path: Path) -> None:
         assert epochs[0][name] == pytest.approx(plain[0][name], rel=1e-4)
 
 
-def test_the_door_resumes_a_killed_run(small: Path, door: Door, background: Background, tmp_path: Path) -> None:
-    process = background("train", "--data", small, *FAST, "--max_epochs", 300)
-    until(process, "Epoch 2/300")
-    process.kill()
-    process.wait()
+def test_the_door_resumes_with_other_settings_only_if_told_to(small: Path, door: Door, tmp_path: Path) -> None:
+    began = door("train", "--data", small, *FAST, "--max_epochs", 2, cwd=tmp_path)
+    assert began.returncode == 0, began.stderr
     folder = run_folder(tmp_path)
-    done = len(checkpoint.load(folder / places.LAST, checkpoint.FULL_KEYS)["history"])
-    changes = ("--max_epochs", done + 2, "--early_stopping", "false")
+    changes = ("--max_epochs", 4, "--early_stopping", "false")
     refused(
         door("train", "--resume", folder, *changes, cwd=tmp_path),
-        f"max_epochs: was 300, now {done + 2}",
+        "max_epochs: was 2, now 4",
         "early_stopping: was True, now False",
         "--override",
     )
     result = door("train", "--resume", folder, *changes, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert f"resumed after epoch {done}" in result.stdout
-    assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == list(range(1, done + 3))
+    assert "resumed after epoch 2" in result.stdout
+    assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
     assert not (folder / ".lock").exists()
     refused(door("train", "--resume", tmp_path, cwd=tmp_path), "no run folder")
 
@@ -255,12 +245,6 @@ def test_val_loss_is_plain_whatever_the_smoothing(small: Path, tmp_path: Path) -
     assert plain["val_loss"] == pytest.approx(smoothed["val_loss"], rel=1e-6)
     assert plain["val_criterion"] == pytest.approx(plain["val_loss"], rel=1e-6)
     assert smoothed["val_criterion"] != pytest.approx(smoothed["val_loss"], rel=1e-3)
-
-
-def test_a_loss_that_is_not_finite_names_step_and_clips(small: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"at step \d+ is (nan|inf)") as caught:
-        run(tmp_path, small, lr=1e30, warmup_ratio=0.0, gradient_clip=0.0, max_epochs=6, max_skipped_steps=2)
-    assert ".mp4" in str(caught.value)
 
 
 def test_limit_batches(small: Path, tmp_path: Path) -> None:
