@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from lscht_ray.dataset.demo import GLOSSES, draw_clip, draw_signer, write_video
+from lscht_ray.dataset.samples import Clip, Sample, make_clip
+from lscht_ray.settings.data import DataConfig
+from lscht_ray.video.probe import find_facts
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -35,6 +38,12 @@ def draw_small(folder: Path) -> Path:
                 draw(folder / split / ("casa", "mañana", "tú")[gloss] / f"{number:03d}.mp4", gloss, number)
                 number += 1
     return folder
+
+
+def clip_of(video: Path) -> Clip:
+    """Look at a video; return it as a training clip of the gloss `a`."""
+    sample = Sample(video, "a", 0, "train", None, None, None)
+    return make_clip(sample, find_facts(str(video)), None, None, DataConfig())
 
 
 def manifest(folder: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("path", "label", "split")) -> Path:
