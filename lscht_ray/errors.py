@@ -1,20 +1,28 @@
-"""What a user can cause: these end a door with one message and no traceback. Anything else is a bug and shows one."""
+"""Errors that a user can cause. They end a door with one message; any other error is a bug and shows a traceback."""
 
 
 class InputError(ValueError):
-    """Something that the user gave can't be used. The message says what was given, what is allowed, what to type."""
+    """Something that the user gave can't be used. The message says what was given, what is allowed and what to type.
+
+    Attributes:
+        exit_code: With which a door ends.
+    """
 
     exit_code = 2
 
 
 class TrainingError(InputError):
-    """A run that started well can't go on (a loss that is not finite, no readable clip)."""
+    """A run that has started can't go on: its loss is not finite, or no clip is readable."""
 
     exit_code = 1
 
 
 class OutOfMemoryError(TrainingError):
-    """There is no memory for so many clips at a time; there may be for fewer."""
+    """The memory does not hold that many clips at a time; it may hold fewer.
+
+    Attributes:
+        clips_at_once: Clips of the micro-batch that did not fit.
+    """
 
     def __init__(self, message: str, clips_at_once: int) -> None:
         super().__init__(message)

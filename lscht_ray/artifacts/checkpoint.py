@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import random
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,32 +21,31 @@ from rich.console import Console
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
-from lscht_ray.host.files import write_json
+from lscht_ray.host.files import replacing, write_json
 
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
 
 
 def save(content: dict[str, Any], path: Path) -> str:
-    """Write a checkpoint so that ``path`` is always whole: the old one, or the new one; its SHA-256."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    """Write a checkpoint so that ``path`` is always a whole one, the old or the new; return its SHA-256."""
+    with replacing(path) as temporary:
         with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        written = digest(temporary)
-        temporary.replace(path)
-        return written
-    finally:
-        temporary.unlink(missing_ok=True)
+        return digest(temporary)
 
 
 def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
-    """Read a checkpoint; tensors come to the CPU, and no code in the file is ever run.
+    """Read a checkpoint to the CPU. No code in the file is ever run.
+
+    Args:
+        path: The file; its folder may list its hash.
+        keys: What it must hold.
 
     Raises:
-        InputError: There is none, it is damaged (by its hash, where its folder lists it), or lacks one of ``keys``.
+        InputError: There is no such file, it is damaged, or it lacks one of the keys.
     """
     try:
         _check_hash(path, read_hashes(path.parent))
@@ -66,15 +64,15 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
 
 
 def model_part(full: dict[str, Any]) -> dict[str, Any]:
-    """What ``best_model.pt`` holds of a full checkpoint."""
+    """Return what ``best_model.pt`` holds of a full checkpoint."""
     return {key: full[key] for key in MODEL_KEYS}
 
 
 def find(path: Path) -> Path:
-    """The model file that a user means: the file itself, or the best (else the last) model of a run folder.
+    """Return the model file that a user means: the file itself, or the best (else the last) model of a run folder.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such file.
     """
     if path.is_dir():
         for name in (places.BEST, places.LAST):
@@ -87,7 +85,7 @@ def find(path: Path) -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file: torch loads one with a flipped bit without a word."""
+    """Return the SHA-256 of a file. torch loads a file with a flipped bit without complaint."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -98,10 +96,13 @@ def _check_hash(path: Path, hashes: dict[str, str]) -> None:
 
 
 def verify(path: Path) -> None:
-    """Whether a full checkpoint is whole: it has the hash in its folder's list, or, not being listed, can be read.
+    """Check that a full checkpoint is whole: by its hash where its folder lists it, else by reading it.
+
+    Args:
+        path: The file.
 
     Raises:
-        InputError: It isn't.
+        InputError: It is damaged.
         OSError: It can't be read.
     """
     hashes = read_hashes(path.parent)
@@ -112,12 +113,10 @@ def verify(path: Path) -> None:
 
 
 def newest(folder: Path) -> tuple[Path, list[str]]:
-    """The newest whole full checkpoint of a run folder, and why newer ones can't be used.
-
-    Whole is what has the hash in the folder's list of them; of what is not in that list, what can be read.
+    """Return the newest whole full checkpoint of a run folder, and a complaint about each newer one.
 
     Raises:
-        InputError: There is none.
+        InputError: No checkpoint is whole.
     """
     kept = sorted(folder.glob(f"{places.EPOCH}*.pt"), key=lambda path: places.epoch_of(path.name) or 0, reverse=True)
     complaints: list[str] = []
@@ -133,7 +132,7 @@ def newest(folder: Path) -> tuple[Path, list[str]]:
 
 
 def read_hashes(folder: Path) -> dict[str, str]:
-    """What `Saver` wrote down of each file; nothing where that is damaged."""
+    """Return the hashes that `Saver` wrote, by file name; none where that file is missing or damaged."""
     try:
         content = json.loads((folder / places.HASHES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -147,18 +146,18 @@ def list_hash(folder: Path, name: str) -> None:
 
 
 class Saver:
-    """Keeps the checkpoints of one run folder: the last, the best, and every Nth; and their hashes.
+    """Keeps the checkpoints of one run folder (the last, the best, and every Nth) and their hashes.
 
-    What can't be written, for want of room or otherwise, is said once; what was written before stays as it is.
+    A checkpoint that can't be written leaves the one before it as it is; that is printed once.
 
     Args:
         folder: The run folder.
-        every: Keep the checkpoint of every so many epochs; 0: of none.
-        console: Where it is said that something can't be written.
+        every: Keep the checkpoint of each epoch that this divides; 0: of none.
+        console: Where a failure is printed.
         on_saved_inside: Gets the path of what `save_inside` saved, and the step of the run.
 
     Attributes:
-        unsaved: The names whose newest content is not on the disk.
+        unsaved: Names of the checkpoints whose newest content is not on the disk.
     """
 
     def __init__(
@@ -171,18 +170,18 @@ class Saver:
         self.folder, self.every, self.console, self.on_saved_inside = folder, every, console, on_saved_inside
         self.hashes = read_hashes(folder)
         self.unsaved: set[str] = set()
-        for left in (*folder.glob(".*.pt.*"), *folder.glob(f".{places.HASHES}.*")):  # of a process that was killed
-            left.unlink(missing_ok=True)
+        for leftover in (*folder.glob(".*.pt.*"), *folder.glob(f".{places.HASHES}.*")):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
 
     def save_inside(self, content: dict[str, Any]) -> Path | None:
-        """Save the state inside an epoch, as the last; None where that fails."""
+        """Save the state inside an epoch as the last checkpoint; return its path, or None where that fails."""
         saved = self._keep(content, places.LAST)
         if saved is not None:
             self.on_saved_inside(saved, int(content["step"]))
         return saved
 
     def save(self, content: dict[str, Any], *, improved: bool) -> Path | None:
-        """Save an epoch's full checkpoint under each name that is due; the path of the last, None where that fails."""
+        """Save an epoch's checkpoint under each name that is due; return the last one's path, None where that fails."""
         epoch = int(content["epoch"])
         if improved:
             self._keep(model_part(content), places.BEST)
@@ -195,7 +194,7 @@ class Saver:
         path = self.folder / name
         try:
             disk.check_room(self.folder, _bytes(content))
-            # Between its file and its hash a kill would leave a whole file called damaged: so the old hash goes first.
+            # The old hash goes first: after a kill between file and hash, a whole file would be called damaged.
             if self.hashes.pop(name, None) is not None:
                 self._write_hashes()
             self.hashes[name] = save(content, path)
@@ -216,7 +215,7 @@ class Saver:
 
 
 def _bytes(content: Any) -> int:
-    """About how large a file with this content is."""
+    """Return about how many bytes a file with this content has."""
     if isinstance(content, torch.Tensor):
         return content.numel() * content.element_size()
     if isinstance(content, dict):
@@ -227,7 +226,7 @@ def _bytes(content: Any) -> int:
 
 
 def rng_state() -> dict[str, Any]:
-    """The state of every random generator of this process, in types that load without running code."""
+    """Return the state of every random generator of this process, in types that load without running code."""
     version, keys, gauss = random.getstate()
     name, numbers, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {

@@ -1,4 +1,4 @@
-"""The run folder: config.json, metrics.jsonl, TensorBoard, the lists of missing and unreadable videos."""
+"""Makes run folders, and writes into them: config.json, metrics.jsonl, TensorBoard, missing and unreadable videos."""
 
 from __future__ import annotations
 
@@ -30,23 +30,28 @@ EPOCH_TAGS = {
 
 
 class RunFolders(NamedTuple):
-    """Where a run writes: checkpoints, configuration and metrics; and TensorBoard's events."""
+    """Where a run writes.
+
+    Attributes:
+        run: Checkpoints, settings and metrics.
+        logs: TensorBoard's events.
+    """
 
     run: Path
     logs: Path
 
 
 def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: datetime | None = None) -> RunFolders:
-    """Two new folders ``run_YYYYMMDD_HHMMSS`` of one name; a number is added where that second's name is taken.
+    """Make two folders of one name, ``run_YYYYMMDD_HHMMSS``, with a number after it where that name is taken.
 
     Args:
-        checkpoint_dir: The parent of the one.
-        log_dir: The parent of the other.
-        run_name: What stands in the place of ``run``, as a slug.
-        now: The time.
+        checkpoint_dir: Where the run folder is made.
+        log_dir: Where TensorBoard's folder is made.
+        run_name: What stands in place of ``run``, as a slug.
+        now: The time; None: that of the clock.
 
     Raises:
-        InputError: They can't be made.
+        InputError: A folder can't be made.
     """
     name = new_folder(Path(checkpoint_dir), slug(run_name) or "run", now)
     logs = Path(log_dir).expanduser().resolve() / name.name
@@ -58,7 +63,7 @@ def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: date
 
 
 def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
-    """A new folder ``KIND_YYYYMMDD_HHMMSS`` that nobody else has.
+    """Make a new folder ``KIND_YYYYMMDD_HHMMSS``, with a number after it where that name is taken.
 
     Raises:
         InputError: It can't be made.
@@ -93,9 +98,15 @@ def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float
 
 
 class Recorder:
-    """Writes a run's files; a disabled one (ranks other than 0) writes nothing.
+    """Writes a run's files. Once it has started, a failure to write is printed once, and training goes on.
 
-    Once it has started, what can't be written is said once, and training goes on.
+    Args:
+        folders: Where it writes.
+        console: Where a failure is printed.
+        enabled: False on ranks other than 0: then it writes nothing.
+
+    Attributes:
+        unreadable: The reason of each video that was left out, by its path.
     """
 
     def __init__(self, folders: RunFolders, console: Console, *, enabled: bool = True) -> None:
@@ -114,7 +125,15 @@ class Recorder:
         history: Sequence[dict[str, Any]],
         step: int,
     ) -> None:
-        """Write what is known before the first step; a resumed run brings its history and its step."""
+        """Write what is known before the first step.
+
+        Args:
+            config: What config.json is to hold.
+            missing: Annotated videos that are not on disk.
+            left_out: Videos that can't be used, each with the reason.
+            history: The metrics of the epochs before, of a resumed run.
+            step: Optimizer steps before.
+        """
         self.unreadable = {str(video): reason for video, reason in left_out}
         if not self.enabled:
             return
@@ -137,12 +156,12 @@ class Recorder:
             self._give_tensorboard_up(error)
 
     def batch(self, step: int, loss: float, accuracy: float, lr: float) -> None:
-        """TensorBoard's batch tags; ``step`` counts optimizer steps from 1."""
+        """Write TensorBoard's batch tags; ``step`` counts optimizer steps from 1."""
         tags = {"Train/Loss_batch": loss, "Train/Accuracy_batch": accuracy, "Train/Learning_rate": lr}
         self._add(tags, step)
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """One line of metrics.jsonl, and TensorBoard's epoch tags."""
+        """Write an epoch's line of metrics.jsonl, and TensorBoard's epoch tags."""
         if not self._started:
             return
         self._history.append(metrics)
@@ -153,7 +172,7 @@ class Recorder:
         self._add({tag: metrics[key] for tag, key in EPOCH_TAGS.items()}, metrics["epoch"], flush=True)
 
     def failures(self, failures: Iterable[tuple[str, str]]) -> list[str]:
-        """Note videos that could not be read; messages for those that are new."""
+        """Note videos that could not be read, each with the reason; return a message for each new one."""
         new = {video: reason for video, reason in failures if video not in self.unreadable}
         self.unreadable.update(new)
         if new and self.enabled:
@@ -195,7 +214,7 @@ class Recorder:
         self._complained = True
 
     def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
-        """TensorBoard writes in a thread of its own, whose failure is said when it is written to next."""
+        """Ignore a full disk in TensorBoard's own thread: the next write to it raises the same error."""
         if not isinstance(failed.exc_value, OSError):
             self._excepthook(failed)
 

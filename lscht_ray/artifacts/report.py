@@ -1,4 +1,4 @@
-"""Results of an evaluation -> CSV, PNG and JSON files, and the lines that a person reads first."""
+"""Writes the results of an evaluation as CSV, PNG and JSON files, and as the lines that a person reads first."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,14 @@ from lscht_ray.host.files import write_json
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model said of one clip: labels are class ids, the probability is the predicted one's."""
+    """What the model predicted for one clip.
+
+    Attributes:
+        video: The file.
+        label: The class id of its gloss.
+        predicted: The class id that the model found most probable.
+        probability: Of that class, from 0 to 1.
+    """
 
     video: str
     label: int
@@ -27,14 +34,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One split, evaluated.
+    """The results on one split.
 
     Attributes:
         glosses: In label order.
         metrics: Figures over all readable clips (see `metrics.Tally.result`).
         confusion: (K, K) counts, rows the true gloss, columns the predicted one.
         predictions: One per readable clip.
-        unreadable: Files that could not be read, with the reason; they are in no figure.
+        unreadable: The reason of each file that could not be read; no figure counts these.
     """
 
     glosses: tuple[str, ...]
@@ -44,7 +51,7 @@ class Evaluation:
     unreadable: dict[str, str]
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Support, accuracy (recall), precision and the gloss it is most often taken for, per gloss."""
+        """Return the support, accuracy (recall), precision and most frequent mistake of each gloss."""
         rows = []
         for label, gloss in enumerate(self.glosses):
             support, called = int(self.confusion[label].sum()), int(self.confusion[:, label].sum())
@@ -64,12 +71,12 @@ class Evaluation:
         return rows
 
     def worst(self, count: int = 5) -> list[dict[str, Any]]:
-        """The glosses that are recognised least, among those with clips."""
+        """Return the rows of the glosses with the lowest accuracy, among those with clips."""
         present = [row for row in self.per_class() if row["support"]]
         return sorted(present, key=lambda row: (row["accuracy"], -row["support"]))[:count]
 
     def most_confused(self, count: int = 5) -> list[tuple[str, str, int]]:
-        """(true, predicted, times) of the most frequent mistakes."""
+        """Return the most frequent mistakes as (true gloss, predicted gloss, times)."""
         wrong = self.confusion * (1 - np.eye(len(self.glosses), dtype=np.int64))
         order = np.argsort(-wrong, axis=None, kind="stable")[:count]
         cells = zip(*np.unravel_index(order, wrong.shape), strict=True)
@@ -77,7 +84,7 @@ class Evaluation:
 
 
 def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[Path]:
-    """Write metrics.json, per_class.csv, predictions.csv, confusion_matrix.csv and .png into a folder; their paths."""
+    """Write `places.EVALUATION_FILES` into a folder; return their paths. ``about`` comes first in metrics.json."""
     folder.mkdir(parents=True, exist_ok=True)
     glosses = evaluation.glosses
     content = {
@@ -102,7 +109,7 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
 
 
 def text(evaluation: Evaluation) -> str:
-    """The figures, the worst glosses and the most frequent mistakes, as lines."""
+    """Return the figures, the worst glosses and the most frequent mistakes as lines."""
     metrics = evaluation.metrics
     lines = [
         f"clips {metrics['count']:.0f}   top-1 {metrics['accuracy']:.2%}   top-5 {metrics['top5_accuracy']:.2%}"

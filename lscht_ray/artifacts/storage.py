@@ -9,7 +9,11 @@ from lscht_ray.host import disk
 
 
 class Storage:
-    """Copies files and folders to and from a place on a file system of pyarrow's."""
+    """Copies files and folders to and from a place in a file system of pyarrow.
+
+    Args:
+        root: A folder, or a URI such as s3://bucket/folder.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root.rstrip("/")
@@ -20,11 +24,11 @@ class Storage:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a folder, and no URI of another kind."""
+        """Whether it is a folder of this machine's file system."""
         return isinstance(self.filesystem, fs.LocalFileSystem)
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file or a folder's content to ``name`` below the root, or to the root itself."""
+        """Copy a file, or a folder's content, to ``name`` below the root; an empty name is the root itself."""
         target = f"{self.base}/{name}".rstrip("/")
         self.filesystem.create_dir(target if source.is_dir() else target.rsplit("/", 1)[0])
         fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
@@ -39,7 +43,7 @@ class Storage:
         fs.copy_files(f"{self.base}/{name}", str(target), self.filesystem, fs.LocalFileSystem())
 
     def fetched(self, name: str, folder: Path) -> Path:
-        """The folder ``name`` as a local one: itself where it is local, else a copy in ``folder``."""
+        """Return the folder ``name`` as a local one: itself where the storage is local, else a copy in ``folder``."""
         if self.is_local:
             return Path(self.base) / name
         target = folder / name.rpartition("/")[2]
@@ -47,7 +51,7 @@ class Storage:
         return target
 
     def read_text(self, name: str) -> str | None:
-        """The text of a small file; None where there is no such file."""
+        """Return the text of a small file; None where there is no such file."""
         try:
             with self.filesystem.open_input_file(f"{self.base}/{name}") as file:
                 return bytes(file.read()).decode()
@@ -61,16 +65,16 @@ class Storage:
             file.write(text.encode())
 
     def check_room(self, needed: int) -> None:
-        """Whether so many bytes fit; taken for granted where the storage is no local folder.
+        """Check that that many bytes fit; a storage that is no local folder is taken to have room.
 
         Raises:
-            OSError: They don't.
+            OSError: They do not fit.
         """
         if self.is_local:
             disk.check_room(Path(self.base), needed)
 
     def files(self, name: str) -> list[str]:
-        """The names of the files in the folder ``name``; none where it does not exist."""
+        """Return the names of the files in the folder ``name``; none where it does not exist."""
         selector = fs.FileSelector(f"{self.base}/{name}", allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if info.is_file)
 
@@ -79,7 +83,7 @@ class Storage:
         self.filesystem.delete_file(f"{self.base}/{name}")
 
     def folders(self, name: str) -> list[str]:
-        """The names of the folders in the folder ``name``; none where it does not exist."""
+        """Return the names of the folders in the folder ``name``; none where it does not exist."""
         selector = fs.FileSelector(f"{self.base}/{name}", allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector) if not info.is_file)
 

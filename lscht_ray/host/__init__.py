@@ -1,1 +1,6 @@
-"""host"""
+"""This machine: files, disks, processes, signals and the terminal. Knows nothing of clips, runs or sweeps.
+
+Public modules: `children` (child processes that answer questions), `console` (what a person sees), `cpus`, `disk` (room
+and file systems), `environment` (variables set for a library), `files` (the user's files), `interrupt` (Ctrl-C and
+SIGTERM), `lock` (one writer per folder), `processes`, `watchdog` (ends a run that hangs).
+"""

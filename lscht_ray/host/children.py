@@ -12,15 +12,21 @@ from typing import Any, Literal, NamedTuple
 from lscht_ray.errors import InputError
 
 START_SECONDS = 120.0
-"""A child has this long to start."""
+"""Time for a child to start."""
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 Question = dict[str, Any]
-"""What is asked; `seconds` in it is a time limit of its own."""
+"""What a child is asked, as JSON; `seconds` in it replaces the pool's time limit."""
 
 
 class Answer(NamedTuple):
-    """What a child said, or how it ended instead: it hung (and was killed), or it died of itself."""
+    """What a child answered, or how it ended instead.
+
+    Attributes:
+        content: The answer; empty where the child ended.
+        ended: ``hung``: it took longer than its limit and was killed; ``died``: it ended by itself.
+        detail: The limit, the signal or the exit code.
+    """
 
     content: dict[str, Any]
     ended: Literal["", "hung", "died"] = ""
@@ -28,10 +34,15 @@ class Answer(NamedTuple):
 
 
 class KillablePool:
-    """Children that read a JSON line and answer with one, several at once.
+    """Child processes that read a question as a line of JSON and answer with one; each thread has its own child.
 
-    A child announces that it is ready with a first line; one that answers with "retire" is replaced. Its standard error
-    is dropped.
+    A child prints one line when it is ready. A child that answers with a true "retire" is replaced. What it prints to
+    standard error is dropped.
+
+    Args:
+        command: Starts a child.
+        processes: Children at a time.
+        seconds: Time limit for an answer.
     """
 
     def __init__(self, command: list[str], *, processes: int, seconds: float) -> None:
@@ -49,12 +60,12 @@ class KillablePool:
             self._end(child)
 
     def map(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Answer]]:
-        """The answers as they come."""
+        """Ask every question; yield each with its answer, in the order of the answers."""
         with ThreadPoolExecutor(self.processes) as executor:
-            asked = {executor.submit(self.ask, question): question for question in questions}
+            futures = {executor.submit(self.ask, question): question for question in questions}
             try:
-                for future in as_completed(asked):
-                    yield asked[future], future.result()
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
             finally:
                 self._closed = True
                 for child in list(self._children):
@@ -63,10 +74,10 @@ class KillablePool:
                 self._closed = False
 
     def ask(self, question: Question) -> Answer:
-        """The answer of this thread's child.
+        """Ask this thread's child.
 
         Raises:
-            InputError: A child can't even start.
+            InputError: A child can't be started.
         """
         child: subprocess.Popen[str] | None = getattr(self._own, "child", None)
         if child is None or child.poll() is not None:
@@ -111,13 +122,13 @@ class KillablePool:
             if line is not None:
                 child.stdin.write(line + "\n")
                 child.stdin.flush()
-            said = child.stdout.readline()
+            answer = child.stdout.readline()
         except (BrokenPipeError, ValueError):
-            said = ""
+            answer = ""
         finally:
             timer.cancel()
-        if said.endswith("\n"):
-            return Answer(json.loads(said))
+        if answer.endswith("\n"):
+            return Answer(json.loads(answer))
         if late.is_set():
             return Answer({}, "hung", f"no answer within {seconds:g} s")
         code = child.wait()

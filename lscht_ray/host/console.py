@@ -1,4 +1,4 @@
-"""What a person sees: progress bars on a terminal, plain lines elsewhere."""
+"""What a person sees: progress bars on a terminal, plain lines elsewhere; and how a door ends."""
 
 import io
 import logging
@@ -17,11 +17,11 @@ from rich.table import Table
 from lscht_ray.errors import InputError
 
 PLAIN_SECONDS = 10.0
-"""Without a terminal, progress is a line every so many seconds."""
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def new_console(file: TextIO | None = None) -> Console:
-    """A console on that file (standard output by default); without a terminal it is wide, so that nothing wraps."""
+    """Return a console on that file (default: standard output); without a terminal it is wide and wraps nothing."""
     terminal = (file or sys.stdout).isatty()
     return Console(
         file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if terminal else 160
@@ -29,12 +29,18 @@ def new_console(file: TextIO | None = None) -> Console:
 
 
 def quiet_console() -> Console:
-    """A console that shows nothing."""
+    """Return a console that shows nothing."""
     return Console(quiet=True)
 
 
 class EpochProgress:
-    """The progress of one pass over a loader, with figures that change: a bar, or a line now and then."""
+    """Shows the progress of one pass over a loader, with figures that change: a bar, or a line now and then.
+
+    Args:
+        console: Where it is shown.
+        label: What is being done.
+        total: Batches of the pass.
+    """
 
     def __init__(self, console: Console, label: str, total: int) -> None:
         self.console, self.label, self.total = console, label, total
@@ -55,13 +61,13 @@ class EpochProgress:
             self.bar.stop()
 
     def skip(self, count: int) -> None:
-        """So many were done before."""
+        """Count batches that were done before."""
         self.done += count
         if self.bar is not None:
             self.bar.update(self.task, advance=count)
 
     def advance(self, **figures: float) -> None:
-        """One batch is done; ``figures`` are shown beside it."""
+        """Count one batch; show the figures beside it."""
         self.done += 1
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self.bar is not None:
@@ -72,7 +78,7 @@ class EpochProgress:
 
 
 def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str:
-    """The results of an epoch, in a few lines."""
+    """Return the results of an epoch in a few lines; ``improved``: it is the best so far."""
     star = "  * best so far" if improved else ""
     return (
         f"Epoch {metrics['epoch']}/{max_epochs}  ({metrics['seconds']:.1f} s, lr {metrics['lr']:.3g}){star}\n"
@@ -83,46 +89,46 @@ def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str
 
 
 def short(value: Any) -> str:
-    """A setting's value, floats to four digits."""
+    """Return a setting's value as text, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """A table for the console."""
-    made = Table(title=title, title_justify="left")
+    """Return a table for the console."""
+    lines = Table(title=title, title_justify="left")
     for name in columns:
-        made.add_column(name, overflow="fold")
+        lines.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*row)
-    return made
+        lines.add_row(*row)
+    return lines
 
 
 @contextmanager
 def chatter_to(path: Path) -> Iterator[Console]:
-    """Within, all that this process and its children print goes to a file; the console given is the real one.
+    """Send what this process and its children print within the block to a file; yield a console on the real output.
 
-    Works on the file descriptors, so that it catches what libraries written in C++ print too.
+    It replaces the file descriptors, so that it also catches what libraries in C++ print.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
+    originals = os.dup(1), os.dup(2)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)
-        with os.fdopen(os.dup(kept[0]), "w", encoding="utf-8", errors="replace") as real:
+        with os.fdopen(os.dup(originals[0]), "w", encoding="utf-8", errors="replace") as real:
             yield new_console(real)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for saved, descriptor in zip(kept, (1, 2), strict=True):
+        for saved, descriptor in zip(originals, (1, 2), strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)
         os.close(log)
 
 
 def door(main: Callable[[list[str]], int]) -> int:
-    """Run a door's main on the command line: what the user caused ends with one message, a bug with a traceback."""
+    """Run a door's main on the command line and return its exit code; only a bug ends with a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,41 +1,46 @@
-"""Room on disks: for decoded clips, made by evicting what nobody uses, and for checkpoints."""
+"""Room on disks, for checkpoints and for the clip cache, which evicts sets that nobody uses; file systems; locks."""
 
 import contextlib
 import errno
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
+
+import psutil
 
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import cache_folder
 
 IN_USE = "in_use"
-"""In each set: locked (shared) by who uses it; its time is when that began."""
+"""A file in each set. Who uses the set holds a shared lock on it; its time of change is when that began."""
 NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "ceph", "glusterfs", "beegfs", "afs", "9p", "orangefs",
      "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.juicefs", "fuse.rclone")
 )  # fmt: skip
-"""File systems on another machine: reading clips over a network is what the cache is to avoid."""
+"""File systems on another machine: the cache is there to avoid reading clips over a network."""
 SHM = Path("/dev/shm")
+"""The file system in memory that all processes of a Linux machine share."""
 RESERVE = 0.05
-"""Share of a disk that the clip cache leaves free."""
+"""Share of a disk that the clip cache leaves free, from 0 to 1."""
 MARGIN = 2**20
 """Bytes that a checkpoint leaves free, for the run's small files."""
 
 
-def find_root(mode: str, given: str | None) -> Path:
-    """The folder of all cached clips on this node.
+def find_root(mode: str, chosen: str | None) -> Path:
+    """Return the folder of all cached clips on this node; it exists afterwards.
 
     Args:
-        mode: ``ram`` (a tmpfs) or anything else.
-        given: The user's choice.
+        mode: The setting `cache`; ``ram`` is a file system in memory.
+        chosen: The folder that the user chose.
 
     Raises:
-        InputError: It is on a network file system, can't be written, or there is no tmpfs.
+        InputError: The folder is on a network file system or can't be written, or this machine has no file system in
+            memory.
     """
-    if given is not None:
-        root = Path(given).expanduser().resolve()
+    if chosen is not None:
+        root = Path(chosen).expanduser().resolve()
     elif mode == "ram":
         if not SHM.is_dir():
             raise InputError(f"cache ram: there is no {SHM} here; use cache disk, or cache_dir with a RAM disk")
@@ -55,35 +60,37 @@ def find_root(mode: str, given: str | None) -> Path:
     return root
 
 
-def file_system(path: Path, mounts: str | None = None) -> str:
-    """The kind of file system that a path is on, as Linux names it; nothing where that isn't known.
+def file_system(path: Path, mounts: Iterable[tuple[str, str]] | None = None) -> str:
+    """Return the kind of file system that a path is on, as the system names it; empty where that is unknown.
 
     Args:
-        path: It needn't exist.
-        mounts: The text of /proc/self/mountinfo.
+        path: An absolute path; it need not exist.
+        mounts: Where each file system is mounted, and its kind, in the order of mounting; None: those of this machine.
     """
     if mounts is None:
         try:
-            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+            mounts = [(mount.mountpoint, mount.fstype) for mount in psutil.disk_partitions(all=True)]
         except OSError:
             return ""
     best, kind = -1, ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), after.split()[0]
+    for point, name in mounts:
+        depth = len(Path(point).parts)
+        if depth >= best and path.is_relative_to(point):  # of two at one place the later one is seen
+            best, kind = depth, name
     return kind
 
 
 def make_room(root: Path, needed: int, limit: int | None, keep: Path) -> int:
-    """Evict sets that nobody uses, the longest unused first, until so many bytes fit; how many bytes fit then.
+    """Evict sets that nobody uses, the longest unused first, until enough bytes fit.
 
     Args:
         root: The folder of all sets.
-        needed: Bytes.
+        needed: Bytes that are to fit.
         limit: Bytes that all sets together may take; None: what the disk has, but for RESERVE of it.
         keep: The set that room is made for.
+
+    Returns:
+        How many bytes fit now; fewer than ``needed`` where the other sets are in use.
     """
     room = _room(root, limit)
     unused = sorted((path for path in root.iterdir() if path.is_dir() and path != keep), key=_last_used)
@@ -96,10 +103,14 @@ def make_room(root: Path, needed: int, limit: int | None, keep: Path) -> int:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Whether a file of so many bytes fits.
+    """Check that a file of that size fits.
+
+    Args:
+        folder: Where it is to be written.
+        needed: Its size in bytes.
 
     Raises:
-        OSError: It doesn't.
+        OSError: It does not fit.
     """
     free = shutil.disk_usage(folder).free
     if free < needed + MARGIN:
@@ -114,7 +125,7 @@ def _room(root: Path, limit: int | None) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes in the files below a folder."""
+    """Return how many bytes the files below a folder take on the disk."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -131,7 +142,7 @@ def _last_used(folder: Path) -> float:
 
 
 def _evict(folder: Path) -> bool:
-    """Remove a set unless somebody uses it."""
+    """Remove a set unless a process uses it; return whether it was removed."""
     try:
         descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
@@ -139,9 +150,9 @@ def _evict(folder: Path) -> bool:
     try:
         if not flock(descriptor, exclusive=True, wait=False):
             return False
-        gone = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
-        folder.rename(gone)  # at once for everybody
-        shutil.rmtree(gone, ignore_errors=True)
+        evicted = folder.with_name(f".{folder.name}.{os.getpid()}.{time.monotonic_ns()}")
+        folder.rename(evicted)  # so that no other process finds half a set
+        shutil.rmtree(evicted, ignore_errors=True)
         return True
     except OSError:
         return False
@@ -150,7 +161,13 @@ def _evict(folder: Path) -> bool:
 
 
 def flock(descriptor: int, *, exclusive: bool, wait: bool = True) -> bool:
-    """Lock an open file, for its readers or for its one writer; whether that was done. Freed when the process ends."""
+    """Lock an open file until it is closed or the process ends; return whether it is locked.
+
+    Args:
+        descriptor: Of the open file.
+        exclusive: Whether for its one writer; else for one of its readers.
+        wait: Whether to wait until nobody else's lock is in the way.
+    """
     try:
         import fcntl
     except ImportError:

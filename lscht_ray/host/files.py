@@ -1,10 +1,13 @@
-"""The user's files: read with a size limit, found in any Unicode form, never outside of their folder."""
+"""Reads the user's files: with a size limit, in any Unicode form, never outside of their folder. Writes files whole."""
 
 import csv
 import json
 import os
 import re
 import unicodedata
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,23 @@ from typing import Any
 from lscht_ray.errors import InputError
 
 MAX_TEXT_BYTES = 256 * 2**20
-"""Annotation files beyond this are refused unread (WLASL_v0.3.json has 12 MB)."""
+"""Largest annotation file that is read (WLASL_v0.3.json has 12 MB)."""
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".gif", ".swf")
 )
 OWN_FOLDER = ".lscht_ray"
-"""What is found out about a data set is kept in this folder of it."""
+"""In a data folder: what was found out about its videos."""
 
 _PROTOCOL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class OutsideError(ValueError):
-    """A path in an annotation that must not be opened; ``kind`` is the problem's."""
+    """A path in an annotation that must not be opened.
+
+    Attributes:
+        kind: The kind of problem, as findings name it.
+    """
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -32,21 +39,21 @@ class OutsideError(ValueError):
 
 
 def nfc(text: str) -> str:
-    """Text without outer blanks in Unicode form NFC; macOS writes file names in NFD."""
+    """Return the text without outer blanks in Unicode form NFC; macOS writes file names in NFD."""
     return unicodedata.normalize("NFC", text.strip())
 
 
 def slug(name: str) -> str:
-    """A name as a folder of any file system may have it: ASCII letters, digits, `.`, `_` and `-`; ñ becomes n.
+    """Return a folder's name for any file system: ASCII letters, digits, `.`, `_` and `-`; ñ becomes n.
 
-    It never leads out of its parent, and is empty where nothing of the name is left.
+    The name never leads out of its parent. It is empty where no such character is left.
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")[:80]
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file that may be looked at; False too for a name that no file can have."""
+    """Return whether this is a file that may be looked at; False also for a name that no file can have."""
     try:
         return path.is_file()
     except OSError:
@@ -54,18 +61,18 @@ def is_file(path: Path) -> bool:
 
 
 def given_path(text: str, flag: str) -> Path:
-    """A path that the user gave, which exists, with all links resolved.
+    """Return a path that the user gave, with all links resolved.
 
     Raises:
-        InputError: It doesn't, or is neither a file nor a folder.
+        InputError: It does not exist, or is neither a file nor a folder.
     """
     try:
         path = Path(text).expanduser().resolve()
-        there = path.exists()
+        exists = path.exists()
         usable = path.is_dir() or path.is_file()
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{flag} {text}: {getattr(error, 'strerror', None) or error}") from None
-    if not there:
+    if not exists:
         raise InputError(f"{flag} {text}: no such file or folder")
     if not usable:
         raise InputError(f"{flag} {text}: it is neither a file nor a folder")
@@ -73,7 +80,7 @@ def given_path(text: str, flag: str) -> Path:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted by name.
+    """Return what is in a folder, sorted by name.
 
     Raises:
         InputError: It can't be listed.
@@ -85,7 +92,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def listing(folder: Path) -> dict[str, Path]:
-    """The files of a folder by NFC name; empty where there is no such folder.
+    """Return the files of a folder by their names in form NFC; nothing where there is no such folder.
 
     Raises:
         InputError: It can't be listed.
@@ -103,14 +110,14 @@ def _scan(folder: Path, mtime: int) -> dict[str, Path]:
 
 
 def on_disk(path: Path) -> Path:
-    """The file of that name in whichever Unicode form it is stored; the path itself where there is none."""
+    """Return the file of that name in whichever Unicode form it is stored; the path itself where there is none."""
     if is_file(path):
         return path
     return listing(path.parent).get(unicodedata.normalize("NFC", path.name), path)
 
 
 def inside(root: Path, name: str) -> Path:
-    """The file that an annotation names, which must lie in the data folder. Nothing is opened.
+    """Return the file that an annotation names, which must lie in the data folder. Nothing is opened.
 
     Args:
         root: The data folder.
@@ -132,7 +139,7 @@ def inside(root: Path, name: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without byte order mark.
+    """Read a text file in UTF-8, with or without byte order mark.
 
     Raises:
         InputError: It can't be read, is too large, or is in another encoding.
@@ -149,7 +156,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> tuple[Any, list[str]]:
-    """A JSON file's content, and the keys that it has twice (of which the last counts) where it is an object.
+    """Read a JSON file; return its content and, of an object, the keys that it has twice (the last of which counts).
 
     Raises:
         InputError: It can't be read or is no JSON.
@@ -173,33 +180,41 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
 
 
 def cache_folder() -> Path:
-    """Where the package keeps what it can make again: LSCHT_RAY_CACHE, else lscht_ray in XDG_CACHE_HOME or ~/.cache."""
-    given = os.environ.get("LSCHT_RAY_CACHE")
-    root = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lscht_ray"
+    """Return where the package keeps what it can make again.
+
+    That is LSCHT_RAY_CACHE, else lscht_ray in XDG_CACHE_HOME or ~/.cache.
+    """
+    own = os.environ.get("LSCHT_RAY_CACHE")
+    root = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lscht_ray"
     return root.expanduser().resolve()
 
 
-def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
-    """Write a CSV file so that it is always whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file to write; it takes the place of ``path`` at once when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            csv.writer(file).writerows(rows)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_csv(path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Write a CSV file that is never seen half written."""
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        csv.writer(file).writerows(rows)
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is always whole."""
+    """Write a JSON file that is never seen half written."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text so that the file is always whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """Write a text file that is never seen half written."""
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # \udc80 is JSON's own way to say it
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a run at its next step, resumable; a second one ends it at once."""
+"""Ctrl-C and SIGTERM end a run after its step, so that it can be resumed; a second one ends it at once."""
 
 import os
 import signal
@@ -10,7 +10,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
-    """The run was stopped by a signal, and saved."""
+    """A signal stopped the run.
+
+    Args:
+        number: Of the signal.
+        step: The last step that was done, from 1.
+        saved: Whether the state after that step was saved.
+    """
 
     def __init__(self, number: int, step: int, *, saved: bool = True) -> None:
         unsaved = "" if saved else ", which could not be saved: what was saved before is still there"
@@ -19,24 +25,28 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
     @property
     def exit_code(self) -> int:
-        """As a shell has it: 128 + the signal's number."""
+        """With which the process ends, as a shell counts: 128 + the signal's number."""
         return 128 + self.number
 
 
 class StopRequest:
-    """Whether, and by which signal, the run was asked to stop."""
+    """Whether the run was asked to stop.
+
+    Attributes:
+        number: Of the signal that asked; None: nobody has asked.
+    """
 
     number: int | None = None
 
     def save_now(self, step: int) -> bool:
-        """Whether to save after this step of the run and go on. Every worker is asked after every step."""
+        """Return whether to save after this step of the run and go on. Every worker asks after every step."""
         del step
         return False
 
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Within, the first signal is a request; the second has its usual effect, at once."""
+    """Turn the first signal within the block into a request to stop; the second one has its usual effect, at once."""
     request = StopRequest()
     before: dict[int, Any] = {}
 

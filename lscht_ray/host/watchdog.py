@@ -1,4 +1,4 @@
-"""Ends a run that hangs: says at what, and writes down where every thread is."""
+"""Ends a run that hangs; prints what it was doing, and writes down where every thread is."""
 
 import contextlib
 import faulthandler
@@ -8,20 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 TICK = 0.5
-"""Seconds between looks."""
+"""Seconds between two looks."""
 WRITE_SECONDS = 30.0
-"""Time for writing the stacks down."""
+"""Time for writing the stacks."""
 
 
 class Watchdog:
-    """Ends the process where something takes longer than its limit.
+    """Ends the process when something takes longer than its limit.
 
-    Time is counted in looks of its thread, not by a clock: a process that was stopped (SIGSTOP, a suspended laptop)
-    was not hanging meanwhile.
+    A thread counts the time in its own looks and not by the clock: a process that was stopped (by SIGSTOP, or on a
+    suspended laptop) did not hang meanwhile.
 
     Args:
         file: Where the stacks of all threads are written.
-        reading: The videos that are being read, for the message.
+        reading: Returns the videos that are being read, for the message.
         on_hang: Gets that file before the process ends.
     """
 
@@ -45,7 +45,7 @@ class Watchdog:
             self._thread.join()
 
     def begin(self, doing: str, seconds: float) -> None:
-        """What begins now may take so many seconds; what was watched before is done."""
+        """Watch what begins now instead of what was watched before; it may take that many seconds."""
         self._doing, self._seconds, self._left = doing, seconds, seconds
 
     def _watch(self) -> None:

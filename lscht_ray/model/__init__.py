@@ -1,1 +1,5 @@
-"""model"""
+"""VideoMAE and what trains it.
+
+Public modules: `adapt` (what a recipe changes in the model), `ema` (averaged weights), `loss`, `optim` (parameter
+groups and the learning rate of each step), `videomae` (builds and exports the model).
+"""

@@ -9,14 +9,14 @@ import re
 
 
 def unknown_flag(complaint: str) -> str:
-    """The flag that no setting has, where that is the complaint; else an empty string."""
-    _, known, rest = complaint.partition("unrecognized arguments:")
-    return rest.split(maxsplit=1)[0].split("=")[0] if known else ""
+    """Return the flag that no setting has, where that is the complaint; else an empty string."""
+    _, unknown, rest = complaint.partition("unrecognized arguments:")
+    return rest.split(maxsplit=1)[0].split("=")[0] if unknown else ""
 
 
 def brief(complaint: str) -> str:
-    """A complaint about a value, without what only a programmer understands."""
-    found = re.search(
+    """Return a complaint about a value without what only a programmer understands."""
+    wrong = re.search(
         r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', complaint, re.DOTALL
     )
     union = re.search(
@@ -28,7 +28,7 @@ def brief(complaint: str) -> str:
         kinds = re.findall(r"<class '(\w+)'>|Literal\[(.*?)\]", union["kinds"] + "]")
         allowed = " or ".join(a or b for a, b in kinds).replace("NoneType", "null")
         return f"--{union['key']} must be {allowed} (given: {union['value'].strip()})"
-    if found is None:
+    if wrong is None:
         return complaint.strip()
-    lines = [line.strip() for line in found["text"].splitlines() if "validation error" not in line]
-    return f"--{found['key']}: {' '.join(lines).strip().rstrip('.')} (given: {found['value'].strip()})"
+    lines = [line.strip() for line in wrong["text"].splitlines() if "validation error" not in line]
+    return f"--{wrong['key']}: {' '.join(lines).strip().rstrip('.')} (given: {wrong['value'].strip()})"

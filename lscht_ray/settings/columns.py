@@ -1,4 +1,4 @@
-"""How a table, or the names of files, say what each clip is: the column map of a data set."""
+"""The column map of a data set: where a table, or the names of files, say what each clip is."""
 
 import re
 from typing import Any, Literal
@@ -42,11 +42,11 @@ class ColumnMap(BaseModel):
     start: str | None = None
     """Where the clip starts in the video."""
     end: str | None = None
-    """Where it ends; empty or negative: at the video's end."""
+    """Where the clip ends; an empty or negative value: at the video's end."""
     unit: Literal["frame", "second"] = "frame"
     """What `start` and `end` count."""
     first_frame: Literal[0, 1] = 0
-    """The number of a video's first frame."""
+    """The number that the table gives a video's first frame."""
     end_included: bool = False
     """Whether the frame at `end` belongs to the clip."""
     bbox: list[str] = Field(default_factory=list)
@@ -54,11 +54,11 @@ class ColumnMap(BaseModel):
     bbox_unit: Literal["pixel", "share"] = "pixel"
     """Pixels of the picture, or shares of its sides."""
     gloss_file: str | None = None
-    """A table with the name of each gloss, where `label` is a number."""
+    """A table that names each gloss, where `label` is a number."""
     gloss_number: str = "0"
-    """Its column of numbers."""
+    """The column of `gloss_file` with the numbers."""
     gloss_name: str = "1"
-    """Its column of names."""
+    """The column of `gloss_file` with the names."""
     recognised_by: list[str] = Field(default_factory=list)
     """Files (with * and ?) that all must be there for `layout: auto` to take this map."""
 
@@ -70,13 +70,13 @@ class ColumnMap(BaseModel):
     @field_validator("split_names", mode="before")
     @classmethod
     def _text_keys(cls, names: Any) -> Any:
-        """YAML reads an unquoted true as a boolean."""
+        """Turn keys into text: YAML reads an unquoted true as a boolean."""
         return {str(key).lower(): value for key, value in names.items()} if isinstance(names, dict) else names
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ColumnMap":
-        for name, given in (("split_names", set(self.split_names.values())), ("files", set(self.files))):
-            if wrong := sorted(given - {"train", "val", "test"}):
+        for name, splits in (("split_names", set(self.split_names.values())), ("files", set(self.files))):
+            if wrong := sorted(splits - {"train", "val", "test"}):
                 raise ValueError(f"{name}: {wrong[0]!r} is none of train, val, test")
         if len(self.bbox) not in (0, 4):
             raise ValueError(f"bbox names four columns (left, top, right, bottom), not {len(self.bbox)}")
@@ -95,5 +95,5 @@ class ColumnMap(BaseModel):
 
     @property
     def listed(self) -> bool:
-        """Whether the clips are the files that `pattern` fits, without a table."""
+        """Whether there is no table: the clips are the files that `pattern` fits."""
         return self.pattern is not None and not self.file and not self.files

@@ -1,4 +1,4 @@
-"""The command line and YAML files of every door, made from the settings in the models that they are given."""
+"""Reads the command line and the YAML files of every door into its settings, and says what is wrong with them."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
 
 
 class Parser(ArgumentParser):
-    """An argument parser whose complaints are InputErrors: one message, no usage dump."""
+    """An argument parser that raises its complaints as InputErrors: one message, without the usage."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the complaint, with the nearest flag where one was mistyped."""
@@ -34,35 +34,47 @@ class Parser(ArgumentParser):
 
 @dataclass(frozen=True)
 class File:
-    """A file of settings; ``under`` is where they belong, in a recipe that a sweep takes."""
+    """A file of settings.
+
+    Attributes:
+        path: Where it is.
+        tree: Its YAML nodes, which know their lines; None where it is empty.
+        under: The setting that holds these, where a sweep takes a recipe: train.
+    """
 
     path: Path
     tree: yaml.Node | None
     under: str = ""
 
     def line(self, loc: tuple[Any, ...]) -> int | None:
-        """The line (from 1) with the setting, or the nearest thing above it; None where it has neither."""
+        """Return the line (from 1) of the setting, or of the nearest one above it; None where the file has neither."""
         if self.under and loc[:1] == (self.under,):
             loc = loc[1:]
         line, node = None, self.tree
         for part in loc:
             if not isinstance(node, yaml.MappingNode):
                 break
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
+            pairs = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not pairs:
                 break
-            line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+            line, node = pairs[-1][0].start_mark.line + 1, pairs[-1][1]
         return line
 
     def place(self, loc: tuple[Any, ...]) -> str:
-        """Where that is, for the front of a message."""
+        """Return the file and the line, for the front of a message."""
         line = self.line(loc)
         return f"{self.path}{f', line {line}' if line else ''}: "
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """What is wrong with a setting; ``misfit``: beside others, which may be given elsewhere."""
+    """What is wrong with a setting.
+
+    Attributes:
+        loc: The setting, part by part.
+        text: What is wrong.
+        misfit: Whether it contradicts other settings, which a flag or another file may still change.
+    """
 
     loc: tuple[Any, ...]
     text: str
@@ -78,15 +90,18 @@ def parse(
     default_config: Path | None = None,
     extra: Callable[[ArgumentParser], None] | None = None,
 ) -> tuple[Settings, Namespace]:
-    """Settings from the defaults, then ``--config FILE``, then the flags; and what ``extra`` added to the parser.
+    """Read the settings: the defaults, then ``--config FILE``, then the flags.
 
     Args:
         model: The pydantic model whose fields become flags (nested ones dotted, as in ``--train.lr``).
         argv: The command line without the program's name.
         prog: How the door is called, for messages.
         description: What ``--help`` says first.
-        default_config: The file that counts where no ``--config`` is given.
+        default_config: The file that is read where no ``--config`` is given.
         extra: Adds flags that are no settings.
+
+    Returns:
+        The settings, and everything that was parsed, flags of ``extra`` included.
 
     Raises:
         InputError: An unknown name, a wrong type, a value out of range, or a file that can't be read.
@@ -105,19 +120,19 @@ def parse(
     try:
         return model.model_validate(values), space
     except ValidationError as error:
-        raise InputError("\n".join(_said(item, files, flags) for item in _complaints(model, error))) from None
+        raise InputError("\n".join(_placed(item, files, flags) for item in _complaints(model, error))) from None
 
 
 def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
-    """A command line with ``--resume FOLDER``, with the settings in that folder before its flags, which override them.
+    """Put the settings in the folder of ``--resume FOLDER`` before the flags, which override them.
 
     Args:
         argv: The command line.
-        name: Of the file of settings.
-        kind: Of folder, for the message.
+        name: The name of the file of settings.
+        kind: The kind of folder, for the message.
 
     Raises:
-        InputError: It is no such folder.
+        InputError: The folder has no such file.
     """
     for number, word in enumerate(argv):
         flag, equals, value = word.partition("=")
@@ -144,36 +159,36 @@ def _plain(value: Any) -> Any:
 
 
 def shipped_configs() -> Path:
-    """The folder of the configurations that come with the package, installed or in a checkout."""
+    """Return the folder of the YAML files that come with the package, installed or in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "tune_configs"
     return inside if inside.is_dir() else package.parent / "tune_configs"
 
 
 def find_config(name: str) -> Path:
-    """The file of that name: as given, else among the shipped ones.
+    """Return the file of that name: as given, else among the shipped ones.
 
     Raises:
-        InputError: There is none.
+        InputError: There is no such file.
     """
     shipped = shipped_configs()
     relative = name.rsplit("tune_configs/", maxsplit=1)[-1]
     for path in (Path(name), shipped / relative, shipped / f"{relative}.yaml"):
         if path.is_file():
             return path
-    known = ", ".join(sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml")))
-    raise InputError(f"--config {name}: no such file. Shipped with the package: {known}")
+    names = ", ".join(sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml")))
+    raise InputError(f"--config {name}: no such file. Shipped with the package: {names}")
 
 
 def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> tuple[list[str], list[File]]:
-    """The command line with the files that it names found and looked through, and those files."""
+    """Find and check the files that a command line names; return the command line with their paths, and the files."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", action="append", default=[])
     try:
-        known, rest = finder.parse_known_args(argv)
+        files_named, rest = finder.parse_known_args(argv)
     except SystemExit:
         raise InputError("--config needs a file: --config FILE") from None
-    paths = [find_config(name) for name in known.config] or ([default] if default else [])
+    paths = [find_config(name) for name in files_named.config] or ([default] if default else [])
     words, files = [], []
     for path in paths:
         content, tree = read_yaml(path)
@@ -192,7 +207,7 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
 
 
 def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] | None:
-    """The model of settings that are some of `train`, where the door takes those as its `train:`; else None."""
+    """Return the model of `train` where these are settings of it, which a sweep takes as its `train:`; else None."""
     train = model.model_fields.get("train")
     if train is None or values.keys() & model.model_fields.keys():
         return None
@@ -201,7 +216,7 @@ def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] |
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file.
+    """Read the settings in a JSON file.
 
     Raises:
         InputError: It can't be read, or holds no settings.
@@ -216,7 +231,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
-    """The settings in a YAML file, none where it is empty; and its tree, which knows their lines.
+    """Read a YAML file; return its settings, none where it is empty, and its nodes, which know their lines.
 
     Raises:
         InputError: It can't be read, or is no YAML mapping.
@@ -232,7 +247,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
 
 
 def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:
-    """Complain of everything in a file at once, but for what a flag or another file may still put right.
+    """Complain of everything in a file at once, except of what a flag or another file may still put right.
 
     Raises:
         InputError: Names or values in it are wrong.
@@ -255,16 +270,16 @@ def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Comp
         elif item["type"] == "extra_forbidden":
             yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), _names_at(model, loc[:-1]))}")
         else:
-            message, given = item["msg"].removeprefix("Value error, "), item["input"]
-            shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+            message, value = item["msg"].removeprefix("Value error, "), item["input"]
+            shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value!r})"
             yield Complaint(loc, f"{where}: {message}{shown}" if where else message)
 
 
-def _said(complaint: Complaint, files: list[File], flags: set[str]) -> str:
-    """A complaint, and where in the files the setting has its value, unless a flag gave it one."""
-    given = not flags.isdisjoint(".".join(map(str, complaint.loc[:depth])) for depth in range(1, 9))
-    there = [file for file in files if file.line(complaint.loc)]
-    return complaint.text if given or not there else there[-1].place(complaint.loc) + complaint.text
+def _placed(complaint: Complaint, files: list[File], flags: set[str]) -> str:
+    """Return a complaint with the file and line that gave the setting its value, unless a flag did."""
+    by_flag = not flags.isdisjoint(".".join(map(str, complaint.loc[:depth])) for depth in range(1, 9))
+    holding = [file for file in files if file.line(complaint.loc)]
+    return complaint.text if by_flag or not holding else holding[-1].place(complaint.loc) + complaint.text
 
 
 def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:

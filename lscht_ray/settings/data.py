@@ -1,4 +1,4 @@
-"""The settings that say which clips there are and how they are read: shared by every door that opens a video."""
+"""The settings of every door that opens a video: which clips there are, and how they are read."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,10 +16,10 @@ class Settings(BaseModel):
 
 
 class MisfitError(ValueError):
-    """Settings that don't go together.
+    """Settings that contradict each other.
 
     Attributes:
-        problems: Of each the setting to look at (dotted), and a sentence.
+        problems: Pairs of the setting to look at (dotted) and a sentence.
     """
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
@@ -28,7 +28,7 @@ class MisfitError(ValueError):
 
 
 def complaint(error: ValidationError) -> str:
-    """The first of what pydantic complains of."""
+    """Return pydantic's first complaint."""
     return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
@@ -39,29 +39,29 @@ class DataConfig(Settings):
     data: str = Field(".", min_length=1)
     """Data set: a folder, an annotation file (WLASL's JSON, CSV, TSV, JSON, JSONL), or `demo` for the embedded one."""
     layout: str = Field("auto", min_length=1)
-    """How the data set is laid out: auto finds out and says so; wlasl, table, folders; the name of a shipped map
+    """How the data set is laid out: auto (found out and printed), wlasl, table, folders; the name of a shipped map
     (autsl, asl_citizen, lsa64, ms_asl, include, sem_lex, slovo), or a YAML file with a column map."""
     columns: ColumnMap = ColumnMap()
-    """Column map of an own table or of file names (layout auto or table)."""
+    """Column map of your own table or file names (layout auto or table)."""
     videos: str | None = None
     """Folder that holds the videos, where they are not beside the annotations."""
     missing_threshold: Probability = 0.5
     """Share of annotated videos that may be missing before the run refuses to start."""
     untrained_glosses: Literal["error", "drop"] = "error"
-    """Glosses without any training clip: refuse, or leave them out of every split."""
+    """Glosses without any training clip: error refuses the data, drop leaves them out of every split."""
     split_policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
     """given: as annotated, and stratified where nothing is; stratified: drawn per gloss; by_signer: no signer in two
     splits; kfold: fold number `fold` is test, the next one val; kfold_by_signer: the same without sharing signers."""
     split_file: str | None = None
-    """CSV with the columns path and split that decides instead; a run whose split was drawn has it as splits.csv."""
+    """CSV with the columns path and split, which decides instead; a run writes a drawn split as splits.csv."""
     val_fraction: Probability = 0.15
-    """Share of validation clips of a drawn split."""
+    """Share of the clips that a drawn split has for validation."""
     test_fraction: Probability = 0.15
-    """Share of test clips of a drawn split."""
+    """Share of the clips that a drawn split has for the test."""
     folds: int = Field(5, ge=3)
-    """Folds of kfold."""
+    """Number of folds of kfold and kfold_by_signer."""
     fold: int = Field(1, ge=1)
-    """Which fold is the test split, from 1."""
+    """Which fold is the test split, from 1 to `folds`."""
     split_seed: int = Field(42, ge=0)
     """Seed of a drawn split, apart from `seed` so that repeated runs see the same split."""
 
@@ -76,11 +76,11 @@ class DataConfig(Settings):
     salvage: bool = False
     """Use the good frames of damaged videos instead of leaving such videos out."""
     min_frames: int = Field(1, ge=1)
-    """Videos with fewer decodable frames are left out."""
+    """Fewest decodable frames: videos with fewer are left out."""
     probe_seconds: float = Field(30.0, gt=0, le=86400)
-    """Time limit for looking at one video before training, and a second more for each MB; what hangs is left out."""
+    """Seconds for looking at one video before training, and one more for each MB; a video that hangs is left out."""
     probe_memory_gb: float = Field(2.0, gt=0, le=4096)
-    """Memory limit for the same, in GiB (an 8192x8192 clip can take 5)."""
+    """GiB of memory for looking at one video (an 8192x8192 clip can take 5)."""
 
     # Clips
     num_frames: int = Field(16, ge=2)
@@ -106,17 +106,17 @@ class DataConfig(Settings):
     hue: float = Field(0.0, ge=0, le=0.5)
     """Hue jitter: up to this share of the colour circle (training)."""
     rotation: float = Field(0.0, ge=0, le=45)
-    """Random rotation by up to so many degrees (training)."""
+    """Largest angle of the random rotation, in degrees (training)."""
     randaugment_ops: int = Field(0, ge=0)
     """Operations of RandAugment per clip (training); 0: none."""
     randaugment_magnitude: int = Field(9, ge=0, le=30)
-    """Strength of RandAugment."""
+    """Strength of RandAugment, of 30."""
     erasing_probability: Probability = 0.0
     """Probability that a rectangle of the clip is erased (training)."""
     boundary_shift: float = Field(0.0, ge=0, le=0.5)
-    """A clip's start and end are moved by up to this share of its length (training)."""
+    """Share of a clip's length by which its start and end are moved at most (training)."""
     speed_jitter: float = Field(0.0, ge=0, lt=1)
-    """A clip is played up to this share faster or slower (training)."""
+    """Share by which a clip is played faster or slower at most (training)."""
 
     # Cache
     cache: Literal["auto", "off", "disk", "ram", "device"] = "auto"
@@ -125,9 +125,9 @@ class DataConfig(Settings):
     cache_dir: str | None = None
     """Folder of the cache, on a disk of this node; null: clips in LSCHT_RAY_CACHE or ~/.cache/lscht_ray."""
     cache_gb: float | None = Field(None, gt=0)
-    """Most that the cache may take, in GiB: the longest unused data sets make way; null: what the disk has."""
+    """GiB that the cache may take at most: the longest unused data sets make way; null: what the disk has."""
     cache_max_frames: int = Field(512, ge=1)
-    """Clips with more frames are not cached."""
+    """Most frames of a cached clip: longer clips are not cached."""
 
     @model_validator(mode="after")
     def _data_fits_together(self) -> "DataConfig":
@@ -149,7 +149,7 @@ class DataConfig(Settings):
         return self
 
     def data_settings(self) -> dict[str, Any]:
-        """The settings that say which clips there are, as `annotations.read_named` takes them."""
+        """Return the settings that say which clips there are, as `annotations.read_named` takes them."""
         return {
             "data": self.data,
             "layout": self.layout,
@@ -168,13 +168,13 @@ class DataConfig(Settings):
 
 
 class CheckConfig(DataConfig):
-    """What `check` looks for."""
+    """The settings of `check`."""
 
     min_clips: int = Field(3, ge=1)
-    """Glosses with fewer training clips are named."""
+    """Fewest training clips of a gloss: glosses with fewer are named."""
     processes: int | None = Field(None, ge=1)
-    """Videos looked at at a time; null: as many as there are cores."""
+    """Child processes that look at videos; null: as many as there are cores."""
     max_file_gb: float = Field(4.0, gt=0, le=1e6)
-    """Larger video files are refused unopened."""
+    """GiB of the largest video file that is opened; larger ones are refused."""
     seed: int = Field(42, ge=0)
     """Seed of the augmented clips on the contact sheet."""

@@ -14,17 +14,17 @@ class Dimension(Settings):
     """One searched setting: its kind and range. `int` and `logint` include both ends."""
 
     type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
-    """Kind of range."""
+    """Kind of range: quniform is uniform in steps, logint a whole number on a logarithmic scale."""
     low: float | None = None
     """Lower end (all but choice)."""
     high: float | None = None
     """Upper end (all but choice)."""
     step: float | None = Field(None, gt=0)
-    """Grid of quniform, step of int."""
+    """Step from one value to the next (quniform, int)."""
     choices: list[Any] | None = None
     """Values of choice."""
     when: dict[str, Any] = Field(default_factory=dict)
-    """Searched only where other settings have these values (or one of a list); else it is as in `train`."""
+    """Search it only where other settings have these values (or one of a list); else it is as in `train`."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "Dimension":
@@ -51,10 +51,10 @@ class Dimension(Settings):
         return self
 
     def values(self) -> list[Any]:
-        """Every value of the range.
+        """Return every value of the range.
 
         Raises:
-            ValueError: There are infinitely many.
+            ValueError: They can't be counted.
         """
         if self.choices is not None:
             return self.choices
@@ -66,7 +66,7 @@ class Dimension(Settings):
         return [int(value) for value in values] if self.type == "int" else values
 
     def examples(self) -> list[Any]:
-        """The values at the ends of the range and one within, or every choice."""
+        """Return the values at the ends of the range and one within, or every choice."""
         if self.choices is not None:
             return self.choices
         assert self.low is not None and self.high is not None
@@ -82,20 +82,20 @@ class SamplerConfig(Settings):
     """tpe (multivariate, constant liar), random, grid (every combination), qmc (Sobol'), gp (a Gaussian process) or cma
     (CMA-ES); the last three need the extra `samplers`."""
     seed: int = Field(42, ge=0)
-    """Seed of the proposals; the same trials come again where one runs at a time."""
+    """Seed of the proposals: with one trial at a time, the same seed gives the same trials."""
     n_startup_trials: int = Field(10, ge=1)
     """Random trials before tpe, gp and cma learn from the finished ones."""
 
 
 class BudgetConfig(Settings):
-    """What a sweep may cost; where it is used up, trials end after the epoch that they are in."""
+    """What a sweep may cost. When it is used up, trials end after the epoch that they are in."""
 
     hours: float | None = Field(None, gt=0)
-    """Of the clock, since this start of the sweep."""
+    """Hours by the clock since this start of the sweep."""
     gpu_hours: float | None = Field(None, gt=0)
-    """Of all trials: their time times their GPUs."""
+    """GPU hours of all trials: their time times their GPUs."""
     money: float | None = Field(None, gt=0)
-    """GPU hours times train.gpu_hour_price."""
+    """Cost of the GPU hours, at train.gpu_hour_price."""
     trials_without_improvement: int | None = Field(None, ge=1)
     """Finished trials since the best one changed."""
 
@@ -106,7 +106,7 @@ class AshaConfig(Settings):
     grace_period: int = Field(3, ge=1)
     """Epochs that every trial gets."""
     reduction_factor: float = Field(2.0, gt=1)
-    """At each rung one in so many goes on."""
+    """Of the trials that reach a rung, one in reduction_factor goes on."""
 
 
 class ResourcesConfig(Settings):
@@ -145,12 +145,11 @@ class SweepConfig(Settings):
     search_space: dict[str, Dimension] = Field(default_factory=_default_space)
     """Searched settings by name (any setting of `train`)."""
     metric: Metric = "val_accuracy"
-    """What the best epoch of a trial is judged by."""
+    """What decides which epoch of a trial, and which trial, is the best."""
     mode: Literal["max", "min"] = Field(cast(Any, None))  # always set: `_mode_follows`
     """Whether more or less of it is better; it follows from `metric` and may be left out."""
     second_metric: Literal["seconds", "val_calibration_error"] | None = None
-    """Something else to have little of: the trials that are not beaten in both are shown. Weak trials are then stopped
-    by `metric` alone."""
+    """A second thing to minimise: the trials that none beats in both are shown. `metric` alone stops weak trials."""
     num_trials: int = Field(30, ge=1)
     """Trials in all (of a grid: at most)."""
     start_from: list[str] = Field(default_factory=list)
@@ -160,7 +159,7 @@ class SweepConfig(Settings):
     sampler: SamplerConfig = SamplerConfig()
     """How trials are proposed."""
     trial_stopping: Literal["asha", "median", "none"] = "asha"
-    """How weak trials are stopped: asha, median (below the median of the others at that epoch), or never."""
+    """How weak trials are stopped: asha, median (worse than the median of the others at that epoch), or none."""
     asha: AshaConfig = AshaConfig()
     """ASHA's rungs; its grace period is also median's."""
     budget: BudgetConfig = BudgetConfig()
@@ -189,16 +188,16 @@ class SweepConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _default_space_fits(cls, values: Any) -> Any:
-        """The search space that nobody chose holds the settings of `train`, and no lr below its min_lr."""
+        """Widen the search space that nobody chose so that it holds the lr of `train`, and no lr below its min_lr."""
         default = {name: dimension.model_dump() for name, dimension in _default_space().items()}
         if not isinstance(values, dict) or values.get("search_space", default) != default:
             return values
         train = values.get("train", {})
-        given = train if isinstance(train, dict) else train.model_dump()
-        lowest, lr = (given.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
-        with contextlib.suppress(TypeError, ValueError):  # what is no number is complained of elsewhere
+        settings = train if isinstance(train, dict) else train.model_dump()
+        lowest, lr = (settings.get(name, TrainConfig.model_fields[name].default) for name in ("min_lr", "lr"))
+        with contextlib.suppress(TypeError, ValueError):  # TrainConfig complains of what is no number
             low, high = max(3e-6, float(lowest)), max(5e-4, float(lr))
-            if float(lowest) <= float(lr):  # so is this
+            if float(lowest) <= float(lr):  # else TrainConfig complains
                 default["lr"] |= {"low": low, "high": max(high, 2 * low)}
         return {**values, "search_space": default}
 
@@ -261,8 +260,8 @@ class SweepConfig(Settings):
         for name, dimension in self.search_space.items():
             for other in dimension.when:
                 if other not in TrainConfig.model_fields:
-                    known = suggestion(other, TrainConfig.model_fields)
-                    problems.append((f"{name}.when", f"{other} is no setting of train{known}"))
+                    hint = suggestion(other, TrainConfig.model_fields)
+                    problems.append((f"{name}.when", f"{other} is no setting of train{hint}"))
             if self.sampler.type == "grid":
                 if dimension.when:
                     problems.append((name, "a grid has every combination: it can't have `when`"))
@@ -277,7 +276,7 @@ class SweepConfig(Settings):
         return problems
 
     def in_order(self) -> list[str]:
-        """The searched settings, each after those that its `when` names.
+        """Return the searched settings, each after those that its `when` names.
 
         Raises:
             ValueError: They wait for each other.
@@ -296,7 +295,7 @@ class SweepConfig(Settings):
         return ordered
 
     def is_searched(self, name: str, params: dict[str, Any]) -> bool:
-        """Whether a setting is searched beside the values that those before it (`in_order`) have."""
+        """Return whether a setting is searched where those before it (`in_order`) have these values."""
         for other, wanted in self.search_space[name].when.items():
             value = params.get(other, getattr(self.train, other))
             if value not in (wanted if isinstance(wanted, list) else [wanted]):
@@ -304,38 +303,38 @@ class SweepConfig(Settings):
         return True
 
     def searched(self, params: dict[str, Any]) -> list[str]:
-        """The settings that are searched where the others have these values."""
-        found: list[str] = []
+        """Return the settings that are searched where the others have these values."""
+        names: list[str] = []
         for name in self.in_order():
-            if self.is_searched(name, {key: params[key] for key in found if key in params}):
-                found.append(name)
-        return found
+            if self.is_searched(name, {key: params[key] for key in names if key in params}):
+                names.append(name)
+        return names
 
     def grid(self) -> dict[str, list[Any]]:
-        """Every value of every searched setting."""
+        """Return every value of every searched setting."""
         return {name: dimension.values() for name, dimension in self.search_space.items()}
 
     def directions(self) -> list[Literal["minimize", "maximize"]]:
-        """What Optuna seeks of each objective."""
+        """Return what Optuna is to do with each objective."""
         best: Literal["minimize", "maximize"] = "maximize" if self.mode == "max" else "minimize"
         return [best, "minimize"] if self.second_metric else [best]
 
     def first_point(self) -> dict[str, Any]:
-        """The searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
+        """Return the searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
         values = {name: getattr(self.train, name) for name in self.search_space}
         return {name: values[name] for name in self.searched(values)}
 
     def trial_config(self, params: dict[str, Any]) -> TrainConfig:
-        """The settings of the trial with these sampled values.
+        """Return the settings of the trial with these sampled values.
 
         Raises:
-            pydantic.ValidationError: The values don't go together.
+            pydantic.ValidationError: The values contradict each other.
         """
         fixed = {"best_metric": self.metric, "checkpoint_every": 0}
         return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
 
     def problem(self, params: dict[str, Any]) -> str | None:
-        """Why a trial can't have these sampled values, or None."""
+        """Return why a trial can't have these sampled values; None: it can."""
         try:
             self.trial_config(params)
         except ValidationError as error:
@@ -344,5 +343,5 @@ class SweepConfig(Settings):
 
 
 def _without_idle(values: dict[str, Any]) -> dict[str, Any]:
-    """Sampled settings, where those that have no effect beside the others are at their defaults."""
+    """Return the settings, with those that have no effect beside the others at their defaults."""
     return values | {name: TrainConfig.model_fields[name].default for name, _, _ in idle(values)}

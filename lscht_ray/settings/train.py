@@ -1,7 +1,4 @@
-"""Every setting of a run: typed, frozen, documented.
-
-Precedence: the defaults here, then the file given by ``--config``, then the command line.
-"""
+"""Every setting of a run. The defaults here come first, then the files of ``--config``, then the command line."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -27,20 +24,20 @@ class TrainConfig(DataConfig):
 
     # Model
     model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)
-    """Where the weights come from: hub id, local folder, an earlier run's folder or best_model.pt (all but its head is
-    taken), or `tiny` (a small VideoMAE with random weights)."""
+    """Where the weights come from: a hub id, a local folder, an earlier run's folder or best_model.pt (all of its
+    weights but the head's), or `tiny` (a small VideoMAE with random weights)."""
     freeze_epochs: int = Field(0, ge=-1)
-    """Train only the head in the first so many epochs; -1: for good."""
+    """Epochs at the beginning in which only the head is trained; -1: all of them."""
     drop_path: float = Field(0.0, ge=0, lt=1)
-    """Probability that a clip skips a branch of the last layer, falling linearly to 0 at the first (training)."""
+    """Probability that a clip skips a branch of the last layer; it falls linearly to 0 at the first (training)."""
     head_dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the head (training)."""
+    """Probability of dropout before the head (training)."""
     lora_rank: int = Field(0, ge=0)
     """Rank of low-rank adapters, trained with the head instead of the backbone (needs the extra `lora`); 0: none."""
     lora_alpha: float = Field(16.0, gt=0)
-    """Adapters count lora_alpha / lora_rank."""
+    """The output of the adapters is multiplied by lora_alpha / lora_rank."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the adapters (training)."""
+    """Probability of dropout before the adapters (training)."""
 
     # Optimisation
     max_epochs: int = Field(30, ge=1)
@@ -50,9 +47,9 @@ class TrainConfig(DataConfig):
     accumulation: int = Field(1, ge=1)
     """Micro-batches per step; the global batch is batch_size x accumulation x workers."""
     num_workers: int = Field(4, ge=0)
-    """Data worker processes; 0 decodes in the training process."""
+    """Data worker processes; 0: the training process decodes."""
     batch_seconds: float = Field(300.0, gt=0, le=86400)
-    """Time limit for loading one batch: a video that hangs a data worker ends the run and is named."""
+    """Seconds for loading one batch: a video that hangs a data worker ends the run and is named."""
     lr: float = Field(1e-4, gt=0)
     """Peak learning rate of AdamW, before `lr_scaling`."""
     min_lr: float = Field(1e-6, ge=0)
@@ -60,7 +57,7 @@ class TrainConfig(DataConfig):
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
     """Multiply lr and min_lr by global batch / 256 (linear), or its square root."""
     layer_decay: float = Field(1.0, gt=0, le=1)
-    """The learning rate of each layer is that of the next times this."""
+    """Learning rate of a layer as a multiple of the next layer's; 1: the same for all."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     """Share of all steps in which the learning rate rises linearly."""
     weight_decay: float = Field(0.05, ge=0)
@@ -70,13 +67,13 @@ class TrainConfig(DataConfig):
     smoothing_by_similarity: bool = False
     """Spread the smoothed share over glosses whose rows of the head are alike instead of evenly."""
     similarity_temperature: float = Field(0.5, gt=0)
-    """Of that spread; the lower, the more goes to the nearest glosses."""
+    """Temperature of `smoothing_by_similarity`; the lower, the more goes to the nearest glosses."""
     class_weighted: bool = True
     """Weight the training loss by count^-class_weight_power of each gloss."""
     class_weight_power: float = Field(1.0, ge=0, le=2)
     """0: no weights, 0.5: 1/sqrt(count), 1: 1/count."""
     class_balanced_sampling: bool = False
-    """Draw training clips with replacement so that every gloss comes equally often (then weights count twice)."""
+    """Draw training clips with replacement so that every gloss comes equally often (class weights count besides)."""
     repeated_augmentation: int = Field(1, ge=1)
     """Times that each clip comes in an epoch, augmented anew each time; batch_size counts all of them."""
     mixup: float = Field(0.0, ge=0)
@@ -98,17 +95,17 @@ class TrainConfig(DataConfig):
     patience: int = Field(5, ge=1)
     """Epochs without improvement before the run stops."""
     min_delta: float = Field(0.0, ge=0)
-    """Smallest change that counts as an improvement."""
+    """Smallest change of `early_stopping_metric` that counts as an improvement."""
     best_metric: Metric = "val_accuracy"
     """What decides which epoch becomes best_model.pt."""
 
     # Run
     run_name: str = ""
-    """What the run's folder is called before its date, in ASCII (ñ becomes n); else run, or in a sweep sweep."""
+    """Name of the folder, before its date, in ASCII (ñ becomes n); empty: run, or for a sweep sweep."""
     seed: int = Field(42, ge=0)
     """Seed of the head's weights, the order of clips, augmentation and dropout."""
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """auto, cpu, mps, cuda or cuda:N."""
+    """cpu, mps, cuda or cuda:N; auto: the first GPU, else the CPU."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Compute type; auto is bf16 autocast on a GPU that can, fp16 with loss scaling on an older one, else fp32."""
     attention: Literal["auto", "sdpa", "eager"] = "auto"
@@ -116,17 +113,17 @@ class TrainConfig(DataConfig):
     compile: bool = False
     """torch.compile the model: pays in long runs on a GPU. All batches then have one shape, filled up and masked."""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third more arithmetic."""
+    """Compute activations again in the backward pass: less memory, a third more arithmetic."""
     gpu_hour_price: float | None = Field(None, ge=0)
-    """What a GPU costs an hour, in any currency: --plan says what a run or sweep would cost."""
+    """Price of a GPU hour in any currency: --plan says what a run or sweep would cost."""
     step_seconds: float = Field(1800.0, gt=0, le=86400)
-    """Time limit for one step, validation batch or checkpoint: a run that hangs ends, with all threads' stacks."""
+    """Seconds for one step, validation batch or checkpoint: a run that hangs ends, with all threads' stacks."""
     limit_batches: int | None = Field(None, ge=1)
-    """Only so many steps per epoch, and validation batches (debugging)."""
+    """Steps per epoch, and validation batches, at most (debugging)."""
     checkpoint_every: int = Field(5, ge=0)
-    """Keep checkpoint_epoch_N.pt every so many epochs; 0: never."""
+    """Epochs from one kept checkpoint_epoch_N.pt to the next; 0: none is kept."""
     checkpoint_every_steps: int = Field(0, ge=0)
-    """Save last_checkpoint.pt inside epochs too, every so many steps; 0: at their ends alone."""
+    """Steps from one last_checkpoint.pt inside an epoch to the next; 0: only at the ends of epochs."""
     checkpoint_dir: str = Field("models/checkpoints", min_length=1)
     """Where run folders are made."""
     log_dir: str = Field("runs", min_length=1)
@@ -164,7 +161,7 @@ class TrainConfig(DataConfig):
 
 
 def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, Any]:
-    """What a run's config.json holds: every setting, with what the run found out for itself.
+    """Return what a run's config.json holds: every setting, and what the run found out for itself.
 
     Args:
         config: The settings.
@@ -180,17 +177,18 @@ def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, 
 
 
 def as_given(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a run's config.json was made of (`as_used`); other settings as they are.
+    """Return the settings that a run's config.json was made of (`as_used`); other settings are returned as they are.
 
-    So a run that went on another machine chooses its device anew, and the number of glosses is that of its data.
+    So the file can be used on another machine, which chooses its own device, and with data of other glosses.
     """
     if not isinstance(values.get(GIVEN), dict):
         return values
-    return {name: value for name, value in values.items() if name not in (GIVEN, "num_classes")} | values[GIVEN]
+    given: dict[str, Any] = values[GIVEN]
+    return {name: value for name, value in values.items() if name not in (GIVEN, "num_classes")} | given
 
 
 def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The settings that have no effect beside these: name, why, and what would give it one."""
+    """Return the settings that have no effect beside these values: name, why, and what would give it one."""
     rules = (
         ("lora_alpha", not values["lora_rank"], "without lora_rank", "set lora_rank"),
         ("lora_dropout", not values["lora_rank"], "without lora_rank", "set lora_rank"),
@@ -201,10 +199,10 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("similarity_temperature", not values["smoothing_by_similarity"], "here", "set smoothing_by_similarity"),
         ("randaugment_magnitude", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
     )
-    return [(name, why, cure) for name, idle, why, cure in rules if idle]
+    return [(name, why, cure) for name, is_idle, why, cure in rules if is_idle]
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """`: did you mean X?`, or nothing where no allowed name is near."""
+    """Return `: did you mean X?`, or nothing where no allowed name is near."""
     near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f": did you mean {near[0]}?" if near else ""
