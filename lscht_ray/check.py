@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lscht_ray.dataset.annotations import Annotations
     from lscht_ray.dataset.problems import Problem
+    from lscht_ray.dataset.samples import Clip
 
 PICTURES = 4
 """Thumbnails of each video that is complained of, for so many videos at most:"""
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__} DATA may also be given as --data.",
         extra=_flags,
     )
-    from lscht_ray.checking import findings, page, survey
+    from lscht_ray.checking import findings, page, survey, usable
     from lscht_ray.dataset import annotations
 
     if flags.DATA is not None:
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     _look_at_outputs(flags)
     found = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
     videos = list(dict.fromkeys(sample.video for sample in found.samples))
-    facts, new = survey.look(videos, found.folder, config, screen, decord=True)
+    facts, new = survey.look(found, config, screen, decord=True)
     problems = findings.find_problems(found, facts, config)
     screen.print(page.as_text(found, problems))
     screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
@@ -60,10 +61,11 @@ def main(argv: list[str]) -> int:
         from lscht_ray.clips import fill
 
         short_side = config.short_side or (config.image_size or 224) * 8 // 7
-        fill.fill(survey.settle(found, facts, config), config, short_side, screen)
+        fill.fill(found.root, usable.settle(found, facts, config).clips, config, short_side, screen)
     if flags.contact_sheet:
-        usable = survey.settle(found, facts, config)
-        _write(flags.contact_sheet, "--contact-sheet", screen, lambda file: _sheet(file, usable, config, screen))
+        clips = usable.settle(found, facts, config).clips
+        settings = (found.glosses, clips, config, screen)
+        _write(flags.contact_sheet, "--contact-sheet", screen, lambda file: _sheet(file, *settings))
     return 1 if any(problem.severity == "error" for problem in problems) else 0
 
 
@@ -116,14 +118,14 @@ def _splits(file: Path, found: Annotations) -> None:
     splits.write(found.rows(), found.folder, file)
 
 
-def _sheet(file: Path, found: Annotations, config: CheckConfig, screen: Console) -> None:
+def _sheet(file: Path, glosses: Sequence[str], clips: Sequence[Clip], config: CheckConfig, screen: Console) -> None:
     from lscht_ray.clips import contact_sheet
 
-    if not found.samples:
+    if not clips:
         raise InputError("--contact-sheet: not one clip can be used")
-    sheet, count = contact_sheet.draw(found, config, config.seed)
-    if count < len(found.glosses):
-        screen.print(f"the contact sheet shows {count} of {len(found.glosses)} glosses")
+    sheet, count = contact_sheet.draw(glosses, clips, config, config.seed)
+    if count < len(glosses):
+        screen.print(f"the contact sheet shows {count} of {len(glosses)} glosses")
     contact_sheet.write(sheet, file)
 
 

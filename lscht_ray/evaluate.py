@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
     from lscht_ray.artifacts import checkpoint
     from lscht_ray.checking import survey
     from lscht_ray.dataset import annotations
+    from lscht_ray.dataset.splits import ForeignSplitError
 
     screen = console.new_console()
     path = checkpoint.find(flags.checkpoint)
@@ -54,14 +55,14 @@ def main(argv: list[str]) -> int:
     if drawn is not None:
         settings["plan"] = {"file": str(drawn)}
     try:
-        found = annotations.read_named(screen=screen, **settings)
-    except InputError as error:
-        if flags.split_file is not None or "names none" not in str(error):
+        annotated = annotations.read_named(screen=screen, **settings)
+    except ForeignSplitError:
+        if flags.split_file is not None:
             raise
-        found = annotations.read_named(screen=screen, **{**settings, "plan": None})  # another data set altogether
-    for line in (found.summary(), *found.notes):
+        annotated = annotations.read_named(screen=screen, **{**settings, "plan": None})  # another data set altogether
+    for line in (annotated.summary(), *annotated.notes):
         screen.print(line)
-    found = survey.trusted(found, config, screen, splits=(flags.split,))
+    found = survey.trusted(annotated, config, screen, splits=(flags.split,))
 
     from lscht_ray.artifacts import report
     from lscht_ray.clips import fill
@@ -73,20 +74,19 @@ def main(argv: list[str]) -> int:
         config.precision if device.type == "cuda" or config.precision == "bf16" else "auto", device
     )
     settle(device, precision)
-    samples = inference.fitting_samples(found, flags.split, tuple(content["glosses"]))
+    clips = inference.fitting_clips(found, flags.split, tuple(content["glosses"]))
     # One pass decodes each clip once: what is cached is used, nothing is added.
     short_side = inference.clip_format(content).decoded_short_side
-    filled = fill.fill(dataclasses.replace(found, samples=samples), config, short_side, screen, build=False)
+    filled = fill.fill(annotated.root, clips, config, short_side, screen, build=False)
     result = inference.evaluate(
         content,
-        filled.found.samples,
+        clips,
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
         device=device,
         precision=precision,
         screen=screen,
-        cache=filled.clips,
-        cached=filled.complete,
+        filled=filled,
     )
     left_out = {str(video): reason for video, reason in found.left_out}
     result = dataclasses.replace(result, unreadable={**left_out, **result.unreadable})
@@ -94,9 +94,9 @@ def main(argv: list[str]) -> int:
     about = {
         "checkpoint": str(path),
         "epoch": content["epoch"],
-        "data": str(found.root),
+        "data": str(annotated.root),
         "split": flags.split,
-        "missing": len(found.missing),
+        "missing": len(annotated.missing),
         "left_out": len(found.left_out),
     }
     try:

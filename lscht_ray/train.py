@@ -22,7 +22,6 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str]) -> int:
     """The door."""
     from lscht_ray.artifacts import recorder
-    from lscht_ray.checking import survey
     from lscht_ray.host import interrupt, lock
 
     config, flags = commandline.parse(
@@ -45,12 +44,14 @@ def main(argv: list[str]) -> int:
         if damaged:
             screen.print(f"going on from {resume_from}")
     elif flags.plan:
-        from lscht_ray.training import plan
+        from lscht_ray.training import data, plan
 
-        plan.plan_run(config, survey.ready(config, screen), screen)
+        plan.plan_run(config, data.ready(config, screen, keep=False), screen)
         return 0
     else:
-        found = survey.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
+        from lscht_ray.training import data
+
+        found = data.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
     try:
@@ -72,11 +73,11 @@ def main(argv: list[str]) -> int:
         return stopped.exit_code
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
-    data = shlex.quote(config.data)
+    quoted = shlex.quote(config.data)
     screen.print(
         f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: "
         f"{config.best_metric} {best[config.best_metric]:.4f}\n"
-        f"next: python -m lscht_ray.evaluate {shlex.quote(str(folders.run))} --data {data} --split test"
+        f"next: python -m lscht_ray.evaluate {shlex.quote(str(folders.run))} --data {quoted} --split test"
     )
     if outcome.unsaved:
         screen.print(

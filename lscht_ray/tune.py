@@ -27,10 +27,13 @@ def main(argv: list[str]) -> int:
     screen = console.new_console()
     sweep = sweep_folder.with_absolute_paths(config)
     _refuse(sweep, flags)
-    from lscht_ray.checking.survey import ready
+    from lscht_ray.clips import fill
+    from lscht_ray.training import data
 
-    found = ready(sweep.train, screen)  # a mistake in the data set ends here, and not in every trial
-    screen.print(found.summary())
+    decoded = fill.decodes(sweep.train)
+    keep = not flags.plan and not data.DECODING & sweep.search_space.keys()
+    found = data.ready(sweep.train, screen, keep=keep)  # a mistake in the data set ends here, and not in every trial
+    screen.print(found.annotations.summary())
     if flags.plan:
         from lscht_ray.sweep import plan
 
@@ -48,7 +51,9 @@ def main(argv: list[str]) -> int:
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
         from lscht_ray.cluster import driver
 
-        return driver.run(sweep_folder.Sweep(sweep, folder, place, num_trials), screen, quiet=flags.quiet)
+        return driver.run(
+            sweep_folder.Sweep(sweep, folder, place, num_trials), screen, quiet=flags.quiet, decoded=decoded
+        )
 
 
 def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:

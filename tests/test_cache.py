@@ -1,14 +1,13 @@
 """The clip cache under every fault: killed builders, flipped bits, full disks, changed videos, eviction."""
 
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,10 +15,12 @@ import torch
 
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.checking import survey
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import _cache, fill
 from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry, write_entry
 from lscht_ray.clips.dataset import ClipReader
 from lscht_ray.dataset import annotations
+from lscht_ray.dataset.samples import make_clip
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
 from lscht_ray.host.console import quiet_console
@@ -29,6 +30,7 @@ from lscht_ray.training import run as training
 from lscht_ray.video.span import Span
 from support.data import draw
 from support.doors import FAST, Door, refused
+from support.kills import KillPoint, in_children
 from support.media import paint
 
 GB = 2**30
@@ -43,16 +45,30 @@ def clips(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def filled(data: Path, root: Path, **settings: Any) -> fill.Filled:
+class Result(NamedTuple):
+    """A data set and its cache."""
+
+    found: ClipSet
+    cache: ClipCache | None
+    complete: bool
+    decoded: int
+
+
+def cached(found: ClipSet, config: TrainConfig) -> Result:
+    result = fill.fill(found.annotations.root, found.clips, config, 54, quiet_console())
+    return Result(found, result.cache, result.complete, result.decoded)
+
+
+def filled(data: Path, root: Path, **settings: Any) -> Result:
     config = TrainConfig(data=str(data), **{"cache": "disk", "cache_dir": str(root), **settings})
     found = survey.trusted(annotations.read(data), config, quiet_console())
-    return fill.fill(found, config, 54, quiet_console())
+    return cached(found, config)
 
 
-def everything(result: fill.Filled) -> list[bytes]:
+def everything(result: Result) -> list[bytes]:
     """The first frames of every clip, as a loader reads them."""
-    reader = ClipReader(54, cache=result.clips)
-    return [reader.read(s, lambda times: np.arange(4))[0].tobytes() for s in result.found.samples]
+    reader = ClipReader(54, cache=result.cache)
+    return [reader.read(s, lambda times: np.arange(4))[0].tobytes() for s in result.found.clips]
 
 
 def files(root: Path) -> list[Path]:
@@ -78,14 +94,12 @@ def test_each_video_is_decoded_once_and_a_changed_one_again(clips: Path, tmp_pat
     other = filled(clips, root, pixel_format="yuv420")
     assert other.decoded == 24
     assert sum(path.stat().st_size for path in files(root)) > 0
-    assert other.clips is not None
-    sizes = [path.stat().st_size for path in files(other.clips.folder)]
-    assert max(sizes) < 0.65 * max(path.stat().st_size for path in files(first.clips.folder))  # type: ignore[union-attr]
+    assert other.cache is not None
+    sizes = [path.stat().st_size for path in files(other.cache.folder)]
+    assert max(sizes) < 0.65 * max(path.stat().st_size for path in files(first.cache.folder))  # type: ignore[union-attr]
 
 
 def test_long_videos_keep_the_clips_own_part(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     paint(tmp_path / "data" / "train" / "a" / "long.mp4", frames=200)
     paint(tmp_path / "data" / "val" / "a" / "short.mp4", frames=30)
     config = TrainConfig(
@@ -96,17 +110,20 @@ def test_long_videos_keep_the_clips_own_part(tmp_path: Path) -> None:
         boundary_shift=0.1,
     )
     found = survey.trusted(annotations.read(tmp_path / "data"), config, quiet_console())
-    cut = tuple(replace(s, span=Span(100, 130)) if s.video.stem == "long" else s for s in found.samples)
-    result = fill.fill(replace(found, samples=cut), config, 54, quiet_console())
+    cut = tuple(
+        make_clip(clip.sample, clip.facts, Span(100, 130) if clip.video.stem == "long" else None, None, config)
+        for clip in found.clips
+    )
+    result = cached(replace(found, clips=cut), config)
     assert result.complete
-    assert result.clips is not None
-    entry = result.clips.entry(result.found.split("train")[0].key)
+    assert result.cache is not None
+    entry = result.cache.entry(result.found.split("train")[0].key)
     assert entry is not None
     assert (entry.start, len(entry.frames), len(entry.times)) == (97, 36, 200)
     out = np.zeros((2, entry.frames.shape[1]), np.uint8)
     assert entry.take(np.array([100, 132]), out)
     assert not entry.take(np.array([5, 100]), out)  # not kept: it will be decoded
-    whole = fill.fill(found, config, 54, quiet_console())  # without its range the long one is too long
+    whole = cached(found, config)  # without its range the long one is too long
     assert not whole.complete
 
 
@@ -120,14 +137,14 @@ from lscht_ray.settings.train import TrainConfig
 config = TrainConfig(data=sys.argv[1], cache="disk", cache_dir=sys.argv[2])
 found = survey.trusted(annotations.read(config.data), config, console.quiet_console())
 print("ready", flush=True)
-result = fill.fill(found, config, 54, console.new_console())
+result = fill.fill(found.annotations.root, found.clips, config, 54, console.new_console())
 print("decoded", result.decoded, result.complete, flush=True)
 """
 
 
-def builder(clips: Path, root: Path) -> "subprocess.Popen[str]":
+def builder(clips: Path, root: Path, environment: dict[str, str] | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", BUILD, str(clips), str(root)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def test_two_builders_at_once_share_the_work(clips: Path, tmp_path: Path) -> None:
@@ -140,27 +157,35 @@ def test_two_builders_at_once_share_the_work(clips: Path, tmp_path: Path) -> Non
     assert all(text.split()[-1] == "True" for text in said)
 
 
-def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_taken_for_whole(clips: Path, tmp_path: Path) -> None:
-    plain, rng = everything(filled(clips, tmp_path, cache="off")), random.Random(0)
-    for attempt in range(10):
-        root = tmp_path / f"cache{attempt}"
-        with builder(clips, root) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(rng.uniform(0.1, 0.9))
-            process.send_signal(signal.SIGKILL)
-        for path in files(root):
-            Entry(path)  # each that bears the name is whole
-        after = filled(clips, root)
-        assert after.complete
-        assert everything(after) == plain
-        assert [path for path in root.rglob(".*") if path.is_file()] == []
+KILLS = {
+    "before the first clip": KillPoint("open", "decoded.txt"),
+    "with a clip begun": KillPoint("open", ".clip*", 3, "both"),
+    "with a clip written but not renamed": KillPoint("os.rename", ".clip", 3, "both"),
+    "alone, while its child goes on": KillPoint("os.rename", ".clip", 3, "parent"),
+    "with many clips there": KillPoint("os.rename", ".clip", 8, "both"),  # one of at most 3 children gets so far
+}
+"""When a builder is killed, with the child that decodes for it or alone."""
+
+
+@pytest.mark.parametrize("when", KILLS)
+def test_a_killed_builder_leaves_nothing_that_is_taken_for_whole(clips: Path, tmp_path: Path, when: str) -> None:
+    plain = everything(filled(clips, tmp_path, cache="off"))
+    root = tmp_path / "cache"
+    with builder(clips, root, in_children(KILLS[when], tmp_path / "kill")) as process:
+        said, _ = process.communicate(timeout=120)
+    assert (process.returncode, said) == (-signal.SIGKILL, "ready\n")
+    for path in files(root):
+        Entry(path)  # each that bears the name is whole
+    after = filled(clips, root)
+    assert after.complete
+    assert everything(after) == plain
+    assert [path for path in root.rglob(".*") if path.is_file()] == []
 
 
 def test_a_flipped_bit_is_found_and_the_clip_decoded_again(clips: Path, tmp_path: Path) -> None:
     result = filled(clips, tmp_path)
     plain = everything(result)
-    assert result.clips is not None
+    assert result.cache is not None
     for where in ("header", "frame", "length"):
         path = files(tmp_path)[5]
         content = bytearray(path.read_bytes())
@@ -170,7 +195,7 @@ def test_a_flipped_bit_is_found_and_the_clip_decoded_again(clips: Path, tmp_path
         if fresh is None:
             with pytest.raises(BrokenClipError):
                 Entry(path)
-            fresh = fill.Filled(ClipCache(result.clips.folder), result.found, True)
+            fresh = result._replace(cache=ClipCache(result.cache.folder))
         assert everything(fresh) == plain  # decoded instead
         assert not path.exists()
         assert filled(clips, tmp_path).decoded == 1  # and put back
@@ -192,10 +217,7 @@ def test_a_full_disk_is_said_once_and_training_goes_on(clips: Path, tmp_path: Pa
         config = TrainConfig(data=str(clips), cache="disk", cache_dir=str(small))
         found = survey.trusted(annotations.read(clips), config, quiet_console())
         held = ClipCache(small / "set")
-        from dataclasses import replace
-
-        keyed = [replace(s, key=fill._key(s, config)) for s in found.samples]
-        assert fill._decode_all(held, keyed, config, 54, quiet_console()) is None
+        assert fill._decode_all(held, list(found.clips), config, 54, quiet_console()) is None
         assert files(small) == []
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
@@ -232,28 +254,28 @@ def test_ram_is_a_tmpfs() -> None:
 def test_without_room_the_longest_unused_sets_make_way(clips: Path, tmp_path: Path) -> None:
     root = tmp_path / "cache"
     old, used = filled(clips, root), filled(clips, root, pixel_format="yuv420")
-    assert old.clips is not None
-    assert used.clips is not None
-    os.utime(old.clips.folder / "in_use", (1, 1))
+    assert old.cache is not None
+    assert used.cache is not None
+    os.utime(old.cache.folder / "in_use", (1, 1))
     size = disk.size_of(root)
     assert make_room(root, size, size, tmp_path) < size  # both are in use: nothing is removed
-    old.clips.release()
-    assert make_room(root, disk.size_of(old.clips.folder), size, used.clips.folder) > 0
-    assert not old.clips.folder.exists()
-    assert used.clips.folder.exists()
+    old.cache.release()
+    assert make_room(root, disk.size_of(old.cache.folder), size, used.cache.folder) > 0
+    assert not old.cache.folder.exists()
+    assert used.cache.folder.exists()
     limit = (disk.size_of(root) + 4096) / GB  # no room, and what is there is in use: no cache, and nothing lost
     third = filled(clips, root, cache_gb=limit)
-    assert (third.clips, third.complete) == (None, False)
+    assert (third.cache, third.complete) == (None, False)
     assert everything(third) == everything(filled(clips, root, cache="off"))
 
 
 def test_a_reader_goes_on_while_another_evicts(clips: Path, tmp_path: Path) -> None:
     result = filled(clips, tmp_path)
     plain = everything(result)
-    assert result.clips is not None
-    shutil.rmtree(result.clips.folder)  # rougher than any eviction
+    assert result.cache is not None
+    shutil.rmtree(result.cache.folder)  # rougher than any eviction
     assert everything(result) == plain  # open files stay readable, the others are decoded
-    assert everything(fill.Filled(ClipCache(result.clips.folder), result.found)) == plain
+    assert everything(result._replace(cache=ClipCache(result.cache.folder))) == plain
     rebuilt = filled(clips, tmp_path)
     assert (rebuilt.complete, rebuilt.decoded) == (True, 24)
 

@@ -399,7 +399,7 @@ def test_a_hang_in_a_data_worker_ends_as_an_error_that_names_the_file(tmp_path: 
 
     class Stuck(ClipReader):
         def read(self, clip: Clip, choose: Choose) -> tuple[Frames, tuple[int, int]]:
-            while sample.video == stuck and not over.exists():
+            while clip.video == stuck and not over.exists():
                 time.sleep(0.05)
             return super().read(clip, choose)
 

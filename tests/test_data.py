@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lscht_ray.checking import survey
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill
 from lscht_ray.clips.batch import Batch, joined
 from lscht_ray.clips.dataset import ClipDataset, ClipReader, EpochSampler, Position, Sampling
@@ -24,11 +25,18 @@ FORM = ClipFormat(24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 CPU = torch.device("cpu")
 
 
-def dataset(folder: Path, filled: fill.Filled | None = None, pixel_format: str = "rgb") -> ClipDataset:
-    samples = read(folder).split("train") if filled is None else filled.found.split("train")
-    reader = ClipReader(27, pixel_format=pixel_format, cache=filled.clips if filled else None)  # type: ignore[arg-type]
+def clips_of(folder: Path) -> ClipSet:
+    config = TrainConfig(data=str(folder))
+    return survey.trusted(read(folder), config, quiet_console())
+
+
+def dataset(
+    folder: Path, filled: fill.Filled | None = None, pixel_format: str = "rgb", found: ClipSet | None = None
+) -> ClipDataset:
+    reader = ClipReader(27, pixel_format=pixel_format, cache=filled.cache if filled else None)  # type: ignore[arg-type]
     sampling = Sampling(4, boundary_shift=0.1, speed_jitter=0.2)
-    return ClipDataset(samples, reader=reader, sampling=sampling, seed=3, augmentation=Augmentation(rotation=5))
+    clips = (found or clips_of(folder)).split("train")
+    return ClipDataset(clips, reader=reader, sampling=sampling, seed=3, augmentation=Augmentation(rotation=5))
 
 
 def epoch(clips: ClipDataset, number: int, **settings: Any) -> list[Batch]:
@@ -39,7 +47,7 @@ def epoch(clips: ClipDataset, number: int, **settings: Any) -> list[Batch]:
 
 def filled(folder: Path, cache: Path, **settings: Any) -> fill.Filled:
     config = TrainConfig(data=str(folder), cache="disk", cache_dir=str(cache), **settings)
-    return fill.fill(survey.trusted(read(folder), config, quiet_console()), config, 27, quiet_console())
+    return fill.fill(folder, clips_of(folder).clips, config, 27, quiet_console())
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:
@@ -50,9 +58,10 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
 
 def test_labels_are_known_without_opening_a_video(small: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(small, tmp_path / "copy")
+    found = clips_of(copy)
     for video in copy.rglob("*.mp4"):
         video.write_bytes(b"not opened")
-    assert dataset(copy).get_labels() == dataset(small).get_labels() == [0] * 6 + [1] * 4 + [2] * 2
+    assert dataset(copy, found=found).get_labels() == dataset(small).get_labels() == [0] * 6 + [1] * 4 + [2] * 2
 
 
 @pytest.mark.parametrize("pixel_format", ["rgb", "yuv420"])
@@ -87,7 +96,7 @@ def test_every_epoch_has_its_own_order_and_draws(small: Path) -> None:
 def test_a_clips_draws_do_not_depend_on_the_other_clips(small: Path) -> None:
     whole = dataset(small)
     fewer = ClipDataset(
-        whole.samples[3:], reader=whole.reader, sampling=whole.sampling, seed=3, augmentation=whole.augmentation
+        whole.clips[3:], reader=whole.reader, sampling=whole.sampling, seed=3, augmentation=whole.augmentation
     )
     one, other = whole[Position(4, 5)], fewer[Position(4, 2)]
     assert one.videos == other.videos
@@ -117,10 +126,11 @@ def test_evaluation_is_shared_without_padding(world: int) -> None:
 
 def test_an_unreadable_video_is_masked_and_named_never_swapped(small: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(small, tmp_path / "copy")
+    found = clips_of(copy)
     broken = sorted(copy.rglob("train/casa/*.mp4"))[:2]
     broken[0].write_bytes(b"")
     broken[1].write_bytes(broken[1].read_bytes()[:700])
-    batches = epoch(dataset(copy), 1)
+    batches = epoch(dataset(copy, found=found), 1)
     failures = dict(failure for batch in batches for failure in batch.failures)
     assert failures.keys() == {str(path) for path in broken}
     assert "empty (0 bytes)" in failures[str(broken[0])]
@@ -200,7 +210,9 @@ def test_an_error_in_the_prefetch_thread_is_raised_where_it_is_seen(small: Path,
 def test_real_clips() -> None:
     found = read(shared("wlasl10"))
     assert [len(found.split(split)) for split in ("train", "val", "test")] == [200, 45, 35]
-    clips = ClipDataset(found.split("val")[:3], reader=ClipReader(27), sampling=Sampling(16), seed=0)
+    few = replace(found, samples=found.split("val")[:3])
+    chosen = survey.trusted(few, TrainConfig(), quiet_console()).clips
+    clips = ClipDataset(chosen, reader=ClipReader(27), sampling=Sampling(16), seed=0)
     batch = joined([clips[Position(0, index)] for index in range(3)])
     assert EvaluationTransform(FORM)(batch).shape == (3, 16, 3, 24, 24)
     assert bool(batch.mask.all())

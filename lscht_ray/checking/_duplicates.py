@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lscht_ray.dataset.annotations import Annotations, Sample
+from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import Problem, Severity
+from lscht_ray.dataset.samples import Sample
 from lscht_ray.video.facts import Facts
 
 LOOK_ALIKE = 0.035

@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from lscht_ray.checking import _duplicates, survey
-from lscht_ray.dataset.annotations import Annotations, Sample
+from lscht_ray.checking import _duplicates, usable
+from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
+from lscht_ray.dataset.samples import Sample
 from lscht_ray.host.files import OWN_FOLDER, VIDEO_SUFFIXES
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.video.facts import Facts
@@ -64,10 +65,10 @@ def _missing(found: Annotations) -> Iterator[Problem]:
 def _videos(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[Problem]:
     for video in dict.fromkeys(sample.video for sample in found.samples):
         known = facts.get(video)
-        reason = survey.unusable(known, config)
+        reason = usable.unusable(known, config)
         if reason or known is None:
             kind, _, detail = reason.partition(": ")
-            hint = "; its good frames are used with --salvage true" if known and kind in survey.SALVAGEABLE else ""
+            hint = "; its good frames are used with --salvage true" if known and kind in usable.SALVAGEABLE else ""
             yield Problem(kind, "error", str(video), detail, LEFT_OUT + (hint if known and known.frames else ""))
         else:
             yield from (Problem(kind, bad, str(video), *texts) for kind, bad, *texts in _oddities(known))
@@ -116,11 +117,11 @@ def _ranges(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[P
         known = facts.get(sample.video)
         if sample.span is None or known is None or known.trouble or config.frame_ranges == "ignore":
             continue
-        span = survey.applied(sample.span, known, config)
+        span = usable.applied(sample.span, known, config)
         if span is None:
             cut.append(sample)
             continue
-        where = survey.beyond(span, known)
+        where = usable.beyond(span, known)
         if where:
             end = "the end" if span.end is None else f"{span.end:g}"
             holds = f"{known.frames} frames, {known.duration:.2f} s"
@@ -136,7 +137,7 @@ def _ranges(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[P
 
 def _boxes(found: Annotations, facts: Known) -> Iterator[Problem]:
     boxed = [sample for sample in found.samples if sample.box is not None and sample.video in facts]
-    wrong = [s for s in boxed if s.box is not None and facts[s.video].width and survey.outside(s.box, facts[s.video])]
+    wrong = [s for s in boxed if s.box is not None and facts[s.video].width and usable.outside(s.box, facts[s.video])]
     if wrong:
         detail = f"the boxes of {len(wrong)} of {len(boxed)} clips reach beyond their pictures: {_videos_of(wrong)}"
         yield Problem(
@@ -166,7 +167,7 @@ def _signers(found: Annotations) -> Iterator[Problem]:
 def _glosses(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[Problem]:
     counts = defaultdict[str, Counter[str]](Counter)
     for sample in found.samples:
-        if not survey.unusable(facts.get(sample.video), config):
+        if not usable.unusable(facts.get(sample.video), config):
             counts[sample.gloss][sample.split] += 1
     root = str(found.root)
     for gloss in found.glosses:

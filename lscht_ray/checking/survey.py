@@ -1,16 +1,20 @@
-"""Looks at every video of a data set before training does, and leaves out those that can't be used."""
+"""Looks at every video of a data set before training does, in child processes, and leaves out what can't be used."""
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from lscht_ray.checking._inventory import Inventory, Writer
-from lscht_ray.dataset.annotations import Annotations, Sample, read_named, trainable
+from lscht_ray.checking.usable import ClipSet, settle
+from lscht_ray.dataset.annotations import Annotations, read_named, trainable
 from lscht_ray.errors import InputError
 from lscht_ray.host.children import Answer, KillablePool
 from lscht_ray.host.console import EpochProgress
@@ -18,49 +22,77 @@ from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.data import CheckConfig, DataConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.span import Box, Span
 
 GB, MB = 2**30, 2**20
 DECORD_SECONDS = 10.0
-"""decord has at most this long for one video."""
-SALVAGEABLE = ("damaged", "truncated")
-RATE_TOLERANCE = 0.01
-"""Frame rates that differ by less are equal."""
-BOX_TOLERANCE = 0.02
-"""A box may reach so far beyond the picture, as a share of its sides."""
+"""Time limit for decord to read one video."""
 
 
-def ready(config: TrainConfig, screen: Console) -> Annotations:
+class Keeping(Protocol):
+    """A first look under way whose children keep the frames that they decode anyway.
+
+    Attributes:
+        program: The module that the children run. It answers what `video.probe` answers, under the same limits.
+    """
+
+    program: str
+
+    def addition(self, video: Path) -> dict[str, Any]:
+        """What is added to the question for a video's facts, so that its frames are kept; nothing: they are not."""
+        ...
+
+    def answered(self, video: Path, content: dict[str, Any]) -> None:
+        """Take note of an answer."""
+        ...
+
+
+class Keeper(Protocol):
+    """Keeps what a first look decodes (`clips.fill.Keeper`), so that no video is decoded twice."""
+
+    def keeping(self, annotations: Annotations) -> AbstractContextManager[Keeping | None]:
+        """Get ready for a first look at videos of a data set; None: nothing can be kept now."""
+        ...
+
+
+def ready(config: TrainConfig, screen: Console, keeper: Keeper | None = None) -> ClipSet:
     """The data set as training can use it: read, looked at, without what can't be used, and with something to learn.
 
     Raises:
         InputError: The data set can't be trained on; the message says why.
     """
-    found = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
-    return trainable(trusted(found, config, screen), config.untrained_glosses)
+    annotations = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
+    return trusted(annotations, config, screen, keeper=keeper).trainable(config.untrained_glosses)
 
 
-def trusted(found: Annotations, config: DataConfig, screen: Console, splits: Sequence[str] = ()) -> Annotations:
-    """The data set without the clips that can't be used, and with frame ranges as they apply; says so in one line.
+def trusted(
+    annotations: Annotations,
+    config: DataConfig,
+    screen: Console,
+    *,
+    splits: Sequence[str] = (),
+    keeper: Keeper | None = None,
+) -> ClipSet:
+    """The clips of a data set that can be used; one line on the screen says how many can't.
 
-    Videos that are on record since an earlier check are not opened again.
+    Videos that are on record since an earlier look are not opened again.
 
     Args:
-        found: What `annotations.read` returned.
+        annotations: What `annotations.read` returned.
         config: The settings.
         screen: Where progress and that line go.
-        splits: Only the clips of these are looked at and kept; none: all.
+        splits: Only the samples of these are looked at and kept; none: all.
+        keeper: Keeps the frames of videos that are new.
 
     Raises:
         InputError: Not one clip can be used.
     """
-    samples = [sample for sample in found.samples if not splits or sample.split in splits]
+    samples = tuple(sample for sample in annotations.samples if not splits or sample.split in splits)
+    annotations = replace(annotations, samples=samples)
     if not samples:
-        return replace(found, samples=())
+        return settle(annotations, {}, config)
     started = time.monotonic()
-    videos = list(dict.fromkeys(sample.video for sample in samples))
-    facts, new = look(videos, found.folder, config, screen, decord=config.decoder == "decord")
-    result = settle(replace(found, samples=tuple(samples)), facts, config)
+    facts, new = look(annotations, config, screen, decord=config.decoder == "decord", keeper=keeper)
+    result = settle(annotations, facts, config)
     kinds = Counter(reason.split(":")[0] for _, reason in result.left_out)
     if new:
         screen.print(f"looked at {new} videos in {time.monotonic() - started:.1f} s (once; kept for next time)")
@@ -68,25 +100,31 @@ def trusted(found: Annotations, config: DataConfig, screen: Console, splits: Seq
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         where = "" if splits else "; `python -m lscht_ray.check` tells more"
         screen.print(f"left out: {len(result.left_out)} of {len(samples)} clips ({listed}){where}")
-    if not result.samples:
+    if not result.clips:
         video, reason = result.left_out[0]
-        raise InputError(f"{found.root}: not one of {len(samples)} clips can be used; the first: {video}: {reason}")
+        raise InputError(
+            f"{annotations.root}: not one of {len(samples)} clips can be used; the first: {video}: {reason}"
+        )
     return result
 
 
 def look(
-    videos: Sequence[Path], folder: Path, config: DataConfig, screen: Console, *, decord: bool
+    annotations: Annotations, config: DataConfig, screen: Console, *, decord: bool, keeper: Keeper | None = None
 ) -> tuple[dict[Path, Facts], int]:
-    """The facts of each video, from the record or found out now in child processes; and how many were found out.
+    """The facts of each video, from the record or found out now in child processes.
 
     Args:
-        videos: They exist.
-        folder: The data folder, beside whose files the record is kept.
+        annotations: The data set. Its videos exist; the record is kept in its folder.
         config: Time and memory limits.
         screen: Where progress is shown.
-        decord: Whether to find out too if decord returns the same frames.
+        decord: Whether to find out too if decord returns the same frames as PyAV.
+        keeper: Keeps the frames of videos that are new.
+
+    Returns:
+        The facts by video, and how many videos were newly looked at.
     """
-    inventory = Inventory(folder)
+    videos = list(dict.fromkeys(sample.video for sample in annotations.samples))
+    inventory = Inventory(annotations.folder)
 
     def unknown() -> list[Path]:
         known = {video: inventory.get(video) for video in videos}
@@ -96,9 +134,10 @@ def look(
     untried = [video for video in videos if decord and video not in set(new) and _to_compare(inventory.get(video))]
     if new or untried:
         with inventory.writing() as writer, EpochProgress(screen, "looking at videos", len(videos)) as progress:
-            new = unknown()  # somebody else may have looked meanwhile
+            new = unknown()  # another process may have looked meanwhile
             progress.skip(len(videos) - len(new))
-            _probe(new, inventory, writer, config, progress)
+            with keeper.keeping(annotations) if keeper and new else nullcontext() as keeping:
+                _probe(new, writer, config, progress, keeping)
         if decord:
             untried = [video for video in videos if _to_compare(inventory.get(video))]
             with inventory.writing() as writer, EpochProgress(screen, "comparing decoders", len(untried)) as progress:
@@ -106,27 +145,30 @@ def look(
     return {video: facts for video in videos if (facts := inventory.get(video)) is not None}, len(new)
 
 
-def children(config: DataConfig, count: int) -> KillablePool:
-    """Child processes that know videos, at most one for each of ``count`` questions."""
-    memory = str(int(config.probe_memory_gb * GB))
-    command = [sys.executable, "-m", "lscht_ray.video.probe", memory]
+def children(config: DataConfig, count: int, program: str = "lscht_ray.video.probe") -> KillablePool:
+    """Child processes that look at videos, at most one for each of ``count`` questions."""
+    command = [sys.executable, "-m", program, str(int(config.probe_memory_gb * GB))]
     return KillablePool(command, processes=max(1, min(_processes(config), count)), seconds=config.probe_seconds)
 
 
 def _processes(config: DataConfig) -> int:
     """How many videos are looked at at a time."""
-    given = config.processes if isinstance(config, CheckConfig) else None
-    return given or usable_cpus()
+    chosen = config.processes if isinstance(config, CheckConfig) else None
+    return chosen or usable_cpus()
 
 
 def _outdated(facts: Facts, config: DataConfig) -> bool:
-    """Whether a verdict might be another with today's limits: those that limits decide are found out anew."""
+    """Whether today's limits might lead to another verdict: then the video is looked at again."""
     if facts.trouble == "too_large":
         return facts.size <= _max_bytes(config)
     if facts.trouble == "no_access" or (facts.trouble in ("hang", "crash") and isinstance(config, CheckConfig)):
-        return True  # it may have been the moment's fault
-    limits = f"[{config.probe_seconds:g} s, {config.probe_memory_gb:g} GiB]"
-    return facts.trouble in ("hang", "crash", "too_much_memory") and limits not in facts.reason
+        return True  # the machine may have been at fault, not the file
+    return facts.trouble in ("hang", "crash", "too_much_memory") and _limits(config) not in facts.reason
+
+
+def _limits(config: DataConfig) -> str:
+    """The limits that a verdict depends on, as its reason names them."""
+    return f"[{config.probe_seconds:g} s, {config.probe_memory_gb:g} GiB]"
 
 
 def _to_compare(facts: Facts | None) -> bool:
@@ -138,9 +180,9 @@ def _max_bytes(config: DataConfig) -> float:
 
 
 def _probe(
-    videos: Iterable[Path], inventory: Inventory, writer: Writer, config: DataConfig, progress: EpochProgress
+    videos: Iterable[Path], writer: Writer, config: DataConfig, progress: EpochProgress, keeping: Keeping | None
 ) -> None:
-    limits = f"[{config.probe_seconds:g} s, {config.probe_memory_gb:g} GiB]"
+    """Find out the facts of videos, and put them on record as they come."""
     questions = []
     for video in videos:
         try:
@@ -153,43 +195,63 @@ def _probe(
             writer.add(video, Facts(size, stat.st_mtime_ns, trouble="too_large", reason=text))
             progress.advance()
         else:
-            # What a large file takes is no hang: decoders read several MB of it a second.
+            # A large file takes long without hanging: decoders read several MB of it a second.
             questions.append({"ask": "facts", "path": str(video), "seconds": config.probe_seconds + size / MB})
+    for video, answer in _answers(questions, config, keeping):
+        facts = _facts_of(video, answer, config)
+        if facts is not None:
+            writer.add(video, facts)
+        progress.advance()
+
+
+def _answers(
+    questions: list[dict[str, Any]], config: DataConfig, keeping: Keeping | None
+) -> Iterator[tuple[Path, Answer]]:
+    """Ask for facts. Where keeping frames may have cost a child its memory, ask again without keeping any."""
+    again = []
+    if keeping is not None:
+        added = [question | keeping.addition(Path(question["path"])) for question in questions]
+        with children(config, len(questions), keeping.program) as pool:
+            for question, answer in pool.map(added):
+                content = answer.content
+                if answer.ended == "died" or "too_much_memory" in (content.get("trouble"), content.get("error")):
+                    again.append({name: question[name] for name in ("ask", "path", "seconds")})
+                    continue
+                keeping.answered(Path(question["path"]), content)
+                yield Path(question["path"]), answer
+        questions = again
     with children(config, len(questions)) as pool:
         for question, answer in pool.map(questions):
-            video = Path(question["path"])
-            facts = _facts_of(video, answer, limits)
-            if facts is not None:
-                writer.add(video, facts)
-            progress.advance()
+            yield Path(question["path"]), answer
 
 
-def _facts_of(video: Path, answer: Answer, limits: str) -> Facts | None:
+def _facts_of(video: Path, answer: Answer, config: DataConfig) -> Facts | None:
     """What a child found out, or why it didn't; None where the file has vanished."""
     if not answer.ended and "error" not in answer.content:
         facts = Facts.from_dict(answer.content)
-        return replace(facts, reason=f"{facts.reason} {limits}") if facts.trouble == "too_much_memory" else facts
+        if facts.trouble == "too_much_memory":
+            return replace(facts, reason=f"{facts.reason} {_limits(config)}")
+        return facts
     try:
         stat = video.stat()
     except OSError:
         return None
     kind = {"hung": "hang", "died": "crash"}.get(answer.ended, str(answer.content.get("error")))
-    said = answer.detail or answer.content.get("reason", "")
+    detail = answer.detail or answer.content.get("reason", "")
     text = {
         "hang": "decoding it hangs, or takes longer than probe_seconds allows",
         "crash": "it crashes the decoder",
     }.get(kind, "it can't be read")
-    return Facts(stat.st_size, stat.st_mtime_ns, trouble=kind, reason=f"{text}: {said} {limits}")
+    return Facts(stat.st_size, stat.st_mtime_ns, trouble=kind, reason=f"{text}: {detail} {_limits(config)}")
 
 
 def _compare(
     videos: list[Path], inventory: Inventory, writer: Writer, config: DataConfig, progress: EpochProgress
 ) -> None:
-    seconds = min(DECORD_SECONDS, config.probe_seconds)
-    try:
-        import decord  # noqa: F401 - only whether it is there
-    except ImportError:
+    """Find out whether decord reads videos as PyAV does, and put it on record; without decord nothing is done."""
+    if find_spec("decord") is None:
         return
+    seconds = min(DECORD_SECONDS, config.probe_seconds)
     questions = [{"ask": "decord", "path": str(video), "seconds": seconds} for video in videos]
     with children(config, len(questions)) as pool:
         for question, answer in pool.map(questions):
@@ -199,78 +261,3 @@ def _compare(
             if facts is not None:
                 writer.add(video, replace(facts, decord=verdict))
             progress.advance()
-
-
-# ---------------------------------------------------------------- what follows from the facts
-
-
-def unusable(facts: Facts | None, config: DataConfig) -> str:
-    """Why a video can't be used, as `kind: reason`; nothing where it can."""
-    if facts is None:
-        return "unreadable: it vanished while it was looked at"
-    if facts.trouble and not (config.salvage and facts.trouble in SALVAGEABLE and facts.frames):
-        return f"{facts.trouble}: {facts.reason}"
-    if facts.frames < config.min_frames:
-        return f"few_frames: {facts.frames} frames, min_frames asks for {config.min_frames}"
-    return ""
-
-
-def settle(found: Annotations, facts: dict[Path, Facts], config: DataConfig) -> Annotations:
-    """The annotations with what follows from the facts: clips left out, ranges and boxes as they apply."""
-    kept: list[Sample] = []
-    left_out: list[tuple[Path, str]] = []
-    unapplied = uncut = 0
-    for sample in found.samples:
-        known = facts.get(sample.video)
-        reason = unusable(known, config)
-        if reason or known is None:
-            left_out.append((sample.video, reason))
-            continue
-        span = applied(sample.span, known, config)
-        if span is not None and beyond(span, known) == "start":
-            left_out.append((sample.video, "range_beyond_clip: its range starts after the last frame"))
-            continue
-        unapplied += span is None and sample.span is not None and sample.span.doubtful
-        box = sample.box if config.crop_to_bbox else None
-        if box is not None and outside(box, known):
-            box, uncut = None, uncut + 1
-        kept.append(replace(sample, span=span, box=box, decord=known.decord in ("", "same"), facts=known))
-    notes = list(found.notes)
-    if unapplied and config.frame_ranges == "auto":
-        notes.append(
-            f"{unapplied} clips are annotated with a frame range and seem cut to it already: the whole clip is used"
-        )
-    if uncut:
-        notes.append(f"the boxes of {uncut} clips reach beyond their pictures: these are used whole")
-    return replace(found, samples=tuple(kept), left_out=(*found.left_out, *left_out), notes=tuple(notes))
-
-
-def applied(span: Span | None, facts: Facts, config: DataConfig) -> Span | None:
-    """The range of a clip as it applies to its video, in the video's own frames where their rate is the annotation's.
-
-    A doubtful one (WLASL numbers the frames of the raw video; the clips in circulation are cut to it already) counts
-    only where it starts after the first frame and ends within the video.
-    """
-    if span is None or config.frame_ranges == "ignore":
-        return None
-    if span.fps and facts.fps and abs(facts.fps / span.fps - 1) > RATE_TOLERANCE:
-        end = None if span.end is None else span.end / span.fps
-        span = Span(span.start / span.fps, end, "second", doubtful=span.doubtful)
-    if span.doubtful and config.frame_ranges == "auto" and (span.start <= 0 or beyond(span, facts)):
-        return None
-    return span
-
-
-def beyond(span: Span, facts: Facts) -> str:
-    """Which of the ends of a range lies beyond the video: "start", "end", or neither."""
-    last = facts.frames if span.unit == "frame" else facts.duration
-    if span.start >= last:
-        return "start"
-    return "end" if span.end is not None and span.end > last * (1 + RATE_TOLERANCE) else ""
-
-
-def outside(box: Box, facts: Facts) -> bool:
-    """Whether a box reaches beyond the picture, as WLASL's do where the clips were made smaller."""
-    width, height = (1, 1) if box.unit == "share" else (facts.width, facts.height)
-    most = 1 + BOX_TOLERANCE
-    return min(box.left, box.top) < -BOX_TOLERANCE * width or box.right > most * width or box.bottom > most * height

@@ -8,7 +8,6 @@ PAGE on the frames, one after the other.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import zlib
@@ -204,20 +203,24 @@ class ClipCache:
         return [key for key in keys if f"{key}{SUFFIX}" not in there]
 
     @contextlib.contextmanager
-    def building(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Only one process at a time builds; the others say so and wait here. Whoever is killed makes way."""
+    def building(self, on_wait: Callable[[], None] | None) -> Iterator[bool]:
+        """Only one process at a time builds. A killed builder makes way at once.
+
+        Args:
+            on_wait: Called before this process waits for another builder. None: it does not wait.
+
+        Yields:
+            Whether this process may build now.
+        """
         descriptor = os.open(self.folder / "building", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if not flock(descriptor, exclusive=True, wait=False):
+            free = flock(descriptor, exclusive=True, wait=False)
+            if not free and on_wait is not None:
                 on_wait()
                 flock(descriptor, exclusive=True)
-            for left in self.folder.glob(f".*{SUFFIX}.*"):  # of builders that were killed
+                free = True
+            for left in self.folder.glob(f".*{SUFFIX}.*") if free else ():  # unfinished files of killed builders
                 left.unlink(missing_ok=True)
-            yield
+            yield free
         finally:
             os.close(descriptor)
-
-
-def clip_key(*parts: object) -> str:
-    """The name of a clip or a set: equal for equal parts."""
-    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]

@@ -1,9 +1,13 @@
-"""Child process: decodes one video after the other into the clip cache. A JSON question a line, an answer a line."""
+"""Child process that decodes videos into the clip cache. It answers a JSON object a line (`video.probe.serve`).
+
+{"ask": "store", ...} decodes the part of one video that is kept. {"ask": "facts", "keep": {...}, ...} finds out what a
+new video holds, and keeps the frames of the same pass where the cache needs all of them and nothing else. All other
+questions are answered as `video.probe` answers them.
+"""
 
 import errno
-import json
-import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lscht_ray.clips import _cache
-from lscht_ray.video import decode, pictures
+from lscht_ray.dataset.samples import clip_key
+from lscht_ray.video import decode, pictures, probe
 from lscht_ray.video.frames import span_indices
 from lscht_ray.video.span import Box, Span
 
+KEPT_SHARE = 1 / 8
+"""Share of the child's memory that the frames of a new video may take: the look itself must not fail for them."""
+KEPT_TIME = 1 / 2
+"""Share of the time for a look after which its frames are no longer kept."""
+
 
 def _store(question: dict[str, Any]) -> dict[str, Any]:
+    """Decode and write one clip; answer the number of frames, or the error."""
     span = Span(*question["span"]) if question["span"] else None
     box = Box(*question["box"]) if question["box"] else None
 
@@ -43,20 +54,75 @@ def _store(question: dict[str, Any]) -> dict[str, Any]:
     except decode.UnreadableVideoError as error:
         return {"error": error.reason}
     except OSError as error:
-        return {"error": "no_room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)}
+        return {"error": "no_room" if _is_full(error) else str(error)}
     return {"frames": len(frames)}
 
 
-def main() -> int:
-    """Answer questions until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
-    os.dup2(2, 1)  # whatever a library prints
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    print("{}", file=answers, flush=True)
-    for line in sys.stdin:
-        print(json.dumps(_store(json.loads(line))), file=answers, flush=True)
-    return 0
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class _Gathered:
+    """The frames of one video as the cache keeps them, gathered while a look decodes it."""
+
+    def __init__(self, keep: dict[str, Any], max_bytes: int, seconds: float) -> None:
+        self.keep, self.max_bytes = keep, max_bytes
+        self.until = time.monotonic() + seconds
+        self.converter = pictures.Converter(keep["short_side"], keep["pixel_format"])
+        self.frames: list[pictures.Frames] | None = []
+        """None: they are too many, or something went wrong; the cache is filled in a pass of its own."""
+        self.times: list[float] = []
+
+    def add(self, frame: Any, moment: float) -> None:
+        """Convert one more decoded frame."""
+        if self.frames is None:
+            return
+        try:
+            self.frames.append(self.converter(frame))
+            self.times.append(moment)
+        except Exception:  # whatever it is: the look at the video must go on, and names it
+            self.frames = None
+            return
+        count = len(self.frames)
+        too_many = count > self.keep["max_frames"] or count * self.frames[0].nbytes > self.max_bytes
+        if too_many or time.monotonic() > self.until:
+            self.frames = None
+
+    def write(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Write the entry of a video that is whole; answer its name and bytes, or why nothing was written."""
+        whole = facts.get("trouble") == "" and not facts["corrupt"] and facts["frames"] >= self.keep["min_frames"]
+        if not self.frames or not whole:
+            return {}
+        target = Path(self.keep["folder"]) / f"{clip_key(facts['sha256'])}{_cache.SUFFIX}"
+        if target.exists():
+            return {}
+        try:
+            frames = np.stack(self.frames)
+            size = pictures.picture_size(frames, self.keep["pixel_format"])
+            _cache.write_entry(target, frames, size, decode.from_first(self.times), 0)
+        except MemoryError:
+            return {}
+        except OSError as error:
+            return {"no_room": True} if _is_full(error) else {}
+        return {"kept": target.name, "bytes": target.stat().st_size}
+
+
+def main(argv: list[str]) -> int:
+    """Answer questions; the first argument, if any, is the memory in bytes that this process may take."""
+    memory = int(argv[0]) if argv else None
+
+    def respond(question: dict[str, Any]) -> dict[str, Any]:
+        if question["ask"] == "store":
+            return _store(question)
+        keep = question.get("keep")
+        if not keep or memory is None:
+            return probe.answer(question)
+        gathered = _Gathered(keep, int(KEPT_SHARE * memory), KEPT_TIME * question["seconds"])
+        facts = probe.answer(question, gathered.add)
+        return facts | gathered.write(facts)
+
+    return probe.serve(memory, respond)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

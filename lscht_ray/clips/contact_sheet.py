@@ -1,6 +1,6 @@
-"""One picture of what the model sees: per gloss, the sampled frames of a clip, and of the same clip augmented."""
+"""Draws one picture of what the model sees: per gloss, the frames of a clip, and of the same clip augmented."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,52 +12,56 @@ from lscht_ray.clips import reader
 from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.dataset import ClipDataset, Position
 from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, TrainingTransform
-from lscht_ray.dataset.annotations import Annotations, Sample
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.settings.data import DataConfig
 
 CELL, TEXT, GAP = 96, 18, 6
 """Pixels: the side of a frame, the height of a line of text, the distance between glosses."""
 MAX_FRAMES = 16
 MAX_GLOSSES = 100
-"""A larger picture would be of no use to anybody; the first glosses are shown."""
+"""A larger picture can't be looked at any more; the first glosses are shown."""
 
 
-def draw(found: Annotations, config: DataConfig, seed: int) -> tuple[Image.Image, int]:
-    """The contact sheet, and how many glosses are on it.
+def draw(glosses: Sequence[str], clips: Sequence[Clip], config: DataConfig, seed: int) -> tuple[Image.Image, int]:
+    """Draw the contact sheet; return it and the number of glosses on it.
 
     Args:
-        found: The data set without what can't be used (`survey.trusted`).
+        glosses: In the order in which they are shown.
+        clips: The clips that can be used.
         config: How clips are read and augmented.
-        seed: Of the augmentation.
+        seed: Seed of the augmentation.
     """
-    form = ClipFormat(
+    clip_format = ClipFormat(
         config.image_size or 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), config.short_side, config.pixel_format
     )
     varied = reader.augmentation(config)
-    chosen = [sample for gloss in found.glosses if (sample := _one(found, gloss)) is not None][:MAX_GLOSSES]
+    chosen = [clip for gloss in glosses if (clip := _one(clips, gloss)) is not None][:MAX_GLOSSES]
     datasets = [
         ClipDataset(
             chosen,
-            reader=reader.reader(config, form),
+            reader=reader.reader(config, clip_format),
             sampling=reader.sampling(config, training=augmented is not None),
             seed=seed,
             augmentation=augmented,
         )
         for augmented in (None, varied)
     ]
-    transforms: tuple[Callable[[Batch], Tensor], ...] = (EvaluationTransform(form), TrainingTransform(form, varied))
+    transforms: tuple[Callable[[Batch], Tensor], ...] = (
+        EvaluationTransform(clip_format),
+        TrainingTransform(clip_format, varied),
+    )
     strips: list[tuple[str, list[NDArray[np.uint8]]]] = []
-    for index, sample in enumerate(chosen):
+    for index, clip in enumerate(chosen):
         pairs = zip(datasets, transforms, strict=True)
         pictures = [_strip(transform(dataset[Position(1, index)])[0]) for dataset, transform in pairs]
-        strips.append((f"{sample.gloss}   {sample.split}   {sample.video.name}", pictures))
+        strips.append((f"{clip.gloss}   {clip.split}   {clip.video.name}", pictures))
     return _sheet(strips), len(chosen)
 
 
-def _one(found: Annotations, gloss: str) -> Sample | None:
+def _one(clips: Sequence[Clip], gloss: str) -> Clip | None:
     """The first clip of a gloss, of the training split where there is one."""
-    own = [sample for sample in found.samples if sample.gloss == gloss]
-    return next((sample for sample in own if sample.split == "train"), own[0] if own else None)
+    own = [clip for clip in clips if clip.gloss == gloss]
+    return next((clip for clip in own if clip.split == "train"), own[0] if own else None)
 
 
 def _strip(clip: Tensor) -> NDArray[np.uint8]:
@@ -84,10 +88,10 @@ def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]]) -> Image.Image:
 
 
 def write(sheet: Image.Image, file: Path) -> None:
-    """Save it as what the file's name says (PNG, JPEG, ...).
+    """Save the sheet in the format that the file's suffix names (PNG, JPEG, ...).
 
     Raises:
-        ValueError: The name says nothing that Pillow knows.
-        OSError: It can't be written.
+        ValueError: Pillow knows no format of that suffix.
+        OSError: The file can't be written.
     """
     sheet.save(file)

@@ -1,4 +1,4 @@
-"""Dataset and samplers: from annotations to clips, cached or decoded."""
+"""Dataset and sampler: clips by position, read from the cache or decoded."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry
 from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.transforms import Augmentation, draw, packed_draw
-from lscht_ray.dataset.annotations import Sample
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.video.decode import Choose, UnreadableVideoError, decode
 from lscht_ray.video.frames import Indices, Times, clip_indices
 from lscht_ray.video.pictures import Frames, PixelFormat, picture_size
@@ -28,8 +28,8 @@ class Position:
 
     Attributes:
         epoch: From 1.
-        index: Of the sample; PADDING is none.
-        view: How often the sample came in this epoch before: each time it is augmented anew.
+        index: Of the clip in the dataset, from 0; PADDING stands for no clip.
+        view: How often the clip came before in this epoch, from 0. Each view is augmented anew.
     """
 
     epoch: int
@@ -39,14 +39,19 @@ class Position:
 
 PADDING = -1
 TIME_STREAM, SPACE_STREAM = 0, 1
-"""A clip's random choices of frames, and those of the pictures, don't depend on each other."""
+"""Random choices of frames and those of the pictures come from two streams, so neither depends on the other."""
 
 
 @dataclass(frozen=True)
 class ClipReader:
-    """How the frames of a clip are had: from the cache where it holds them, else by decoding; the same bytes both ways.
+    """Reads a clip's frames from the cache where it holds them, else by decoding; the bytes are the same both ways.
 
-    The attributes are the arguments of `decode.decode`.
+    Attributes:
+        short_side: As for `decode.decode`.
+        decoder: See `decode.decode`.
+        salvage: See `decode.decode`.
+        pixel_format: See `decode.decode`.
+        cache: The cache; None: every clip is decoded.
     """
 
     short_side: int | None
@@ -55,46 +60,46 @@ class ClipReader:
     pixel_format: PixelFormat = "rgb"
     cache: ClipCache | None = None
 
-    def entry(self, sample: Sample) -> Entry | None:
-        """The cached clip."""
-        return self.cache.entry(sample.key) if self.cache is not None and sample.key else None
+    def entry(self, clip: Clip) -> Entry | None:
+        """The cached clip, or None where it isn't cached."""
+        return self.cache.entry(clip.key) if self.cache is not None else None
 
-    def read(self, sample: Sample, choose: Choose) -> tuple[Frames, tuple[int, int]]:
-        """The chosen frames, packed as uint8 (T, N), and the height and width of the pictures.
+    def read(self, clip: Clip, choose: Choose) -> tuple[Frames, tuple[int, int]]:
+        """Read the chosen frames, packed as uint8 (T, N), and the height and width of the pictures.
 
         Raises:
             UnreadableVideoError: The video can't be decoded.
         """
-        entry = self.entry(sample)
+        entry = self.entry(clip)
         if entry is not None:
             indices = choose(entry.times)
             out = np.empty((len(indices), entry.frames.shape[1]), np.uint8)
-            if self.take(sample, entry, indices, out):
+            if self.take(clip, entry, indices, out):
                 return out, entry.size
         frames = decode(
-            sample.video,
+            clip.video,
             choose,
             short_side=self.short_side,
-            decoder=self.decoder if sample.decord else "pyav",
-            box=sample.box,
+            decoder=self.decoder if clip.decord else "pyav",
+            box=clip.box,
             salvage=self.salvage,
             pixel_format=self.pixel_format,
         )
         return frames.reshape(len(frames), -1), picture_size(frames, self.pixel_format)
 
-    def take(self, sample: Sample, entry: Entry, indices: Indices, out: Frames) -> bool:
-        """Copy frames out of the cache; False where it doesn't hold them. A broken clip is removed from it."""
+    def take(self, clip: Clip, entry: Entry, indices: Indices, out: Frames) -> bool:
+        """Copy frames out of the cache; False where it doesn't hold them. A broken entry is removed from it."""
         try:
             return entry.take(indices, out)
         except BrokenClipError:
             if self.cache is not None:
-                self.cache.drop(sample.key)
+                self.cache.drop(clip.key)
             return False
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames of a video make a clip; the attributes are the settings of the same names (`dataconfig`)."""
+    """Which frames of a video make a clip; the attributes are the settings of the same names (`settings.data`)."""
 
     num_frames: int
     sampling: Literal["frame", "time"] = "frame"
@@ -105,61 +110,59 @@ class Sampling:
 class ClipDataset(Dataset[Batch]):
     """Clips by (epoch, index).
 
-    What is random about a clip comes from (seed, epoch, the sample itself) alone, so that neither the number of data
-    workers nor the order of reading nor other samples change it. A video that can't be read becomes a masked clip that
-    names it: it is never replaced by another.
+    What is random about a clip comes from (seed, epoch, view, the clip itself) alone, so neither the number of data
+    workers nor the order of reading nor the other clips change it. A video that can't be read becomes a masked clip
+    that names it; it is never replaced by another.
     """
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        clips: Sequence[Clip],
         *,
         reader: ClipReader,
         sampling: Sampling,
         seed: int,
         augmentation: Augmentation | None = None,
     ) -> None:
-        self.samples = tuple(samples)
+        self.clips = tuple(clips)
         self.reader, self.sampling, self.seed, self.augmentation = reader, sampling, seed, augmentation
         self.under_way: Tensor | None = None
-        """Shared float64 (data workers, 2): which sample each one reads (1 + index; 0: none), and since when."""
+        """Shared float64 (data workers, 2): which clip each one reads (1 + index; 0: none), since when (seconds)."""
         self._own: tuple[int, float] = (0, 0.0)
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.clips)
 
     def get_labels(self) -> list[int]:
-        """The label of every sample, in order; no video is opened."""
-        return [sample.label for sample in self.samples]
+        """The label of every clip, in order; no video is opened."""
+        return [clip.label for clip in self.clips]
 
     def __getitem__(self, position: Position) -> Batch:
         """One clip as a batch of one."""
         index = position.index
         if index == PADDING:
             return self.masked(None)
-        sample = self.samples[index]
-        self._say(index + 1)
+        clip = self.clips[index]
+        self._note_reading(index + 1)
         try:
-            frames, size = self.reader.read(sample, self.chooser(position))
+            frames, size = self.reader.read(clip, self.chooser(position))
         except UnreadableVideoError as error:
-            return self.masked(sample, ((error.path, error.reason),))
+            return self.masked(clip, ((error.path, error.reason),))
         finally:
-            self._say(0)
-        return _single(
-            torch.from_numpy(frames), size, self.drawn(position, size), sample.label, True, str(sample.video)
-        )
+            self._note_reading(0)
+        return _single(torch.from_numpy(frames), size, self.drawn(position, size), clip.label, True, str(clip.video))
 
     def chooser(self, position: Position) -> Choose:
-        """What picks the frames of a clip."""
-        sample, drawing = self.samples[position.index], self.augmentation is not None
-        rng = self._rng(position, TIME_STREAM) if drawing else None
+        """The function that picks the frames of a clip. In training it draws them, so it must be called once."""
+        clip = self.clips[position.index]
+        rng = self._rng(position, TIME_STREAM) if self.augmentation is not None else None
 
         def choose(times: Times) -> Indices:
             how = self.sampling
             return clip_indices(
                 times,
                 how.num_frames,
-                span=sample.span,
+                span=clip.span,
                 sampling=how.sampling,
                 rng=rng,
                 boundary_shift=how.boundary_shift,
@@ -169,23 +172,24 @@ class ClipDataset(Dataset[Batch]):
         return choose
 
     def drawn(self, position: Position, size: tuple[int, int]) -> NDArray[np.float32]:
-        """The random choices for the pictures of a clip of that height and width, (D,)."""
+        """The random choices for the pictures of a clip of that height and width, float32 (D,)."""
         if self.augmentation is None:
             return packed_draw(None, *size)
         return packed_draw(draw(self.augmentation, self._rng(position, SPACE_STREAM), *size), *size)
 
     def _rng(self, position: Position, stream: int) -> np.random.Generator:
         return np.random.default_rng(
-            (self.seed, position.epoch, sample_id(self.samples[position.index]), stream, position.view)
+            (self.seed, position.epoch, clip_id(self.clips[position.index]), stream, position.view)
         )
 
-    def masked(self, sample: Sample | None, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
-        """A clip that counts for nothing: padding, or one that can't be read."""
+    def masked(self, clip: Clip | None, failures: tuple[tuple[str, str], ...] = ()) -> Batch:
+        """A clip that counts for nothing: padding (None), or one that can't be read."""
         frames = torch.zeros(self.sampling.num_frames, 12, dtype=torch.uint8)  # 2 x 2 pixels
-        video, label = ("", 0) if sample is None else (str(sample.video), sample.label)
+        video, label = ("", 0) if clip is None else (str(clip.video), clip.label)
         return _single(frames, (2, 2), packed_draw(None, 2, 2), label, False, video, failures)
 
-    def _say(self, number: int) -> None:
+    def _note_reading(self, number: int) -> None:
+        """Note which clip this process reads now: 1 + index; 0: none."""
         worker = get_worker_info()
         if worker is None:
             self._own = (number, time.monotonic())
@@ -193,15 +197,15 @@ class ClipDataset(Dataset[Batch]):
             self.under_way[worker.id] = torch.tensor([number, time.monotonic()], dtype=torch.float64)
 
     def reading(self) -> list[str]:
-        """The videos that this process and its data workers are reading and for how long, the longest first."""
+        """The videos that this process and its data workers are reading, and for how long; the longest first."""
         workers = self.under_way.tolist() if self.under_way is not None else []
         reading = sorted((since, int(number) - 1) for number, since in (self._own, *workers) if number)
-        return [f"{self.samples[index].video}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
+        return [f"{self.clips[index].video}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
 
 
-def sample_id(sample: Sample) -> int:
-    """64 bits that stand for a sample on every machine, whatever other samples there are."""
-    text = "/".join((*sample.video.parts[-2:], sample.gloss, str(sample.span)))
+def clip_id(clip: Clip) -> int:
+    """64 bits that stand for a clip on every machine, whatever other clips there are."""
+    text = "/".join((*clip.video.parts[-2:], clip.gloss, str(clip.span)))
     return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest(), "little")
 
 
@@ -221,19 +225,19 @@ def _single(
 class EpochSampler(Sampler[Position]):
     """The positions of one epoch for one of ``world`` workers.
 
-    Shuffled, the order depends on (seed, epoch) alone. In training every worker gets equally many positions, the
-    last ones being padding where the samples don't divide evenly; in evaluation there is no padding, and each sample
-    comes once over all workers.
+    A shuffled order depends on (seed, epoch) alone. In training every worker gets equally many positions; the last ones
+    are padding where the clips don't divide evenly. In evaluation there is no padding, and each clip comes once over
+    all workers.
 
     Args:
-        length: How many samples there are.
-        shuffle: Whether the order is drawn anew each epoch.
-        seed: Of the order.
-        rank: This worker.
-        world: How many workers there are.
-        repeats: How often each sample comes, one time after the other (repeated augmentation, arXiv 1902.05509).
-        labels: The class of each sample: as many samples as there are get drawn with replacement, every class equally
-            often on average. None: each sample comes.
+        length: Number of clips.
+        shuffle: Whether the order is drawn anew each epoch (training).
+        seed: Seed of the order.
+        rank: This worker, from 0.
+        world: Number of workers.
+        repeats: How often each clip comes, one view after the other (repeated augmentation, arXiv 1902.05509).
+        labels: The class of each clip: ``length`` clips are drawn with replacement, every class equally often on
+            average. None: each clip comes.
     """
 
     def __init__(
@@ -257,7 +261,7 @@ class EpochSampler(Sampler[Position]):
             self._chances = np.array([1 / counts[label] for label in labels]) / len(counts)
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch whose positions come next, without the first so many of this worker's."""
+        """Choose the epoch whose positions come next; the first ``skip`` positions of this worker are left out."""
         self.epoch, self.skip = epoch, skip
 
     def _indices(self) -> list[int]:
@@ -286,8 +290,8 @@ class EpochSampler(Sampler[Position]):
         return -(-total // self.world) if self.shuffle else len(range(self.rank, total, self.world))
 
 
-def describe_support(samples: Sequence[Sample], glosses: Sequence[str]) -> str:
-    """One line on how unbalanced the clips are."""
-    counts = Counter(sample.label for sample in samples)
+def describe_support(clips: Sequence[Clip], glosses: Sequence[str]) -> str:
+    """One line on how unbalanced the glosses are."""
+    counts = Counter(clip.label for clip in clips)
     support = [counts[label] for label in range(len(glosses))]
     return f"{min(support)} to {max(support)} training clips per gloss"

@@ -1,16 +1,23 @@
-"""Fills the clip cache: decodes each video once per node, in child processes, on first use or ahead of it."""
+"""Fills the clip cache: decodes each video once per node, in child processes, at the first look, on first use or ahead.
 
+`Keeper` keeps what a first look decodes anyway; `fill` decodes whatever is then missing.
+"""
+
+import contextlib
 import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 from rich.console import Console
 
 from lscht_ray.clips import _cache
-from lscht_ray.clips._cache import ClipCache, clip_key
-from lscht_ray.dataset.annotations import Annotations, Sample
+from lscht_ray.clips._cache import ClipCache
+from lscht_ray.dataset.annotations import Annotations
+from lscht_ray.dataset.samples import Clip, content_name, is_long
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
 from lscht_ray.host.children import KillablePool
@@ -23,7 +30,8 @@ from lscht_ray.video import pictures
 VERSION = 1
 """Raise it where cached clips get other bytes."""
 DECODED = "decoded.txt"
-"""In each set: a line for every video that was decoded for it."""
+"""File in each set: a line for every video that was decoded for it."""
+PROGRAM = "lscht_ray.clips._store"
 SMALL_BUILD = 8
 """Each child gets at least so many clips: starting one takes as long as decoding a few."""
 GB = 2**30
@@ -31,47 +39,61 @@ GB = 2**30
 
 @dataclass(frozen=True)
 class Filled:
-    """The cache as a run finds it: `samples` know their keys; `complete` where every one of them is cached."""
+    """The cache as a run finds it.
 
-    clips: ClipCache | None
-    found: Annotations
+    Attributes:
+        cache: The cache; None: there is none.
+        complete: Whether every clip is in it.
+        decoded: Videos that were decoded for it now.
+    """
+
+    cache: ClipCache | None
     complete: bool = False
     decoded: int = 0
 
 
-def fill(found: Annotations, config: DataConfig, short_side: int, screen: Console, *, build: bool = True) -> Filled:
-    """Open the cache of a data set, and decode what isn't in it yet.
+def fill(
+    root: Path, clips: Sequence[Clip], config: DataConfig, short_side: int, screen: Console, *, build: bool = True
+) -> Filled:
+    """Open the cache of a data set, and decode the clips that aren't in it yet.
 
     Args:
-        found: What `survey.trusted` returned.
+        root: The data set, as its annotations name it.
+        clips: The clips that are needed.
         config: The settings; with ``cache: off`` nothing is done.
-        short_side: In pixels, of the decoded pictures.
+        short_side: Of the decoded pictures, in pixels.
         screen: Where progress is shown, and once why there is no cache.
-        build: False: what is there is used, nothing is added.
+        build: False: cached clips are used, none is added.
 
     Raises:
-        InputError: A cache was asked for that can't be: on a network file system, in a folder that can't be written.
+        InputError: The user asked for a cache that can't be: on a network file system, in a folder that can't be
+            written.
     """
     if config.cache == "off":
-        return Filled(None, found)
+        return Filled(None)
     try:
-        root = disk.find_root(config.cache, config.cache_dir)
+        cache = ClipCache(_set_folder(root, config, short_side))
     except InputError as error:
         if config.cache != "auto" or config.cache_dir is not None:
             raise
         screen.print(f"no clip cache: {error}")
-        return Filled(None, found)
-    settings = (short_side, config.pixel_format, config.decoder, config.salvage, config.cache_max_frames)
-    name = f"{slug(found.root.name) or 'data'}-{clip_key(found.root, VERSION, av.__version__, *settings)[:12]}"
-    clips = ClipCache(root / name)
-    keyed = tuple(replace(sample, key=_key(sample, config)) for sample in found.samples)
-    found = replace(found, samples=keyed)
-    decoded = _build(clips, keyed, config, short_side, screen) if build else 0
+        return Filled(None)
+    decoded = _build(cache, clips, config, short_side, screen) if build else 0
     if decoded is None:
-        clips.release()
-        return Filled(None, found)
-    missing = clips.missing([sample.key for sample in keyed])
-    return Filled(clips, found, not missing, decoded)
+        cache.release()
+        return Filled(None)
+    return Filled(cache, not cache.missing([clip.key for clip in clips]), decoded)
+
+
+def _set_folder(root: Path, config: DataConfig, short_side: int) -> Path:
+    """The folder of a data set's clips as these settings decode them.
+
+    Raises:
+        InputError: There can be no cache.
+    """
+    settings = (short_side, config.pixel_format, config.decoder, config.salvage, config.cache_max_frames)
+    name = f"{slug(root.name) or 'data'}-{content_name(root, VERSION, av.__version__, *settings)[:12]}"
+    return disk.find_root(config.cache, config.cache_dir) / name
 
 
 def decodes(config: DataConfig) -> int:
@@ -83,74 +105,176 @@ def decodes(config: DataConfig) -> int:
         return 0
 
 
-def _key(sample: Sample, config: DataConfig) -> str:
-    """By content: the video's bytes, and what of it is kept."""
-    digest = sample.facts.sha256 if sample.facts is not None else ""
-    part = (sample.span, config.boundary_shift) if _is_long(sample, config) else ""
-    return clip_key(digest, sample.box, part, sample.decord)
+def default_short_side(image_size: int) -> int:
+    """The short side for a model of that image size: 8/7 of it (256 for 224), so that a crop isn't scaled up."""
+    return image_size * 8 // 7
 
 
-def _is_long(sample: Sample, config: DataConfig) -> bool:
-    """Of long videos only the clip's own part is kept."""
-    return sample.facts is None or sample.facts.frames > config.cache_max_frames
+def _limit(config: DataConfig) -> int | None:
+    """Bytes that the cache may take; None: what the disk has."""
+    return None if config.cache_gb is None else int(config.cache_gb * GB)
 
 
-def _build(
-    clips: ClipCache, samples: tuple[Sample, ...], config: DataConfig, short_side: int, screen: Console
-) -> int | None:
-    """Decode what is missing; how many videos that were, or None where there is no room for them."""
-    if not _wanted(clips, samples, config):
+def _count(cache: ClipCache, video: object) -> None:
+    """Put on record that a video was decoded for the cache."""
+    path = cache.folder / DECODED
+    with contextlib.suppress(OSError), path.open("a", encoding="utf-8", errors="surrogateescape") as log:
+        log.write(f"{video}\n")  # fails on a full disk
+
+
+def _report(cache: ClipCache, decoded: int, started: float, screen: Console) -> None:
+    size, seconds = disk.size_of(cache.folder) / GB, time.monotonic() - started
+    screen.print(f"clip cache {cache.folder}: {decoded} videos decoded in {seconds:.1f} s, {size:.2f} GiB")
+
+
+# ---------------------------------------------------------------- at the first look
+
+
+class Keeper:
+    """Keeps the frames that a first look at new videos decodes anyway (`checking.survey.Keeper`).
+
+    Only plain cases are kept: read with PyAV, no box, whole, and not too long. `fill` decodes all others.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        short_side: Callable[[], int | None],
+        screen: Console,
+        splits: Sequence[str] = ("train", "val"),
+    ) -> None:
+        """Make a keeper.
+
+        Args:
+            config: The settings.
+            short_side: Says at which short side in pixels the run will decode, or None where nobody knows yet; called
+                only where there are new videos.
+            screen: Where the number of decoded videos is reported.
+            splits: Only videos of these are kept.
+        """
+        self.config, self.short_side, self.screen, self.splits = config, short_side, screen, splits
+
+    @contextlib.contextmanager
+    def keeping(self, annotations: Annotations) -> Iterator["_Keeping | None"]:
+        """Open the cache for a first look; None where it can't be filled now."""
+        started = time.monotonic()
+        short_side = None if self.config.cache == "off" or self.config.decoder == "decord" else self.short_side()
+        cache = None if short_side is None else self._cache(annotations.root, short_side)
+        if cache is None:
+            yield None
+            return
+        try:
+            with cache.building(None) as free:
+                if not free:  # another process fills it; `fill` decodes what is missing after that
+                    yield None
+                    return
+                keep = {
+                    "folder": str(cache.folder),
+                    "short_side": short_side,
+                    "pixel_format": self.config.pixel_format,
+                    "max_frames": self.config.cache_max_frames,
+                    "min_frames": self.config.min_frames,
+                }
+                room = disk.make_room(cache.folder.parent, 0, _limit(self.config), cache.folder)
+                keeping = _Keeping(cache, keep, self._plain_videos(annotations), room)
+                yield keeping
+                if keeping.kept:
+                    _report(cache, len(keeping.kept), started, self.screen)
+        finally:
+            cache.release()
+
+    def _cache(self, root: Path, short_side: int) -> ClipCache | None:
+        try:
+            return ClipCache(_set_folder(root, self.config, short_side))
+        except (InputError, OSError):  # `fill` reports it
+            return None
+
+    def _plain_videos(self, annotations: Annotations) -> frozenset[Path]:
+        samples = [sample for sample in annotations.samples if sample.split in self.splits]
+        return frozenset(sample.video for sample in samples if not (self.config.crop_to_bbox and sample.box))
+
+
+class _Keeping:
+    """A first look under way (`checking.survey.Keeping`)."""
+
+    program = PROGRAM
+
+    def __init__(self, cache: ClipCache, keep: dict[str, Any], videos: frozenset[Path], room: int) -> None:
+        self.cache, self.videos, self.room = cache, videos, room
+        self.kept: list[Path] = []
+        # One object for all questions: each is written to its child only in its turn, so that clearing this ends the
+        # keeping for all questions that still wait.
+        self._keep = keep
+        if room <= 0:
+            keep.clear()
+
+    def addition(self, video: Path) -> dict[str, Any]:
+        return {"keep": self._keep} if video in self.videos else {}
+
+    def answered(self, video: Path, content: dict[str, Any]) -> None:
+        if content.get("kept"):
+            self.kept.append(self.cache.folder / content["kept"])
+            _count(self.cache, video)
+            self.room -= content["bytes"]
+        if self.room <= 0 or content.get("no_room"):
+            # It doesn't fit whole: `fill`, which knows by then how much there is, makes room for all of it or for none.
+            self._keep.clear()
+            for path in self.kept:
+                path.unlink(missing_ok=True)
+            self.kept.clear()
+
+
+# ---------------------------------------------------------------- what is missing
+
+
+def _build(cache: ClipCache, clips: Sequence[Clip], config: DataConfig, short_side: int, screen: Console) -> int | None:
+    """Decode what is missing. Returns how many videos that were, or None where there is no room for them."""
+    if not _wanted(cache, clips, config):
         return 0
     wait = "another process fills the clip cache: waiting for it"
-    with clips.building(lambda: screen.print(wait)):
-        wanted = _wanted(clips, samples, config)
+    with cache.building(lambda: screen.print(wait)):
+        wanted = _wanted(cache, clips, config)
         if not wanted:
             return 0
-        needed = sum(_bytes(sample, config, short_side) for sample in wanted)
-        limit = None if config.cache_gb is None else int(config.cache_gb * GB)
-        root = clips.folder.parent
-        room = disk.make_room(root, needed, limit, clips.folder)
+        needed = sum(_bytes(clip, config, short_side) for clip in wanted)
+        root = cache.folder.parent
+        room = disk.make_room(root, needed, _limit(config), cache.folder)
         if room < needed:
-            allowed = "" if limit is None else f" (cache_gb {config.cache_gb:g})"
+            allowed = "" if config.cache_gb is None else f" (cache_gb {config.cache_gb:g})"
             screen.print(
                 f"no clip cache: it takes {needed / GB:.2f} GiB, {root} has room for {max(room, 0) / GB:.2f}{allowed};"
                 " every clip is decoded each time it is used"
             )
             return None
-        return _decode_all(clips, wanted, config, short_side, screen)
+        return _decode_all(cache, wanted, config, short_side, screen)
 
 
-def _wanted(clips: ClipCache, samples: tuple[Sample, ...], config: DataConfig) -> list[Sample]:
-    """One sample for each clip that isn't there, but for those that are too long to be kept."""
-    by_key = {sample.key: sample for sample in samples if _frames(sample, config) <= config.cache_max_frames}
-    return [by_key[key] for key in clips.missing(list(by_key))]
+def _wanted(cache: ClipCache, clips: Sequence[Clip], config: DataConfig) -> list[Clip]:
+    """One clip for each missing entry, without those that are too long to be kept."""
+    by_key = {clip.key: clip for clip in clips if _frames(clip, config) <= config.cache_max_frames}
+    return [by_key[key] for key in cache.missing(list(by_key))]
 
 
-def _frames(sample: Sample, config: DataConfig) -> int:
+def _frames(clip: Clip, config: DataConfig) -> int:
     """Frames to keep, as far as that is known before decoding."""
-    facts, span = sample.facts, sample.span
-    if facts is None:
-        return config.cache_max_frames + 1
-    if not _is_long(sample, config) or span is None:
+    facts, span = clip.facts, clip.span
+    if not is_long(facts, config) or span is None:
         return facts.frames
     rate = facts.fps if span.unit == "second" else 1.0
     end = facts.frames if span.end is None else min(span.end * rate, facts.frames)
     return int((end - span.start * rate) * (1 + 2 * config.boundary_shift)) + 1
 
 
-def _bytes(sample: Sample, config: DataConfig, short_side: int) -> int:
-    assert sample.facts is not None
-    width, height = sample.facts.width, sample.facts.height
-    if sample.box is not None and sample.box.unit == "share":
-        width, height = (
-            _side(sample.box.right - sample.box.left, width),
-            _side(sample.box.bottom - sample.box.top, height),
-        )
-    elif sample.box is not None:
-        width, height = int(sample.box.right - sample.box.left), int(sample.box.bottom - sample.box.top)
+def _bytes(clip: Clip, config: DataConfig, short_side: int) -> int:
+    """Bytes of a clip's file, as far as that is known before decoding."""
+    width, height, box = clip.facts.width, clip.facts.height, clip.box
+    if box is not None and box.unit == "share":
+        width, height = _side(box.right - box.left, width), _side(box.bottom - box.top, height)
+    elif box is not None:
+        width, height = int(box.right - box.left), int(box.bottom - box.top)
     width, height = pictures.scaled(width, height, short_side, config.pixel_format)
     per_frame = width * height * 3 // (1 if config.pixel_format == "rgb" else 2)
-    return per_frame * _frames(sample, config) + 2 * _cache.PAGE + 24 * sample.facts.frames
+    return per_frame * _frames(clip, config) + 2 * _cache.PAGE + 24 * clip.facts.frames
 
 
 def _side(share: float, length: int) -> int:
@@ -158,47 +282,47 @@ def _side(share: float, length: int) -> int:
 
 
 def _decode_all(
-    clips: ClipCache, wanted: list[Sample], config: DataConfig, short_side: int, screen: Console
+    cache: ClipCache, wanted: list[Clip], config: DataConfig, short_side: int, screen: Console
 ) -> int | None:
+    """Decode these clips in child processes. Returns how many were decoded, or None where the disk filled up."""
     started, decoded, full = time.monotonic(), 0, False
-    questions = [
-        {
-            "path": str(sample.video),
-            "target": str(clips.path(sample.key)),
-            "short_side": short_side,
-            "decoder": config.decoder if sample.decord else "pyav",
-            "salvage": config.salvage,
-            "pixel_format": config.pixel_format,
-            "box": sample.box,
-            "span": sample.span if _is_long(sample, config) else None,
-            "margin": config.boundary_shift,
-            "max_frames": config.cache_max_frames,
-        }
-        for sample in wanted
-    ]
-    processes = max(1, min(usable_cpus(), len(questions) // SMALL_BUILD))
-    command = [sys.executable, "-m", "lscht_ray.clips._store"]
     seconds = max(60.0, 4 * config.probe_seconds)
+    questions = [_question(cache, clip, config, short_side, seconds) for clip in wanted]
+    processes = max(1, min(usable_cpus(), len(questions) // SMALL_BUILD))
     with (
-        KillablePool(command, processes=processes, seconds=seconds) as pool,
+        KillablePool([sys.executable, "-m", PROGRAM], processes=processes, seconds=seconds) as pool,
         EpochProgress(screen, "filling the clip cache", len(questions)) as progress,
-        (clips.folder / DECODED).open("a", encoding="utf-8", errors="surrogateescape") as log,
     ):
         for question, answer in pool.map(questions):
             if answer.content.get("frames"):
                 decoded += 1
-                log.write(f"{question['path']}\n")
+                _count(cache, question["path"])
             elif answer.content.get("error") == "no_room":
                 full = True
                 break
             progress.advance()
     if full:
-        for question in questions:  # a disk filled to the brim helps nobody; a child may have written one unasked for
+        for question in questions:  # a full disk is of no use; children may have written files nobody asked about yet
             Path(str(question["target"])).unlink(missing_ok=True)
-        screen.print(f"no clip cache: {clips.folder} is full; every clip is decoded each time it is used")
+        screen.print(f"no clip cache: {cache.folder} is full; every clip is decoded each time it is used")
         return None
-    size = disk.size_of(clips.folder) / GB
-    screen.print(
-        f"clip cache {clips.folder}: {decoded} videos decoded in {time.monotonic() - started:.1f} s, {size:.2f} GiB"
-    )
+    _report(cache, decoded, started, screen)
     return decoded
+
+
+def _question(cache: ClipCache, clip: Clip, config: DataConfig, short_side: int, seconds: float) -> dict[str, Any]:
+    """What a child is asked, to decode one clip."""
+    return {
+        "ask": "store",
+        "seconds": seconds,
+        "path": str(clip.video),
+        "target": str(cache.path(clip.key)),
+        "short_side": short_side,
+        "decoder": config.decoder if clip.decord else "pyav",
+        "salvage": config.salvage,
+        "pixel_format": config.pixel_format,
+        "box": clip.box,
+        "span": clip.span if is_long(clip.facts, config) else None,
+        "margin": config.boundary_shift,
+        "max_frames": config.cache_max_frames,
+    }

@@ -1,4 +1,4 @@
-"""Batches of clips: from data workers that decode, from the cache through one prefetch thread, or from the device."""
+"""Loads batches of clips: decoded by data workers, from the cache by one prefetch thread, or from the device."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ from lscht_ray.errors import TrainingError
 from lscht_ray.video.decode import UnreadableVideoError
 
 BUFFERS = 3
-"""Batches in memory at once: one is used, one is ready, one is filled."""
+"""Batches in memory at once: one in use, one ready, one being filled."""
 DEVICE_SHARE = 0.5
 """Largest share of a GPU's free memory that clips may take."""
 
@@ -39,21 +39,21 @@ def build_loader(
     repeats: int = 1,
     balanced: bool = False,
 ) -> Loader:
-    """The fitting loader: the same batches in the same order, whichever it is.
+    """Choose the loader that fits; each gives the same batches in the same order.
 
     Args:
         dataset: The clips.
         batch_size: Clips a batch.
-        num_workers: Data worker processes, where clips must be decoded.
+        num_workers: Data worker processes, which decode clips; none are started where all clips are cached.
         shuffle: Whether the order is drawn anew each epoch.
         device: Where the model is.
-        rank: This worker.
-        world: How many workers there are.
-        batch_seconds: A batch that data workers don't deliver in that time ends the iteration with an error.
-        cached: Every clip is in the cache: no data workers.
-        on_device: They may all be kept in the device's memory.
+        rank: This worker, from 0.
+        world: Number of workers.
+        batch_seconds: Seconds. A batch that data workers don't deliver in that time ends the iteration with an error.
+        cached: Whether every clip is in the cache.
+        on_device: Whether all clips may be kept in the device's memory.
         repeats: How often each clip comes in an epoch, augmented anew each time.
-        balanced: Every class comes equally often on average.
+        balanced: Whether every class comes equally often on average.
     """
     sampler = EpochSampler(
         len(dataset),
@@ -83,7 +83,7 @@ def build_loader(
         persistent_workers=num_workers > 0,
         worker_init_fn=_one_thread if num_workers else None,
         timeout=batch_seconds if num_workers else 0,
-        generator=torch.Generator(),  # else it draws from the one that dropout draws from
+        generator=torch.Generator(),  # without it the loader draws from dropout's generator
     )
 
 
@@ -93,7 +93,7 @@ def _one_thread(worker: int) -> None:
 
 
 class ClipLoader(DataLoader[Batch]):
-    """A DataLoader that, where a data worker hangs or dies, says which video it was reading."""
+    """A DataLoader whose error names the videos that were being read where a data worker hangs or dies."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         """The batches of an epoch.
@@ -108,7 +108,7 @@ class ClipLoader(DataLoader[Batch]):
                 raise
             culprits = self._culprits()
             for child in multiprocessing.active_children():
-                if child.pid is not None:  # one that was stopped would be waited for at the end, for ever
+                if child.pid is not None:  # a stopped data worker would be waited for at the end, for ever
                     os.kill(child.pid, signal.SIGCONT)
             raise TrainingError(f"{culprits}\n  {str(error).splitlines()[0]}") from None
 
@@ -251,7 +251,7 @@ class PrefetchLoader:
     def _look_up(self, position: Position) -> tuple[int, Batch | None]:
         """Bytes per frame of a clip; and the clip itself where it isn't cached."""
         if position.index != PADDING:
-            entry = self.dataset.reader.entry(self.dataset.samples[position.index])
+            entry = self.dataset.reader.entry(self.dataset.clips[position.index])
             if entry is not None:
                 return entry.frames.shape[1], None
         single = self.dataset[position]
@@ -259,16 +259,17 @@ class PrefetchLoader:
 
     def _copy(self, position: Position, row: np.ndarray[Any, np.dtype[np.uint8]]) -> Batch:
         """Copy a cached clip into its row. The batch returned holds no frames, unless the clip had to be decoded."""
-        sample = self.dataset.samples[position.index]
-        entry = self.dataset.reader.entry(sample)
-        if entry is None or not self.dataset.reader.take(
-            sample, entry, self.dataset.chooser(position)(entry.times), row
-        ):
+        clip = self.dataset.clips[position.index]
+        entry = self.dataset.reader.entry(clip)
+        if entry is None:
+            return self.dataset[position]
+        indices = self.dataset.chooser(position)(entry.times)
+        if not self.dataset.reader.take(clip, entry, indices, row):
             return self.dataset[position]
         drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
         nothing = torch.empty(1, row.shape[0], 0, dtype=torch.uint8)
-        size, label = torch.tensor([entry.size]), torch.tensor([sample.label])
-        return Batch(nothing, size, drawn, label, torch.tensor([True]), (str(sample.video),))
+        size, label = torch.tensor([entry.size]), torch.tensor([clip.label])
+        return Batch(nothing, size, drawn, label, torch.tensor([True]), (str(clip.video),))
 
 
 def _gpu_copy() -> Copy:
@@ -295,7 +296,7 @@ def _put(ready: "queue.Queue[Any]", item: object, stop: threading.Event) -> None
 
 
 class DeviceLoader:
-    """Takes clips out of a store on the model's device: there is nothing to load."""
+    """Takes clips out of a store on the model's device; nothing is loaded."""
 
     def __init__(
         self, dataset: ClipDataset, sampler: EpochSampler, batch_size: int, store: list[Tensor], device: torch.device
@@ -324,16 +325,16 @@ class DeviceLoader:
                 singles.append(single)
                 pictures.append(sent(single.frames[0], self.device))
                 continue
-            sample = self.dataset.samples[position.index]
-            entry = self.dataset.reader.entry(sample)
+            clip = self.dataset.clips[position.index]
+            entry = self.dataset.reader.entry(clip)
             if entry is None:
-                raise UnreadableVideoError(sample.video, "its cached clip was removed while it was used")
+                raise UnreadableVideoError(clip.video, "its cached clip was removed while it was used")
             rows = sent(torch.from_numpy(self.dataset.chooser(position)(entry.times) - entry.start), self.device)
             pictures.append(self.store[position.index][rows])
             drawn = torch.from_numpy(self.dataset.drawn(position, entry.size))[None]
-            label, valid = torch.tensor([sample.label]), torch.tensor([True])
+            label, valid = torch.tensor([clip.label]), torch.tensor([True])
             singles.append(
-                Batch(pictures[-1][None], torch.tensor([entry.size]), drawn, label, valid, (str(sample.video),))
+                Batch(pictures[-1][None], torch.tensor([entry.size]), drawn, label, valid, (str(clip.video),))
             )
         length = max(picture.shape[1] for picture in pictures)
         frames = torch.zeros(len(pictures), len(pictures[0]), length, dtype=torch.uint8, device=self.device)
@@ -343,8 +344,8 @@ class DeviceLoader:
 
 
 def _on_device(dataset: ClipDataset, device: torch.device) -> list[Tensor] | None:
-    """All frames of all clips on the device, each cached clip once; None where they don't fit or aren't all there."""
-    entries = [dataset.reader.entry(sample) for sample in dataset.samples]
+    """Copy all frames of all clips to the device, each entry once; None where they don't fit or aren't all cached."""
+    entries = [dataset.reader.entry(clip) for clip in dataset.clips]
     if any(entry is None for entry in entries):
         return None
     known = {entry.path: entry for entry in entries if entry is not None}

@@ -1,4 +1,4 @@
-"""From the settings: how clips are read, sampled and augmented."""
+"""Makes of the settings what reads, samples and augments clips."""
 
 from lscht_ray.clips._cache import ClipCache
 from lscht_ray.clips.dataset import ClipReader, Sampling
@@ -6,20 +6,20 @@ from lscht_ray.clips.transforms import Augmentation, ClipFormat
 from lscht_ray.settings.data import DataConfig
 
 
-def reader(config: DataConfig, form: ClipFormat, cache: ClipCache | None = None) -> ClipReader:
-    """How the frames of a clip are had."""
-    return ClipReader(form.decoded_short_side, config.decoder, config.salvage, form.pixel_format, cache)
+def reader(config: DataConfig, clip_format: ClipFormat, cache: ClipCache | None = None) -> ClipReader:
+    """What reads the frames of a clip, from the cache or by decoding."""
+    return ClipReader(clip_format.decoded_short_side, config.decoder, config.salvage, clip_format.pixel_format, cache)
 
 
 def sampling(config: DataConfig, *, training: bool) -> Sampling:
-    """Which frames make a clip; only in training do start, end and speed vary."""
+    """Which frames make a clip. Start, end and speed vary only in training."""
     if not training:
         return Sampling(config.num_frames, config.sampling)
     return Sampling(config.num_frames, config.sampling, config.boundary_shift, config.speed_jitter)
 
 
 def augmentation(config: DataConfig) -> Augmentation:
-    """What varies in the pictures in training."""
+    """What varies at random in the pictures in training."""
     return Augmentation(
         crop_scale_min=config.crop_scale_min,
         flip_probability=config.flip_probability,

@@ -16,7 +16,7 @@ from lscht_ray.settings.data import DataConfig
 from lscht_ray.settings.sweep import SweepConfig
 
 if TYPE_CHECKING:
-    from lscht_ray.dataset.annotations import Annotations
+    from lscht_ray.checking.usable import ClipSet
 
 
 def run_in_actor(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
@@ -35,11 +35,11 @@ def run_in_actor(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver
 
 
 @lru_cache(maxsize=2)
-def _looked_at(settings: str) -> Annotations:
+def _looked_at(settings: str) -> ClipSet:
     """The data set of these settings, which a process looks at once."""
-    from lscht_ray.checking.survey import ready
     from lscht_ray.host.console import new_console
     from lscht_ray.settings.train import TrainConfig
+    from lscht_ray.training.data import ready
 
     return ready(TrainConfig.model_validate(json.loads(settings)), new_console())
 

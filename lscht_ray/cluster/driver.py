@@ -74,13 +74,16 @@ class Ending:
         return {**cost, "ended_by": self.reason or self.cause or ("Ctrl-C" if self.interrupted else "")}
 
 
-def run(sweep: Sweep, screen: Console, *, quiet: bool = False) -> int:
-    """Run the trials that are to be run, and put the best model into the folder; the exit code."""
+def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0) -> int:
+    """Run the trials that are to be run, and put the best model into the folder; the exit code.
+
+    ``decoded``: Videos in this node's cache (`fill.decodes`) before the data set was looked at.
+    """
     config, log = sweep.config, sweep.folder / places.RAY_LOG
     ledger = Ledger(
         config.metric, config.mode, config.train.max_epochs, second=config.second_metric, rungs=judge.rungs(config)
     )
-    storage, decoded = Storage(sweep.place), fill.decodes(config.train)
+    storage = Storage(sweep.place)
     screen.print(f"sweep folder {sweep.folder}\nRay's own messages go to {log}\nstarting Ray ...")
     with console.chatter_to(log) as real:
         try:

@@ -21,7 +21,7 @@ from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.processes import is_alive
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only the worker itself does, not who sends it
-    from lscht_ray.dataset.annotations import Annotations
+    from lscht_ray.checking.usable import ClipSet
 
 NOTICE_STEPS = 4
 """Workers ask for spot notices every so many steps: each time costs them a round of messages."""
@@ -52,7 +52,7 @@ def carry_out(
     first: bool = True,
     prepare_model: Callable[[Any], Any] = lambda network: network,
     stop: StopRequest | None = None,
-    found: Annotations | None = None,
+    found: ClipSet | None = None,
 ) -> None:
     """Train as ordered, from where the trial was.
 

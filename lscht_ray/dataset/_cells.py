@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lscht_ray.dataset.problems import Problem
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, read_json, read_text
-from lscht_ray.dataset.problems import Problem
 
 Cells = dict[str, str]
 """A row's values by column."""

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from lscht_ray.host.files import VIDEO_SUFFIXES, entries, nfc
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
+from lscht_ray.host.files import VIDEO_SUFFIXES, entries, nfc
 
 
 def holds_class_folders(path: Path) -> bool:

@@ -6,11 +6,11 @@ import unicodedata
 from pathlib import Path
 
 from lscht_ray.dataset._cells import Cells, read_cells
-from lscht_ray.settings.columns import ColumnMap
-from lscht_ray.errors import InputError
-from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, entries, inside, is_file, nfc
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, entries, inside, is_file, nfc
+from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.span import Box, Span
 
 ALIASES = {

@@ -3,10 +3,10 @@
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from lscht_ray.errors import InputError
-from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, inside, listing, nfc, read_json, read_text
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row, Table, renamed
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, inside, listing, nfc, read_json, read_text
 from lscht_ray.video.span import Box, Span
 
 FPS = 25.0

@@ -8,53 +8,21 @@ from typing import Any
 from rich.console import Console
 
 from lscht_ray.dataset import layouts
-from lscht_ray.settings.columns import ColumnMap
-from lscht_ray.host.console import EpochProgress
-from lscht_ray.errors import InputError
-from lscht_ray.video.facts import Facts
-from lscht_ray.host.files import given_path, is_file, read_json
 from lscht_ray.dataset._folders import holds_class_folders, read_folders
-from lscht_ray.dataset.problems import ANNOTATION_ERRORS, Problem
-from lscht_ray.dataset.rows import SPLITS, Row, Table
-from lscht_ray.video.span import Box, Span
-from lscht_ray.dataset.splits import SplitPlan, divide
-from lscht_ray.dataset.demo import CLIPS, DEMO, demo_data, demo_folder
 from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, read_table, says_clips
 from lscht_ray.dataset._wlasl import find_wlasl, read_wlasl
+from lscht_ray.dataset.demo import CLIPS, DEMO, demo_data, demo_folder
+from lscht_ray.dataset.problems import ANNOTATION_ERRORS, Problem
+from lscht_ray.dataset.rows import SPLITS, Row, Table
+from lscht_ray.dataset.samples import Sample
+from lscht_ray.dataset.splits import SplitPlan, divide
+from lscht_ray.errors import InputError
+from lscht_ray.host.console import EpochProgress
+from lscht_ray.host.files import given_path, is_file, read_json
+from lscht_ray.settings.columns import ColumnMap
 
 SHOWN = 5
 """So many complaints are shown where there are more."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One recorded performance.
-
-    Attributes:
-        video: The file.
-        gloss: Its gloss.
-        label: Its gloss's number.
-        split: train, val or test.
-        signer: Who signs, where that is known.
-        span: The part of the video that is the clip; None: all of it.
-        box: The part of the picture that shows the signer, as annotated.
-        annotated: The part as the annotation states it, whether it applies or not.
-        decord: False where decord is known not to read this file's frames right.
-        facts: What is known of the video (`survey`).
-        key: The clip's name in the cache (`fill`).
-    """
-
-    video: Path
-    gloss: str
-    label: int
-    split: str
-    signer: str | None = None
-    span: Span | None = None
-    box: Box | None = None
-    decord: bool = True
-    annotated: Span | None = None
-    facts: Facts | None = None
-    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +40,6 @@ class Annotations:
         excused: Those of the missing that the data set itself calls missing.
         folders: Where the videos are.
         drawn: Whether the splits were drawn, or come from a split file, rather than given.
-        left_out: Videos that are there and can't be used, with the reason (`survey`).
     """
 
     root: Path
@@ -85,7 +52,6 @@ class Annotations:
     excused: frozenset[Path] = frozenset()
     folders: tuple[Path, ...] = ()
     drawn: bool = False
-    left_out: tuple[tuple[Path, str], ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -93,8 +59,8 @@ class Annotations:
         return self.root if self.root.is_dir() else self.root.parent
 
     def rows(self) -> list[Row]:
-        """The clips as annotated."""
-        return [Row(s.video, s.gloss, s.split, s.signer, s.annotated, s.box) for s in self.samples]
+        """The samples as annotated, each with the split that it is in."""
+        return [sample.row() for sample in self.samples]
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split."""
@@ -173,11 +139,7 @@ def read(
 
 def _samples(rows: list[Row], glosses: list[str]) -> tuple[Sample, ...]:
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    return tuple(_sample(r, labels[r.gloss]) for r in rows)
-
-
-def _sample(row: Row, label: int) -> Sample:
-    return Sample(row.video, row.gloss, label, row.split or "", row.signer, row.span, row.box, annotated=row.span)
+    return tuple(Sample(r.video, r.gloss, labels[r.gloss], r.split or "", r.signer, r.span, r.box) for r in rows)
 
 
 def _read_layout(layout: str, path: Path, videos: Path | None, columns: ColumnMap | None) -> Table:

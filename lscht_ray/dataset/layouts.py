@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import read_text
+from lscht_ray.settings.columns import ColumnMap
 
 FOLDER = "shipped_layouts"
 

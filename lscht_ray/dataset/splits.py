@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from lscht_ray.dataset._cells import read_cells
+from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, write_csv
-from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row
 
 COLUMNS = ("path", "label", "split", "signer", "range")
 TRIES = 200
 """So many random orders of the signers are tried for the best balanced split."""
+
+
+class ForeignSplitError(InputError):
+    """A split file names none of the clips: it belongs to another data set."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list
     given = [(row, wanted.get(_key(row, root), wanted.get((_key(row, root)[0], "")))) for row in rows]
     kept = [row._replace(split=split) for row, split in given if split is not None]
     if not kept:
-        raise InputError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")
+        raise ForeignSplitError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")
     left = len(rows) - len(kept)
     return kept, [
         f"splits from {file}: {len(kept)} clips" + (f"; {left} that it doesn't name are left out" * (left > 0))

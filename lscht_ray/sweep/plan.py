@@ -4,7 +4,7 @@ import math
 
 from rich.console import Console
 
-from lscht_ray.dataset.annotations import Annotations
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.sweep.judge import rungs
 from lscht_ray.training.plan import Plan, cost, duration, plan_run
@@ -19,7 +19,7 @@ def likely_epochs(sweep: SweepConfig) -> int:
     return math.ceil(total)
 
 
-def plan_sweep(sweep: SweepConfig, found: Annotations, screen: Console) -> Plan:
+def plan_sweep(sweep: SweepConfig, found: ClipSet, screen: Console) -> Plan:
     """Plan a sweep and print the plan. Every trial is taken to cost what the first one does.
 
     Raises:

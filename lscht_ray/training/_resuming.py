@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import permutations
 from typing import Any
 
-from lscht_ray.dataset.annotations import Annotations
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
 from lscht_ray.settings.train import TrainConfig
@@ -18,19 +18,19 @@ ELSEWHERE = frozenset(
 """Settings that may change freely: where things are, and what changes no result."""
 
 
-def fingerprint(found: Annotations) -> dict[str, Any]:
+def fingerprint(found: ClipSet) -> dict[str, Any]:
     """What stands for a data set in a checkpoint: its clips per split, and a hash of who and what they are."""
     rows = sorted(
-        f"{sample.split}/{sample.gloss}/{sample.video.name}/{sample.span}/{sample.facts.sha256 if sample.facts else ''}"
-        for sample in found.samples
-        if sample.split in ("train", "val")
+        f"{clip.split}/{clip.gloss}/{clip.video.name}/{clip.span}/{clip.facts.sha256}"
+        for clip in found.clips
+        if clip.split in ("train", "val")
     )
     digest = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()[:16]
-    counts = Counter(sample.split for sample in found.samples)
+    counts = Counter(clip.split for clip in found.clips)
     return {"hash": digest, "clips": {split: counts[split] for split in SPLITS}}
 
 
-def check(saved: dict[str, Any], config: TrainConfig, found: Annotations, source: str, *, override: bool) -> None:
+def check(saved: dict[str, Any], config: TrainConfig, found: ClipSet, source: str, *, override: bool) -> None:
     """Refuse to go on with other glosses; and with other settings or clips, unless that is wanted.
 
     Raises:
@@ -39,8 +39,8 @@ def check(saved: dict[str, Any], config: TrainConfig, found: Annotations, source
     if tuple(saved["glosses"]) != found.glosses:
         gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], found.glosses)))
         raise InputError(
-            f"{source}: its glosses are not those of {found.root} (gone: {gone}; new: {new}): resume with the data"
-            " it began with"
+            f"{source}: its glosses are not those of {found.annotations.root} (gone: {gone}; new: {new}): resume"
+            " with the data it began with"
         )
     given = config.model_dump(mode="json")
     differences = [

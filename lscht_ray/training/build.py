@@ -10,12 +10,13 @@ import torch
 from rich.console import Console
 
 from lscht_ray.artifacts import checkpoint
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill, loader, reader
 from lscht_ray.clips.batch import Loader
 from lscht_ray.clips.dataset import ClipDataset
 from lscht_ray.clips.mix import Mixer
 from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, TrainingTransform
-from lscht_ray.dataset import annotations
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.model import adapt, videomae
 from lscht_ray.model.ema import Ema
 from lscht_ray.model.loss import Criterion, class_weights
@@ -100,7 +101,7 @@ def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights
 
 def build(
     config: TrainConfig,
-    found: annotations.Annotations,
+    found: ClipSet,
     screen: Console,
     *,
     prepare_model: PrepareModel = lambda network: network,
@@ -111,7 +112,7 @@ def build(
 
     Args:
         config: The settings.
-        found: The data set, as `survey.ready` returns it.
+        found: The data set, as `data.ready` returns it.
         screen: Where the clip cache, a chosen batch size and a failed compilation are reported.
         prepare_model: Wraps the model for several workers.
         most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
@@ -121,13 +122,15 @@ def build(
         InputError: The model, the device or a setting can't be used.
     """
     made = build_network(config, found.glosses, keep_weights=keep_weights)
-    used = dataclasses.replace(found, samples=found.split("train") + found.split("val"))
-    filled = fill.fill(used, config, made.clip_format.decoded_short_side, screen)
+    used = found.split("train") + found.split("val")
+    filled = fill.fill(found.annotations.root, used, config, made.clip_format.decoded_short_side, screen)
     batch_size = micro_batch(config, made)
     if config.batch_size == "auto":
         how = "the most that fits" if made.device.type == "cuda" else "no GPU to fill"
         screen.print(f"batch_size auto: {batch_size} clips at a time ({how})")
-    train_loader, val_loader = (_loader(config, split, batch_size, filled, made) for split in ("train", "val"))
+    train_loader, val_loader = (
+        _loader(config, split, found.split(split), batch_size, filled, made) for split in ("train", "val")
+    )
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     fixed_shape = config.compile and compiled(
         made.network, made.device, made.precision, batch_size, config.num_frames, made.clip_format.image_size, screen
@@ -186,8 +189,8 @@ def _state(
     )
 
 
-def _criterion(config: TrainConfig, found: annotations.Annotations) -> Criterion:
-    labels = [sample.label for sample in found.split("train")]
+def _criterion(config: TrainConfig, found: ClipSet) -> Criterion:
+    labels = [clip.label for clip in found.split("train")]
     power = config.class_weight_power if config.class_weighted else 0.0
     return Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing)
 
@@ -202,7 +205,7 @@ def _mixer(config: TrainConfig, num_classes: int) -> Mixer:
     )
 
 
-def _about(config: TrainConfig, found: annotations.Annotations, made: Network, batch_size: int) -> dict[str, Any]:
+def _about(config: TrainConfig, found: ClipSet, made: Network, batch_size: int) -> dict[str, Any]:
     """What every checkpoint of the run repeats."""
     return {
         "format": checkpoint.FORMAT,
@@ -238,12 +241,14 @@ def describe_batch(built: Built, config: TrainConfig) -> str:
     )
 
 
-def _loader(config: TrainConfig, split: str, batch_size: int, filled: fill.Filled, made: Network) -> Loader:
+def _loader(
+    config: TrainConfig, split: str, clips: tuple[Clip, ...], batch_size: int, filled: fill.Filled, made: Network
+) -> Loader:
     """The loader of a split: of training clips shuffled and augmented, a whole step at a time."""
     training, (rank, world) = split == "train", rank_and_world()
     dataset = ClipDataset(
-        filled.found.split(split),
-        reader=reader.reader(config, made.clip_format, filled.clips),
+        clips,
+        reader=reader.reader(config, made.clip_format, filled.cache),
         sampling=reader.sampling(config, training=training),
         seed=config.seed,
         augmentation=reader.augmentation(config) if training else None,

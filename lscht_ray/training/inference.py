@@ -7,12 +7,13 @@ import torch
 from rich.console import Console
 
 from lscht_ray.artifacts import report
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import loader, reader
-from lscht_ray.clips._cache import ClipCache
 from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.dataset import ClipDataset
+from lscht_ray.clips.fill import Filled
 from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform
-from lscht_ray.dataset import annotations
+from lscht_ray.dataset.samples import Clip
 from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.host import console
 from lscht_ray.model import videomae
@@ -24,28 +25,26 @@ from lscht_ray.training.metrics import Tally
 
 def evaluate(
     content: dict[str, Any],
-    samples: tuple[annotations.Sample, ...],
+    clips: tuple[Clip, ...],
     *,
     batch_size: int,
     num_workers: int,
     device: torch.device,
     precision: Precision,
     screen: Console,
-    cache: ClipCache | None = None,
-    cached: bool = False,
+    filled: Filled,
 ) -> report.Evaluation:
     """Run the model of a checkpoint over clips, each once.
 
     Args:
         content: What `checkpoint.load` returned.
-        samples: The clips; their labels are those of the checkpoint.
+        clips: Their labels are those of the checkpoint.
         batch_size: Clips at a time.
         num_workers: Data worker processes.
         device: Where the model runs.
         precision: What it computes in.
         screen: Where progress is shown.
-        cache: Where decoded clips may be.
-        cached: Whether all of these are there.
+        filled: The cache of decoded clips.
 
     Raises:
         TrainingError: Not one clip could be read.
@@ -55,8 +54,8 @@ def evaluate(
     glosses = tuple(content["glosses"])
     network = videomae.rebuild(content["model_config"], content["model"]).to(device).eval()
     dataset = ClipDataset(
-        samples,
-        reader=reader.reader(config, form, cache),
+        clips,
+        reader=reader.reader(config, form, filled.cache),
         sampling=reader.sampling(config, training=False),
         seed=config.seed,
     )
@@ -67,7 +66,7 @@ def evaluate(
         shuffle=False,
         device=device,
         batch_seconds=config.batch_seconds,
-        cached=cached,
+        cached=filled.complete,
     )
     present = EvaluationTransform(form)
     tally = Tally(len(glosses), device)
@@ -84,7 +83,7 @@ def evaluate(
             predictions += _predictions(logits.cpu(), batch)
             progress.advance()
     if not predictions:
-        raise TrainingError(f"not one of {len(samples)} clips could be read: {next(iter(unreadable.items()), '')}")
+        raise TrainingError(f"not one of {len(clips)} clips could be read: {next(iter(unreadable.items()), '')}")
     metrics = {key: value for key, value in tally.result().items() if key != "criterion"}
     confusion = tally.confusion.cpu().numpy().round().astype("int64")
     return report.Evaluation(glosses, metrics, confusion, tuple(predictions), unreadable)
@@ -102,23 +101,21 @@ def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
     return [report.Prediction(video, label, said, p) for video, label, said, p, valid in rows if valid]
 
 
-def fitting_samples(
-    found: annotations.Annotations, split: str, glosses: tuple[str, ...]
-) -> tuple[annotations.Sample, ...]:
+def fitting_clips(found: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:
     """The clips of a split with the checkpoint's labels.
 
     Raises:
         InputError: The split is empty, or has glosses that the checkpoint was not trained on.
     """
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    samples = found.split(split)
-    if not samples:
-        raise InputError(f"{found.root}: there is no clip in the {split} split")
-    strange = sorted({sample.gloss for sample in samples} - labels.keys())
+    clips, root = found.split(split), found.annotations.root
+    if not clips:
+        raise InputError(f"{root}: there is no clip in the {split} split")
+    strange = sorted({clip.gloss for clip in clips} - labels.keys())
     if strange:
         raise InputError(
             f"the checkpoint was trained on {len(glosses)} glosses and does not know {len(strange)} of those in "
-            f"{found.root} ({split}): {', '.join(repr(gloss) for gloss in strange[:5])}"
+            f"{root} ({split}): {', '.join(repr(gloss) for gloss in strange[:5])}"
             f"{', ...' if len(strange) > 5 else ''}\n  evaluate it on the data set that it was trained for"
         )
-    return tuple(replace(sample, label=labels[sample.gloss]) for sample in samples)
+    return tuple(replace(clip, sample=replace(clip.sample, label=labels[clip.gloss])) for clip in clips)

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips.dataset import EpochSampler
-from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
@@ -72,7 +72,7 @@ class Plan:
         return self.views * self.train_flops + self.val_clips * self.val_flops
 
 
-def plan_run(config: TrainConfig, found: Annotations, screen: Console, workers: int = 1) -> Plan:
+def plan_run(config: TrainConfig, found: ClipSet, screen: Console, workers: int = 1) -> Plan:
     """Plan a run and print the plan.
 
     Args:
@@ -201,10 +201,10 @@ def _memory(made: Network, micro: int, config: TrainConfig) -> int:
 # ---------------------------------------------------------------- in words
 
 
-def _say_data(found: Annotations, screen: Console) -> None:
+def _say_data(found: ClipSet, screen: Console) -> None:
     rows = []
     for split in SPLITS:
-        counts = Counter(sample.gloss for sample in found.split(split))
+        counts = Counter(clip.gloss for clip in found.split(split))
         few, many = min(counts.values(), default=0), max(counts.values(), default=0)
         rows.append([split, str(sum(counts.values())), str(len(counts)), f"{few} to {many}"])
     screen.print(console.table("Data", ["split", "clips", "glosses", "clips per gloss"], rows))

@@ -10,15 +10,14 @@ from rich.console import Console
 
 from lscht_ray.artifacts import checkpoint, places, recorder
 from lscht_ray.artifacts.recorder import RunFolders
-from lscht_ray.checking import survey
+from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips.dataset import describe_support
 from lscht_ray.dataset import splits
-from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
 from lscht_ray.settings.train import TrainConfig, as_used
-from lscht_ray.training import _resuming, loop, state
+from lscht_ray.training import _resuming, data, loop, state
 from lscht_ray.training.build import Built, PrepareModel, build, describe_batch, seed_everything
 from lscht_ray.training.metrics import rank_and_world
 from lscht_ray.training.parts import Reporting
@@ -83,7 +82,7 @@ def run(
     screen: Console,
     hooks: Hooks | None = None,
     resume_from: Path | None = None,
-    found: Annotations | None = None,
+    found: ClipSet | None = None,
     override: bool = False,
     most_at_once: int | None = None,
 ) -> Outcome:
@@ -95,7 +94,7 @@ def run(
         screen: Where it says what it does.
         hooks: What is done besides.
         resume_from: A full checkpoint to go on from.
-        found: The data set, where `survey.ready` was asked for it already.
+        found: The data set, where `data.ready` was asked for it already.
         override: Resume with other settings or data than the run began with.
         most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
 
@@ -110,8 +109,8 @@ def run(
     if saved is not None and config.batch_size == "auto":
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
     seed_everything(config.seed + rank)
-    found = found or survey.ready(config, screen)
-    for line in (found.summary(), *found.notes, describe_support(found.split("train"), found.glosses)):
+    found = found or data.ready(config, screen)
+    for line in (found.annotations.summary(), *found.notes, describe_support(found.split("train"), found.glosses)):
         screen.print(line)
     if saved is not None:
         _resuming.check(saved, config, found, str(resume_from), override=override)
@@ -157,13 +156,13 @@ def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, s
     hooks.on_resumed(train_state.history)
 
 
-def _start_recording(notes: recorder.Recorder, config: TrainConfig, found: Annotations, built: Built) -> None:
+def _start_recording(notes: recorder.Recorder, config: TrainConfig, found: ClipSet, built: Built) -> None:
     """Write what is known before the first step, the drawn splits included."""
     history, steps = built.state.history, built.state.schedule.steps_done
     settings = as_used(config, num_classes=len(found.glosses), device=str(built.parts.device))
-    notes.start(settings, found.missing, found.left_out, history, steps)
-    if notes.enabled and found.drawn:
-        splits.write(found.rows(), found.folder, notes.folders.run / places.SPLITS)
+    notes.start(settings, found.annotations.missing, found.left_out, history, steps)
+    if notes.enabled and found.annotations.drawn:
+        splits.write(found.annotations.rows(), found.annotations.folder, notes.folders.run / places.SPLITS)
 
 
 def export(folder: Path, screen: Console) -> None:

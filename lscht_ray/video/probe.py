@@ -1,4 +1,4 @@
-"""What one video file really holds: found out in a child process that can be killed (`killable.KillablePool`).
+"""Finds out what one video file really holds, in a child process that can be killed (`host.children`).
 
 As a program it answers questions, one JSON object a line: {"ask": "facts" | "decord" | "pictures", "path": ...}.
 """
@@ -11,6 +11,7 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,34 @@ from lscht_ray.video.pictures import shrink
 SMALL = 32
 """Side in pixels of the grey pictures that frames are judged by."""
 BLACK = 40.0
-"""Grey level (of 255) that no part of a black frame reaches; signers in black before black walls do."""
+"""Grey level (0 to 255) below which every part of a frame lies that counts as black. Signers in black before black
+walls reach it."""
 STILL = 2.0
-"""Difference in grey levels that no part of a frame which repeats the one before reaches."""
+"""Difference in grey levels below which every part of a frame lies that repeats the one before."""
 SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
 PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE)
-"""Errors that say more about the moment than about the file."""
+"""Errors that may be gone when the file is looked at again."""
 TOO_MUCH = "decoding it takes more memory than it may"
 Grey = NDArray[np.float32]
+OnFrame = Callable[[Any, float], None]
+"""Gets each good frame as the decoder made it, and when it is shown (seconds, as stamped)."""
 
 
-def find_facts(path: str) -> Facts:
-    """Read a file whole and say what it holds; only the memory and time that it takes are not under control here."""
+def _ignore(frame: Any, time: float) -> None:
+    del frame, time
+
+
+def find_facts(path: str, on_frame: OnFrame = _ignore) -> Facts:
+    """Decode a whole file and return its facts. The caller limits the memory and the time that this takes.
+
+    Args:
+        path: The video file.
+        on_frame: Gets every good frame in order, so that no one else has to decode the file for them.
+
+    Raises:
+        OSError: The file is gone.
+    """
     stat = Path(path).stat()
     known: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if stat.st_size == 0:
@@ -51,7 +67,7 @@ def find_facts(path: str) -> Facts:
             known["container"] = container.format.name
             stream = decode.best_stream(path, container)
             known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
-            known |= _read_whole(container, stream)
+            known |= _read_whole(container, stream, on_frame)
     except decode.UnreadableVideoError as error:
         return Facts(**known, trouble=error.kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
@@ -66,12 +82,13 @@ def find_facts(path: str) -> Facts:
 
 
 def _plain(error: Exception) -> str:
+    """An error's words on one line, without FFmpeg's error number."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(str(text).split())
 
 
 def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
-    """Why a file that was read to its end is not whole."""
+    """Why a file that was read as far as possible is not whole: trouble and reason, or nothing where it is whole."""
     frames, corrupt = known["frames"], known["corrupt"]
     if broken and _memory_ran_out(4 * known["width"] * known["height"]):
         return {"trouble": "too_much_memory", "reason": TOO_MUCH}
@@ -87,8 +104,8 @@ def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _read_whole(container: Any, stream: Any) -> dict[str, Any]:
-    """Decode every packet; what the frames say."""
+def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any]:
+    """Decode every packet; return the facts that the frames tell."""
     reformatter = VideoReformatter()
     times: list[float] = []
     grey: list[Grey] = []
@@ -120,6 +137,7 @@ def _read_whole(container: Any, stream: Any) -> dict[str, Any]:
                 continue
             rotation, width, height = frame.rotation, frame.width, frame.height
             times.append(decode.frame_time(frame, len(times), stream))
+            on_frame(frame, times[-1])
             small = reformatter.reformat(frame, SMALL, SMALL, "gray8", interpolation=Interpolation.AREA, threads=1)
             grey.append(small.to_ndarray().astype(np.float32))
     upright = (height, width) if round(rotation / 90) % 2 else (width, height)
@@ -137,6 +155,7 @@ def _read_whole(container: Any, stream: Any) -> dict[str, Any]:
 
 
 def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
+    """Frame rate, duration in seconds, and whether the rate varies, by the frames' own times."""
     steps = np.diff(times)
     if len(steps) == 0:
         rate = float(stream.average_rate or 0)
@@ -148,6 +167,7 @@ def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
 
 
 def _judged(grey: list[Grey]) -> dict[str, Any]:
+    """Shares of black and of repeated frames, and the perceptual hash, by small grey pictures."""
     if not grey:
         return {}
     frames = np.stack(grey)
@@ -217,7 +237,7 @@ def compare_decord(path: str) -> str:
 
 
 def pictures(path: str, count: int) -> list[str]:
-    """Small JPEG pictures of a video as base64, evenly spaced; of a damaged one its good frames."""
+    """Evenly spaced frames of a video as small JPEG pictures in base64; of a damaged video, good frames."""
     import io
 
     from PIL import Image
@@ -231,11 +251,12 @@ def pictures(path: str, count: int) -> list[str]:
     return made
 
 
-def _answer(question: dict[str, Any]) -> dict[str, Any]:
+def answer(question: dict[str, Any], on_frame: OnFrame = _ignore) -> dict[str, Any]:
+    """What a child answers to one question."""
     path = question["path"]
     try:
         if question["ask"] == "facts":
-            return find_facts(path).as_dict()
+            return find_facts(path, on_frame).as_dict()
         if question["ask"] == "decord":
             return {"decord": compare_decord(path)}
         return {"pictures": pictures(path, question["count"])}
@@ -246,7 +267,7 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _limit_memory(more: int) -> None:
-    """Allow this process so many bytes of address space beyond what it has now (Linux only)."""
+    """Limit this process's address space to that many bytes more than it has now (Linux only)."""
     try:
         import resource
 
@@ -258,9 +279,9 @@ def _limit_memory(more: int) -> None:
 
 
 def _memory_ran_out(picture: int) -> bool:
-    """Whether this process came so near to its limit that a picture of so many bytes had no room.
+    """Whether this process came so near to its limit that a picture of that many bytes did not fit.
 
-    FFmpeg calls it invalid data where a picture can't be allocated.
+    FFmpeg reports invalid data where it can't allocate a picture.
     """
     try:
         import resource
@@ -274,7 +295,7 @@ def _memory_ran_out(picture: int) -> bool:
 
 
 def _near_the_limit() -> bool:
-    """Whether this process has ever come so near to its memory limit that the next file had better get a fresh one."""
+    """Whether this process ever came so near to its memory limit that the next file needs a fresh process."""
     try:
         import resource
 
@@ -283,25 +304,34 @@ def _near_the_limit() -> bool:
         return False
 
 
-def main(argv: list[str]) -> int:
-    """Answer questions until standard input ends: BYTES of memory; each says how many seconds it may take."""
-    memory = int(argv[0])
+def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+    """Answer questions, a JSON object a line, until standard input ends. A first, empty line says: ready.
+
+    Args:
+        memory: Bytes that this process may take beyond what it has now; None: no limit.
+        respond: Makes the answer to a question. A question's "seconds" says how long it may take.
+    """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
-    os.dup2(2, 1)  # whatever a library prints
+    os.dup2(2, 1)  # so that what a library prints is no answer
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    _limit_memory(memory)
+    if memory is not None:
+        _limit_memory(memory)
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         question = json.loads(line)
         if hasattr(signal, "alarm"):
-            signal.alarm(
-                int(question.get("seconds", 60)) + 5
-            )  # the kernel's: it ends a hung decoder even where nobody else is left to
-        answer = json.dumps({**_answer(question), "retire": _near_the_limit()})
+            # The kernel's alarm ends a hung decoder even where nobody is left to kill this process.
+            signal.alarm(int(question.get("seconds", 60)) + 5)
+        content = json.dumps({**respond(question), "retire": _near_the_limit()})
         if hasattr(signal, "alarm"):
             signal.alarm(0)
-        print(answer, file=answers, flush=True)
+        print(content, file=answers, flush=True)
     return 0
+
+
+def main(argv: list[str]) -> int:
+    """Answer questions with so many bytes of memory as the first argument says."""
+    return serve(int(argv[0]), answer)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""What follows from the facts of a data set's videos: which samples become clips, and how their annotations apply."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lscht_ray.dataset.annotations import Annotations, trainable
+from lscht_ray.dataset.samples import Clip, make_clip
+from lscht_ray.settings.data import DataConfig
+from lscht_ray.video.facts import Facts
+from lscht_ray.video.span import Box, Span
+
+SALVAGEABLE = ("damaged", "truncated")
+"""Troubles that leave good frames, which ``salvage`` uses."""
+RATE_TOLERANCE = 0.01
+"""Frame rates, and ends of spans, that differ by a smaller share are equal."""
+BOX_TOLERANCE = 0.02
+"""A box may reach so far beyond the picture, as a share of its sides."""
+
+
+@dataclass(frozen=True)
+class ClipSet:
+    """A data set as it can be used.
+
+    Attributes:
+        annotations: The data set; its samples are those of the clips, in their order.
+        clips: The clips that can be used.
+        left_out: Videos that exist and can't be used, each with the reason as `kind: words`.
+        notes: Lines that the user should read once, those of the annotations included.
+    """
+
+    annotations: Annotations
+    clips: tuple[Clip, ...]
+    left_out: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...]
+
+    @property
+    def glosses(self) -> tuple[str, ...]:
+        """In label order."""
+        return self.annotations.glosses
+
+    def split(self, name: str) -> tuple[Clip, ...]:
+        """The clips of one split."""
+        return tuple(clip for clip in self.clips if clip.split == name)
+
+    def trainable(self, untrained: str) -> "ClipSet":
+        """The clips as training needs them, as `annotations.trainable` does it with samples."""
+        kept = trainable(self.annotations, untrained)
+        if kept is self.annotations:
+            return self
+        clips = [clip for clip in self.clips if clip.gloss in set(kept.glosses)]
+        relabelled = tuple(replace(clip, sample=sample) for clip, sample in zip(clips, kept.samples, strict=True))
+        notes = (*self.notes, *kept.notes[len(self.annotations.notes) :])
+        return replace(self, annotations=kept, clips=relabelled, notes=notes)
+
+
+def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfig) -> ClipSet:
+    """Make clips of the samples that can be used; say which can't, and which spans and boxes don't apply."""
+    clips: list[Clip] = []
+    left_out: list[tuple[Path, str]] = []
+    unapplied = uncut = 0
+    for sample in annotations.samples:
+        known = facts.get(sample.video)
+        reason = unusable(known, config)
+        if reason or known is None:
+            left_out.append((sample.video, reason))
+            continue
+        span = applied(sample.span, known, config)
+        if span is not None and beyond(span, known) == "start":
+            left_out.append((sample.video, "range_beyond_clip: its range starts after the last frame"))
+            continue
+        unapplied += span is None and sample.span is not None and sample.span.doubtful
+        box = sample.box if config.crop_to_bbox else None
+        if box is not None and outside(box, known):
+            box, uncut = None, uncut + 1
+        clips.append(make_clip(sample, known, span, box, config))
+    notes = list(annotations.notes)
+    if unapplied and config.frame_ranges == "auto":
+        notes.append(
+            f"{unapplied} clips are annotated with a frame range and seem cut to it already: the whole clip is used"
+        )
+    if uncut:
+        notes.append(f"the boxes of {uncut} clips reach beyond their pictures: these are used whole")
+    used = replace(annotations, samples=tuple(clip.sample for clip in clips))
+    return ClipSet(used, tuple(clips), tuple(left_out), tuple(notes))
+
+
+def unusable(facts: Facts | None, config: DataConfig) -> str:
+    """Why a video can't be used, as `kind: reason`; nothing where it can."""
+    if facts is None:
+        return "unreadable: it vanished while it was looked at"
+    if facts.trouble and not (config.salvage and facts.trouble in SALVAGEABLE and facts.frames):
+        return f"{facts.trouble}: {facts.reason}"
+    if facts.frames < config.min_frames:
+        return f"few_frames: {facts.frames} frames, min_frames asks for {config.min_frames}"
+    return ""
+
+
+def applied(span: Span | None, facts: Facts, config: DataConfig) -> Span | None:
+    """The part of a video that an annotated span means, or None where the whole video is the clip.
+
+    A span in frames becomes one in seconds where the video has another frame rate than the annotation. A doubtful span
+    (WLASL numbers the frames of the raw video; the clips in circulation are cut to it already) applies only where it
+    starts after the first frame and ends within the video.
+    """
+    if span is None or config.frame_ranges == "ignore":
+        return None
+    if span.fps and facts.fps and abs(facts.fps / span.fps - 1) > RATE_TOLERANCE:
+        end = None if span.end is None else span.end / span.fps
+        span = Span(span.start / span.fps, end, "second", doubtful=span.doubtful)
+    if span.doubtful and config.frame_ranges == "auto" and (span.start <= 0 or beyond(span, facts)):
+        return None
+    return span
+
+
+def beyond(span: Span, facts: Facts) -> str:
+    """Which end of a span lies beyond the video: "start", "end", or nothing."""
+    last = facts.frames if span.unit == "frame" else facts.duration
+    if span.start >= last:
+        return "start"
+    return "end" if span.end is not None and span.end > last * (1 + RATE_TOLERANCE) else ""
+
+
+def outside(box: Box, facts: Facts) -> bool:
+    """Whether a box reaches beyond the picture, as WLASL's boxes do where the clips were scaled down."""
+    width, height = (1, 1) if box.unit == "share" else (facts.width, facts.height)
+    most = 1 + BOX_TOLERANCE
+    return min(box.left, box.top) < -BOX_TOLERANCE * width or box.right > most * width or box.bottom > most * height

@@ -1,0 +1,39 @@
+"""Reads for which clips a checkpoint was made, without importing the model where that can be avoided."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lscht_ray.errors import InputError
+
+TINY: dict[str, Any] = {
+    "image_size": 48,
+    "patch_size": 12,
+    "hidden_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 384,
+    # The library's 0.02 leaves a model this small at chance for dozens of epochs.
+    "initializer_range": 0.15,
+    "use_mean_pooling": False,
+}
+"""Configuration of the model that is called `tiny`."""
+
+
+def image_size(name: str) -> int | None:
+    """Height and width in pixels of the clips that a model takes; None where the model can't be found.
+
+    Args:
+        name: As for `videomae.build`.
+    """
+    if name == "tiny":
+        return int(TINY["image_size"])
+    try:
+        return int(json.loads((Path(name).expanduser() / "config.json").read_text(encoding="utf-8"))["image_size"])
+    except (OSError, ValueError, TypeError, KeyError):  # on the hub, an earlier run of ours, or no model
+        from lscht_ray.model import videomae
+
+        try:
+            return videomae.image_size(name)
+        except InputError:  # building the model reports it
+            return None

@@ -1,0 +1,36 @@
+"""The data set of a run, read and looked at; frames of new videos go into the clip cache in the same pass."""
+
+from rich.console import Console
+
+from lscht_ray.checking import survey
+from lscht_ray.checking.usable import ClipSet
+from lscht_ray.clips import fill
+from lscht_ray.model import shape
+from lscht_ray.settings.train import TrainConfig
+
+DECODING = frozenset(
+    ("model_name", "image_size", "short_side", "pixel_format", "decoder", "salvage", "crop_to_bbox", "cache_max_frames")
+)
+"""Settings that decide which pictures the cache holds."""
+
+
+def ready(config: TrainConfig, screen: Console, *, keep: bool = True) -> ClipSet:
+    """The data set as training can use it (`survey.ready`).
+
+    Args:
+        config: The settings.
+        screen: Where progress is shown.
+        keep: Whether frames of new videos go into the cache: not where nothing is trained, or with other settings.
+
+    Raises:
+        InputError: The data set can't be trained on; the message says why.
+    """
+    return survey.ready(config, screen, fill.Keeper(config, lambda: short_side(config), screen) if keep else None)
+
+
+def short_side(config: TrainConfig) -> int | None:
+    """At which short side, in pixels, a run will decode videos; None where its model can't be found."""
+    if config.short_side is not None:
+        return config.short_side
+    size = config.image_size or shape.image_size(config.model_name)
+    return None if size is None else fill.default_short_side(size)
