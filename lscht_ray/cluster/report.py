@@ -55,7 +55,7 @@ class WorkOrder:
 
 
 class Report:
-    """Tells Ray Train of an epoch: once per epoch, on every rank, finite floats only; and publishes the run's logs."""
+    """Reports each epoch to Ray Train, on every rank and in finite floats, and publishes the run's small files."""
 
     def __init__(self, order: WorkOrder, folders: RunFolders, screen: Console, first: bool) -> None:
         from lscht_ray.sweep import rescue
@@ -76,7 +76,7 @@ class Report:
                 self.complain(error)
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
-        """An epoch is over; its checkpoint is there, on the worker that writes."""
+        """An epoch has ended; ``saved`` is its checkpoint on the worker that writes."""
         report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
         if not self.first:
             self.tell(report)
@@ -109,7 +109,7 @@ class Report:
         return {} if group is None else {PLACEMENT_GROUP: group.id.hex()}
 
     def untold(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The epochs that Ray may not have been told of before the trial was started again."""
+        """The epochs that Ray may not have heard of before the trial was started again."""
 
         told = ray.train.get_checkpoint()
         known = (places.epoch_of(Path(told.path).name) or 0) if told is not None else 0
@@ -146,7 +146,7 @@ class Report:
             self.complain(error)
 
     def _has_room(self, saved: Path) -> bool:
-        """A checkpoint that is cut off because the disk is full could not be told from a whole one by Ray."""
+        """Whether the storage has room: Ray could not tell a checkpoint that is cut off from a whole one."""
         try:
             self.storage.check_room(saved.stat().st_size)
         except OSError as error:

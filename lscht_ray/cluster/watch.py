@@ -1,4 +1,4 @@
-"""Follows the trials from the driver: keeps the ledger, shows progress, frees what stopped trials leave behind."""
+"""Follows the trials from the driver: keeps the ledger, prints progress, frees what stopped trials leave behind."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ EXIT_SECONDS = 15.0
 controller, which would take another place for the one that we free."""
 
 SILENT_SECONDS = 120.0
-"""A trial that reports nothing for so long (or eight times its epoch) is named on the screen."""
+"""A trial that reports nothing for so many seconds (or eight times its longest epoch) is named on the screen."""
 
 
 class Stop(ray.tune.Stopper):  # type: ignore[misc]
@@ -49,11 +49,11 @@ class Stop(ray.tune.Stopper):  # type: ignore[misc]
         self.reason, self.cause = "", ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves it, and it is never read."""
+        """Return nothing: Tune saves this object, and nobody reads it."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No single trial is stopped."""
+        """Stop no single trial."""
         return False
 
     def stop_all(self) -> bool:
@@ -96,7 +96,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self.began = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its callbacks, but this one's screen and ledger are the driver's own."""
+        """Return nothing: Tune saves its callbacks, and nobody reads them."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -146,7 +146,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self._fail(trial_name(trial), _error_text(trial))
 
     def on_tune_error(self, error: Exception) -> None:
-        """Tune itself failed for a trial that was ended for its memory; nobody knows which."""
+        """Tune itself failed because a trial was ended for its memory; it may be any of those that ran."""
         for record in self.ledger.in_order():
             if record.status == "running":
                 self._fail(record.trial_id, str(error))

@@ -1,1 +1,7 @@
-"""sweep"""
+"""A sweep without Ray: what is tried, what was found, and who goes on.
+
+`folder` makes a sweep's folder or opens it again; `study` proposes trials (Optuna) and outlives the driver; `firsts`
+says what is tried first; `ledger` keeps each trial's facts; `judge` stops weak trials by the rules of `asha`; `budget`
+ends the sweep; `rescue` is what a trial that starts again finds; `winner` keeps the best model; `view` and `results`
+show what was found; `plan` says what a sweep will do and cost.
+"""

@@ -1,4 +1,4 @@
-"""What a sweep may cost, and when it is better to stop at once."""
+"""Ends a sweep whose budget is used up, or whose trials all fail."""
 
 import re
 import time
@@ -7,11 +7,11 @@ from lscht_ray.settings.sweep import BudgetConfig
 from lscht_ray.sweep.ledger import Ledger
 
 SAME_FAILURES = 3
-"""If the first so many trials fail for one cause, the others would too."""
+"""Trials that must fail for one cause before the sweep is given up."""
 
 
 class Budget:
-    """Says when a sweep is over before its trials are.
+    """Decides when a sweep ends before its trials do.
 
     Args:
         limits: The settings.
@@ -25,7 +25,7 @@ class Budget:
         self.earlier = set(ledger.trials)
 
     def used_up(self) -> str | None:
-        """Which limit has been reached, or None."""
+        """The limit that has been reached, in words; None where there is none."""
         limits = self.limits
         if limits.hours is not None and self.hours >= limits.hours:
             return f"budget.hours {limits.hours:g}: {self.hours:.3g} hours have passed"
@@ -41,16 +41,16 @@ class Budget:
 
     @property
     def hours(self) -> float:
-        """Of the clock, since the start."""
+        """Hours since this start of the sweep."""
         return (time.monotonic() - self.began) / 3600
 
     @property
     def money(self) -> float | None:
-        """What has been spent, where a GPU hour has a price."""
+        """What the GPU hours have cost; None where their price is not known."""
         return None if self.price is None else self.ledger.gpu_hours * self.price
 
     def hopeless(self) -> str | None:
-        """The cause for which every trial of this start has failed, where those are enough to say that all will."""
+        """The one cause for which every trial of this start has failed; None where another trial may still succeed."""
         ended = [record for record in self.ledger.ended() if record.trial_id not in self.earlier]
         if len(ended) < SAME_FAILURES or any(record.status != "failed" for record in ended):
             return None
@@ -58,7 +58,7 @@ class Budget:
         return ended[0].error if len(causes) == 1 else None
 
     def describe(self) -> str:
-        """What has been used, and of how much where that is limited."""
+        """What has been used, and the limit of it where there is one."""
         limits, parts = self.limits, []
         if limits.hours is not None:
             parts.append(f"{self.hours:.3g} of {limits.hours:g} hours")

@@ -10,7 +10,7 @@ from lscht_ray.settings import commandline
 from lscht_ray.settings.sweep import Dimension, SweepConfig
 
 BASELINE = "train"
-"""Where the first trial's settings come from."""
+"""The origin of the first trial: the settings of `train` as they stand."""
 
 
 def points(sweep: SweepConfig) -> list[tuple[str, dict[str, Any]]]:
@@ -61,7 +61,7 @@ def warm_start(folder: str, metric: str) -> Iterator[tuple[dict[str, Any], float
     """The finished trials of an earlier sweep: searched settings, best score, and where they come from.
 
     Raises:
-        InputError: It is no sweep's folder, or it sought something else.
+        InputError: It is no sweep's folder, or that sweep sought another metric.
     """
     path = Path(folder).expanduser()
     if not (path / places.SUMMARY).is_file():

@@ -154,14 +154,14 @@ class Ledger:
         return len(ended) - 1 - ended.index(ranking[0])
 
     def standard_error(self, metrics: dict[str, Any]) -> float | None:
-        """Of an accuracy over all validation clips, sqrt(p (1 - p) / n); None for other metrics."""
+        """The standard error sqrt(p (1 - p) / n) of an accuracy over n validation clips; None for other metrics."""
         value, count = metrics[self.metric], metrics.get("val_clips")
         if self.metric not in ("val_accuracy", "val_top5_accuracy") or not count:
             return None
         return math.sqrt(value * (1 - value) / count)
 
     def ties(self) -> list[TrialRecord]:
-        """Trials that are less than a standard error below the best, without it."""
+        """The trials that are at most a standard error below the best one, without it."""
         ranking = self.ranking()
         best = self.best_epoch(ranking[0]) if ranking else None
         error = self.standard_error(best) if best else None
@@ -175,7 +175,7 @@ class Ledger:
         return found
 
     def front(self) -> list[TrialRecord]:
-        """With a second metric: the trials whose best epoch no other beats in one and equals in the other."""
+        """With a second metric, the trials that no other one beats in one of both and at least equals in the other."""
         sign = -1 if self.mode == "max" else 1
         points = []
         for record in self.ranking():
@@ -205,7 +205,11 @@ class Ledger:
         return [scored[index][1] for _, index in ranked]
 
     def summary(self, checkpoint: str | None = None) -> dict[str, Any]:
-        """What summary.json holds; ``checkpoint`` is where the best model was put."""
+        """The content of summary.json.
+
+        Args:
+            checkpoint: Where the best model was put; None: nowhere yet.
+        """
         ranking = self.ranking()
         best: dict[str, Any] | None = None
         if ranking:
@@ -230,7 +234,7 @@ class Ledger:
         }
 
     def totals(self) -> dict[str, Any]:
-        """What the sweep has taken."""
+        """Epochs, GPU hours and seconds of all trials."""
         return {
             "epochs_planned": len(self.trials) * self.max_epochs,
             "epochs_run": sum(len(record.epochs) for record in self.trials.values()),

@@ -1,7 +1,7 @@
-"""What a trial finds in the storage when it starts again: where it was, and how many clips its memory holds.
+"""What a trial that starts again finds in the storage: its checkpoints, and how many clips its memory holds.
 
-Checkpoints of finished epochs are put there by Ray, and found by their folders' names: Ray's own list of them is cut
-off where a disk is full or a process is killed while it writes.
+Ray puts the checkpoints of finished epochs there. They are found by their folders' names, since Ray's own list of them
+is cut off where a disk is full or a process is killed while it writes.
 """
 
 import json
@@ -25,7 +25,7 @@ class Rescue:
         self.storage, self.trial_id, self.place = storage, trial_id, places.trial(trial_id)
 
     def keep(self, saved: Path, step: int) -> None:
-        """Put a checkpoint from inside an epoch there; the one before goes once it is whole.
+        """Store a checkpoint from inside an epoch, and remove the one before once the new one is whole.
 
         Raises:
             OSError: There is no room.
@@ -69,12 +69,12 @@ class Rescue:
         return None
 
     def keep_epoch(self, folder: Path, name: str, best: int) -> None:
-        """Put the checkpoint folder of a finished epoch there; of the others only that of the best epoch stays.
+        """Store the checkpoint folder of a finished epoch; of the older ones only that of the best epoch stays.
 
         Raises:
             OSError: There is no room.
         """
-        # The checkpoint comes after its hash: without it the folder is none.
+        # The hash comes first: a folder with a checkpoint must have its hash.
         for file in sorted(folder.iterdir(), key=lambda file: file.name == places.LAST):
             self.storage.put(file, f"{self.place}/{name}/{file.name}")
         for old, epoch in checkpoints(self.storage, self.trial_id).items():
@@ -82,7 +82,7 @@ class Rescue:
                 self.storage.delete(f"{self.place}/{old}")
 
     def forget(self) -> None:
-        """Remove what is there from inside epochs: the trial is at its end."""
+        """Remove the checkpoints from inside epochs: the trial has ended."""
         if self.storage.files(f"{self.place}/{places.INSIDE}"):
             self.storage.delete(f"{self.place}/{places.INSIDE}")
 
@@ -95,12 +95,12 @@ class Rescue:
             self.storage.delete_file(f"{self.place}/{places.RAY_CHECKPOINTS}")
 
     def clips_at_once(self) -> int | None:
-        """How many clips the memory holds, where it was found not to hold as many as were set."""
+        """How many clips may go through the model at a time, where the memory did not hold as many as were set."""
         text = self.storage.read_text(f"{self.place}/{places.CLIPS_AT_ONCE}")
         return int(text) if text is not None and text.isdecimal() else None
 
     def halve(self, count: int) -> int:
-        """Note that there is no memory for so many clips at a time; how many the next start is to take."""
+        """Note that the memory does not hold ``count`` clips at a time; how many the next start is to take."""
         half = (count + 1) // 2
         self.storage.write_text(f"{self.place}/{places.CLIPS_AT_ONCE}", str(half))
         return half

@@ -1,4 +1,4 @@
-"""What a sweep found, in words: the table of trials, the best one, what to do next."""
+"""Prints what a sweep found: the table of trials, the best one, and what to do next."""
 
 import shlex
 from pathlib import Path
@@ -12,7 +12,7 @@ from lscht_ray.sweep.ledger import Ledger
 
 
 def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
-    """The table of trials, the best parameters, and what to do next."""
+    """Print the table of trials, the best parameters, and what to do next."""
     _table(sweep, ledger, screen)
     for record in ledger.trials.values():
         if record.error:
@@ -54,7 +54,7 @@ def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
 
 
 def _doubts(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
-    """How sure the best is the best."""
+    """Print how sure it is that the best trial is the best."""
     top = ledger.best_epoch(ledger.ranking()[0])
     error = ledger.standard_error(top) if top else None
     if top is not None and error is not None:

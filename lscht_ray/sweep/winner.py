@@ -1,4 +1,4 @@
-"""Puts the best epoch of the best trial into `best/`, and leaves of each trial its best and its last checkpoint."""
+"""Puts the best epoch of the best trial into `best/`, and removes all but the best and the last checkpoint of each."""
 
 import tempfile
 from pathlib import Path
@@ -15,9 +15,12 @@ from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
 
 
 def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:
-    """Put the best trial's best epoch into ``best/``; of every trial only the best and the last epoch are left.
+    """Put the best trial's best epoch into ``best/``, and keep of every trial only its best and its last epoch.
 
-    Nothing is removed of a trial whose best epoch is gone: it was stopped while a better one took its place.
+    A trial that was stopped while it replaced its best checkpoint has none of that epoch: it keeps all that it has.
+
+    Returns:
+        The model file; None where there is no whole checkpoint of the best epoch.
     """
     kept = None
     for winner in ledger.ranking()[:1]:
@@ -25,7 +28,7 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
         if full is not None:
             kept = folder / places.WINNER / places.BEST
             kept.parent.mkdir(exist_ok=True)
-            (kept.parent / places.HASHES).unlink(missing_ok=True)  # they are those of another model
+            (kept.parent / places.HASHES).unlink(missing_ok=True)  # the hashes of another model
             checkpoint.save(checkpoint.model_part(full), kept)
             videomae.export(full, kept.parent / places.EXPORT)
             for name in (places.BEST, f"{places.EXPORT}/model.safetensors"):
@@ -44,8 +47,8 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
 def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> dict[str, Any] | None:
     """The full checkpoint of a trial's best epoch; None where it is damaged.
 
-    A trial that is killed may have saved a better epoch, and removed the one before, without telling of it: then that
-    epoch is entered into the ledger.
+    A trial that is killed may have saved a better epoch and removed the one before without reporting it: that epoch is
+    then entered into the ledger.
     """
     best, heard = ledger.best_epoch(record), max(record.epochs)
     saved = [

@@ -1,1 +1,6 @@
-"""training"""
+"""One training run, whoever launches it.
+
+`run` trains once; `data` reads the data set that it trains on; `build` makes its `parts`, which never change, and its
+`state`, which a checkpoint keeps; `loop` trains and validates; `metrics` counts; `device` chooses where and in what
+precision; `inference` evaluates a checkpoint; `plan` says what a run will do and cost.
+"""

@@ -1,4 +1,4 @@
-"""What fits on a device: the largest micro-batch, and whether a model can be compiled for it. Tried, not computed."""
+"""Finds out by trying what a device can do: the largest micro-batch that fits, and whether a model compiles for it."""
 
 import torch
 import torch.distributed as dist
@@ -10,13 +10,13 @@ from lscht_ray.training.device import Precision, autocast, out_of_memory
 from lscht_ray.training.metrics import rank_and_world
 
 LARGEST = 256
-"""No micro-batch is larger: a GPU is busy long before."""
+"""Clips of the largest micro-batch that is tried: a GPU is busy with fewer."""
 ON_CPU = 8
-"""A CPU's memory says nothing about what is quick on it."""
+"""Clips at a time on a CPU, whose memory says nothing about what is quick on it."""
 
 
 def trial_step(network: torch.nn.Module, device: torch.device, precision: Precision, shape: tuple[int, ...]) -> None:
-    """Forward and backward over black clips of that shape (B, T, C, H, W); no weight and no random state changes."""
+    """Run forward and backward over black clips of a shape (B, T, C, H, W). No weight and no random state changes."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         pixel_values = torch.zeros(shape, device=device)
         with autocast(device, precision):
@@ -28,7 +28,7 @@ def trial_step(network: torch.nn.Module, device: torch.device, precision: Precis
 def largest_batch(
     network: torch.nn.Module, device: torch.device, precision: Precision, num_frames: int, image_size: int
 ) -> int:
-    """The largest power of two of clips that goes through forward and backward, the same on all workers.
+    """The largest power of two of clips that goes through forward and backward on every worker.
 
     A sixth of the GPU is left free for the optimizer's state, batches to come and fragmentation.
 
@@ -77,7 +77,13 @@ def compiled(
     image_size: int,
     screen: Console,
 ) -> bool:
-    """Compile the model in place and try it; whether that worked. If not, that is said once and it is as it was."""
+    """Compile the model in place and try it.
+
+    Where that fails, a warning says so and the model is as it was before.
+
+    Returns:
+        Whether it is compiled.
+    """
     network.compile(dynamic=False)
     shape = (batch_size, num_frames, 3, image_size, image_size)
     try:

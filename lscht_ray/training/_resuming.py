@@ -1,4 +1,4 @@
-"""Going on with a run: with the settings and the data that it began with, or not without being told."""
+"""Checks that a resumed run has the settings and the data that it began with."""
 
 import hashlib
 from collections import Counter
@@ -15,11 +15,11 @@ ELSEWHERE = frozenset(
      "cache_dir", "cache_gb", "device", "gpu_hour_price", "checkpoint_every", "checkpoint_every_steps",
      "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
 )  # fmt: skip
-"""Settings that may change freely: where things are, and what changes no result."""
+"""Settings that may change freely: they say where things are, or change no result."""
 
 
 def fingerprint(found: ClipSet) -> dict[str, Any]:
-    """What stands for a data set in a checkpoint: its clips per split, and a hash of who and what they are."""
+    """What stands for a data set in a checkpoint: its clips per split, and a hash over their files and labels."""
     rows = sorted(
         f"{clip.split}/{clip.gloss}/{clip.video.name}/{clip.span}/{clip.facts.sha256}"
         for clip in found.clips
@@ -31,10 +31,10 @@ def fingerprint(found: ClipSet) -> dict[str, Any]:
 
 
 def check(saved: dict[str, Any], config: TrainConfig, found: ClipSet, source: str, *, override: bool) -> None:
-    """Refuse to go on with other glosses; and with other settings or clips, unless that is wanted.
+    """Refuse to go on with other glosses, and, unless ``override`` is given, with other settings or clips.
 
     Raises:
-        InputError: What differs, as it was and as it is.
+        InputError: Something differs; the message says how it was and how it is.
     """
     if tuple(saved["glosses"]) != found.glosses:
         gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], found.glosses)))

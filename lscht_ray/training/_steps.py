@@ -1,4 +1,4 @@
-"""Writes down each step's figures without having a GPU wait for it, and counts the steps that were not finite."""
+"""Records each step's figures without making a GPU wait, and counts the steps that were not finite."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -13,7 +13,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.training.state import Skipped
 
 AT_ONCE = 16
-"""So many steps' figures are fetched from a GPU at once."""
+"""Steps whose figures are fetched from a GPU together."""
 
 
 class _Step(NamedTuple):
@@ -27,11 +27,11 @@ class StepLog:
 
     Args:
         recorder: Writes TensorBoard's tags.
-        progress: The bar.
-        console: Where skipped steps are said.
-        skipped: Counts them.
-        most: So many in a row end the run.
-        wait: Whether to look at several steps at once, for a GPU.
+        progress: Shows the latest figures.
+        console: Told of skipped steps.
+        skipped: Counts skipped steps.
+        most: Skipped steps in a row that end the run.
+        wait: Whether to look at the figures of several steps together, as a GPU wants it.
     """
 
     def __init__(
@@ -53,7 +53,14 @@ class StepLog:
         self._unusable: tuple[str, ...] = ()
 
     def add(self, number: int, lr: float, figures: Tensor, finite: Tensor, videos: Sequence[str]) -> None:
-        """Take a step: its number from 1, its loss, accuracy and gradient norm (3,), and whether they are finite.
+        """Record a step.
+
+        Args:
+            number: Of the run, from 1.
+            lr: The learning rate that it used.
+            figures: Loss, accuracy and norm of the gradient, (3,).
+            finite: () bool; whether the step was applied.
+            videos: The clips' files, for the message where it was not.
 
         Raises:
             TrainingError: Too many steps in a row were not finite.
@@ -65,7 +72,7 @@ class StepLog:
         self.progress.advance(**self._shown)
 
     def flush(self) -> None:
-        """Look at the steps that were not looked at yet."""
+        """Fetch and record the figures of the steps that were not looked at yet."""
         steps, self._steps = self._steps, []
         if not steps:
             return
@@ -90,7 +97,7 @@ class StepLog:
         self.give_up(f"{text}, number {self.most} in a row (max_skipped_steps)")
 
     def give_up(self, why: str) -> NoReturn:
-        """End the run for its steps that were not finite.
+        """End the run because of steps that were not finite.
 
         Raises:
             TrainingError: Always; it names the clips of the last such step.

@@ -30,7 +30,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(wish: str, device: torch.device) -> Precision:
-    """The compute type: as asked, or (``auto``) bf16 on a GPU whose hardware can, fp16 on an older one, else fp32.
+    """The compute type: as asked; for ``auto`` bf16 on a GPU whose hardware has it, fp16 on an older one, else fp32.
 
     Raises:
         InputError: The device has no such type.
@@ -75,7 +75,7 @@ def random_state(device: torch.device) -> list[torch.Tensor]:
 
 
 def set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
-    """Put them back to such states."""
+    """Set these generators to saved states."""
     torch.set_rng_state(states[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)
@@ -83,6 +83,6 @@ def set_random_state(device: torch.device, states: list[torch.Tensor]) -> None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or this machine, has no memory left."""
-    # The last is what oneDNN says on a CPU, whatever kept it from making one: mostly that.
+    # The last is what oneDNN says on a CPU when it can't make a kernel, which is mostly for want of memory.
     texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)

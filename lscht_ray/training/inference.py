@@ -1,4 +1,4 @@
-"""Runs the model of a checkpoint over clips, each once."""
+"""Evaluates the model of a checkpoint on clips, each once."""
 
 from dataclasses import replace
 from typing import Any
@@ -50,12 +50,12 @@ def evaluate(
         TrainingError: Not one clip could be read.
     """
     config = TrainConfig.model_validate(content["config"])
-    form = clip_format(content)
+    wanted = clip_format(content)
     glosses = tuple(content["glosses"])
     network = videomae.rebuild(content["model_config"], content["model"]).to(device).eval()
     dataset = ClipDataset(
         clips,
-        reader=reader.reader(config, form, filled.cache),
+        reader=reader.reader(config, wanted, filled.cache),
         sampling=reader.sampling(config, training=False),
         seed=config.seed,
     )
@@ -68,7 +68,7 @@ def evaluate(
         batch_seconds=config.batch_seconds,
         cached=filled.complete,
     )
-    present = EvaluationTransform(form)
+    present = EvaluationTransform(wanted)
     tally = Tally(len(glosses), device)
     criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)
     predictions: list[report.Prediction] = []

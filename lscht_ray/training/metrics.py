@@ -1,4 +1,4 @@
-"""Sums and counts over clips: added across ranks, divided once."""
+"""Metrics as sums and counts over clips, added over all workers and divided once."""
 
 import torch
 import torch.distributed as dist
@@ -21,7 +21,7 @@ def all_reduced(values: Tensor) -> Tensor:
 
 
 def of_first_rank(value: bool, device: torch.device) -> bool:
-    """What the first worker says; the value itself where there is one."""
+    """The first worker's value on every worker, so that all decide alike."""
     if rank_and_world()[1] == 1:
         return value
     said = torch.tensor([value], dtype=torch.int32, device=device)
@@ -30,11 +30,11 @@ def of_first_rank(value: bool, device: torch.device) -> bool:
 
 
 BINS = 15
-"""Of probabilities, for the calibration error."""
+"""Bins of the calibration error."""
 
 
 class Tally:
-    """Counts right answers and adds losses up, on the device, clip by clip.
+    """Counts right answers and sums losses on the device, clip by clip.
 
     Attributes:
         confusion: float64 (K, K), rows the true class, columns the predicted one.
@@ -55,7 +55,7 @@ class Tally:
         return {"confusion": self.confusion.cpu(), "sums": self.sums.cpu(), "bins": self.bins.cpu()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what was counted before."""
+        """Add what was counted before."""
         self.confusion += state["confusion"].to(self.confusion)
         self.sums += state["sums"].to(self.sums)
         self.bins += state["bins"].to(self.bins)

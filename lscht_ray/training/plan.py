@@ -1,4 +1,4 @@
-"""What a run or a sweep will do and cost, found out in seconds: ``--plan`` of `train` and `tune`."""
+"""What a run will do and cost, found out in seconds: ``--plan`` of `train`."""
 
 import copy
 import time
@@ -23,9 +23,9 @@ from lscht_ray.training.device import autocast, out_of_memory
 
 TIMED_STEPS = 3
 CLIPS_ON_CPU = 2
-"""On a CPU so many clips are timed, and the time of more is taken to be in proportion."""
+"""Clips that are timed on a CPU; the time of more is taken to be in proportion."""
 A100, SHARE = 312e12, 0.45
-"""Peak of an A100 in bf16 (NVIDIA's data sheet), in FLOP/s, and the share of it that training usually reaches."""
+"""Peak of an A100 in bf16 in FLOP/s (NVIDIA's data sheet), and the share of it that training usually reaches."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Plan:
         val_clips: Validation clips.
         global_batch: Clips per step over all workers.
         steps_per_epoch: Optimizer steps.
-        epochs: At most.
-        warmup_steps: Of them.
+        epochs: Epochs at most.
+        warmup_steps: Steps in which the learning rate rises.
         lr: Peak learning rate.
         trained: Parameters that are trained.
-        parameters: All.
-        train_flops: Of a training clip, forward and backward.
-        val_flops: Of a validation clip.
+        parameters: All parameters, frozen ones included.
+        train_flops: FLOPs of a training clip, forward and backward.
+        val_flops: FLOPs of a validation clip.
         memory: Bytes on the device: weights, gradients, optimizer, averaged weights, and a micro-batch's activations.
-        epoch_seconds: On this device, without loading.
-        device: It.
-        workers: How many share the work.
+        epoch_seconds: Seconds of an epoch on ``device``, without loading.
+        device: The device that was timed.
+        workers: Workers that share a run.
     """
 
     views: int
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def epoch_flops(self) -> int:
-        """Of an epoch, training and validation, over all workers."""
+        """FLOPs of an epoch, training and validation, over all workers."""
         return self.views * self.train_flops + self.val_clips * self.val_flops
 
 
@@ -79,7 +79,7 @@ def plan_run(config: TrainConfig, found: ClipSet, screen: Console, workers: int 
         config: The settings.
         found: The data set, `survey.ready`.
         screen: Where the plan is printed.
-        workers: Among how many it will be shared.
+        workers: Workers that will share the run.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
