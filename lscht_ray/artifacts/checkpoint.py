@@ -170,8 +170,8 @@ class Saver:
         self.folder, self.every, self.console, self.on_saved_inside = folder, every, console, on_saved_inside
         self.hashes = read_hashes(folder)
         self.unsaved: set[str] = set()
-        for leftover in (*folder.glob(".*.pt.*"), *folder.glob(f".{places.HASHES}.*")):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        for temporary in folder.glob(f".*.{'[0-9a-f]' * 32}"):  # left by a process that was killed as it wrote
+            temporary.unlink(missing_ok=True)
 
     def save_inside(self, content: dict[str, Any]) -> Path | None:
         """Save the state inside an epoch as the last checkpoint; return its path, or None where that fails."""

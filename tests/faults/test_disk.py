@@ -74,13 +74,6 @@ def run(
     )
 
 
-@pytest.fixture(scope="module")
-def whole(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole")
-    run(RunFolders(folder / "run", folder / "logs"), small, io.StringIO(), {})
-    return folder
-
-
 @pytest.mark.parametrize("noticed", ["before it is written", "while it is written"])
 def test_a_full_disk_harms_nothing(
     small: Path,

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,16 @@ import lscht_ray.clips.dataset
 from lscht_ray import train
 from lscht_ray.host.console import door
 from lscht_ray.video import decode
-from support.doors import FAST, Background, run_folder, until
+from support.doors import FAST, WAIT_SECONDS, Background, run_folder, until, wait_for
 from support.faults import Faults
 
 pytestmark = pytest.mark.faults
 
 SLOW_EPOCHS = (*FAST, "--max_epochs", "100000", "--early_stopping", "false", "--cache", "off", "--batch_seconds", "4")
+
+
+STOPPED_SECONDS = 12
+"""How long the process stands still: this time is the fault itself, longer than a step may take."""
 
 
 @pytest.fixture
@@ -55,25 +59,17 @@ def sleepy_run(data: Path, folder: Path, workers: int, *flags: str) -> None:
 def sleepy(data: Path, folder: Path, workers: int, *flags: str) -> Iterator[Any]:
     """A run whose decoder is about to fall asleep, in its second epoch."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["lscht_ray.training.run", "torch.utils.tensorboard", "test_hangs"])
+    processes.set_forkserver_preload(["lscht_ray.training.run", "torch.utils.tensorboard"])
     process = processes.Process(target=sleepy_run, args=(data, folder, workers, *flags))
     process.start()
     try:
-        while not list(folder.glob("models/checkpoints/*/last_checkpoint.pt")):
-            assert process.is_alive(), (folder / "said").read_text()
-            time.sleep(0.05)
+        saved = "models/checkpoints/*/last_checkpoint.pt"
+        wait_for(lambda: list(folder.glob(saved)), process.is_alive, (folder / "said").read_text)
         (folder / "asleep").write_text(str(sorted((data / "val").rglob("*.mp4"))[0]))
         yield process
     finally:
         process.kill()
         process.join()
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -83,7 +79,7 @@ def test_a_decoder_that_sleeps_is_ended_and_the_video_named(
     fault = f"a decoder sleeps in {'a data worker' if workers else 'the training process'}"
     faults.provoke(fault)
     with sleepy(copy, tmp_path, workers) as process:
-        process.join(60)
+        process.join(WAIT_SECONDS)
         said = (tmp_path / "said").read_text()
         assert process.exitcode == 1, said
     assert (tmp_path / "asleep").read_text() in said
@@ -102,7 +98,7 @@ def test_a_data_worker_that_stands_still(background: Background, copy: Path, fau
     until(process, "Epoch 2/")
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(child), signal.SIGSTOP)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 1, said
     assert "data worker" in said
     assert "Traceback" not in said
@@ -112,13 +108,14 @@ def test_a_data_worker_that_stands_still(background: Background, copy: Path, fau
 def test_a_second_signal_ends_at_once_what_hangs(copy: Path, tmp_path: Path, faults: Faults) -> None:
     faults.provoke("Ctrl-C twice")
     with sleepy(copy, tmp_path, 0, "--batch_seconds", "600") as process:
-        wait_for((tmp_path / "sleeps").exists)
+        wait_for((tmp_path / "sleeps").exists, process.is_alive)
         os.kill(process.pid, signal.SIGINT)
-        wait_for(lambda: "stopping after this step, resumable (again: at once)" in (tmp_path / "said").read_text())
-        process.join(1)
-        assert process.is_alive()  # it waits for the step
+        said = "stopping after this step, resumable (again: at once)"
+        wait_for(lambda: said in (tmp_path / "said").read_text(), process.is_alive)
+        (tmp_path / "sleeps").unlink()
+        wait_for((tmp_path / "sleeps").exists, process.is_alive)  # it still waits for the step
         os.kill(process.pid, signal.SIGINT)
-        process.join(30)
+        process.join(WAIT_SECONDS)
         assert process.exitcode == 130
     faults.survive("Ctrl-C twice")
 
@@ -128,15 +125,17 @@ def test_a_process_that_was_stopped_for_a_while_goes_on(
 ) -> None:
     """As a batch system does to make way; the watchdog doesn't take it for a hang."""
     faults.provoke("SIGSTOP of the run, SIGCONT later")
-    process = background("train", "--data", copy, *SLOW_EPOCHS, "--step_seconds", 8, "--batch_seconds", 60)
+    process = background(
+        "train", "--data", copy, *SLOW_EPOCHS, "--step_seconds", STOPPED_SECONDS - 4, "--batch_seconds", 60
+    )
     until(process, "Epoch 2/")
     process.send_signal(signal.SIGSTOP)
-    time.sleep(12)
+    time.sleep(STOPPED_SECONDS)
     process.send_signal(signal.SIGCONT)
     for _ in range(20):
         until(process, "Epoch ")
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 143, said
     assert not (run_folder(tmp_path) / "stacks.txt").exists()
     faults.survive("SIGSTOP of the run, SIGCONT later")

@@ -29,7 +29,7 @@ from support.runs import RECIPE, same
 pytestmark = pytest.mark.faults
 
 PROCESSES = multiprocessing.get_context("forkserver")  # which imports torch once
-PRELOADED = ["lscht_ray.training.run", "torch.utils.tensorboard", "test_workers"]
+PRELOADED = ["lscht_ray.training.run", "torch.utils.tensorboard"]
 
 
 def worker(rank: int, meeting: Path, function: Callable[..., None], given: tuple[Any, ...]) -> None:
