@@ -1,4 +1,4 @@
-"""`python -m lscht_ray.demo`: makes the demo data set, real mp4 files of moving hands."""
+"""`python -m lscht_ray.demo`: draws the demo data set, real mp4 files of moving hands."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from lscht_ray.host import console
 
 
 def main(argv: list[str]) -> int:
-    """The door."""
+    """Run the door."""
     parser = argparse.ArgumentParser(prog="python -m lscht_ray.demo", description=__doc__)
     parser.add_argument("--output", type=Path, help="a new folder (default: the cache folder that --data demo uses)")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")

@@ -1,7 +1,6 @@
 """`python -m lscht_ray.evaluate CHECKPOINT --data PATH --split test`: what a trained model is worth on a split."""
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
-from lscht_ray.settings.train import TrainConfig
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,78 +25,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _same(flags: argparse.Namespace, config: TrainConfig) -> bool:
-    return Path(flags.data).resolve() == Path(config.data).resolve()
-
-
 def main(argv: list[str]) -> int:
-    """The door."""
+    """Run the door."""
     flags = _parser().parse_args(argv)
     if flags.batch_size < 1 or flags.num_workers < 0:
         raise InputError("--batch_size must be 1 or more, --num_workers 0 or more")
-    from lscht_ray.artifacts import checkpoint
-    from lscht_ray.checking import survey
-    from lscht_ray.dataset import annotations
-    from lscht_ray.dataset.splits import ForeignSplitError
+    from lscht_ray.artifacts import checkpoint, report
+    from lscht_ray.training import evaluation
 
     screen = console.new_console()
     path = checkpoint.find(flags.checkpoint)
-    content = checkpoint.load(path)
-    config = TrainConfig.model_validate(content["config"])
-    settings = config.data_settings()
-    if flags.data is not None:
-        settings |= {"data": flags.data, "videos": flags.videos or (config.videos if _same(flags, config) else None)}
-    if flags.layout is not None:
-        settings |= {"layout": flags.layout, "columns": None}
-    # What was drawn for training is drawn again, or taken from where the run wrote it down: no clip changes its split.
-    drawn = flags.split_file or (path.parent / places.SPLITS if (path.parent / places.SPLITS).is_file() else None)
-    if drawn is not None:
-        settings["plan"] = {"file": str(drawn)}
-    try:
-        annotated = annotations.read_named(screen=screen, **settings)
-    except ForeignSplitError:
-        if flags.split_file is not None:
-            raise
-        annotated = annotations.read_named(screen=screen, **{**settings, "plan": None})  # another data set altogether
-    for line in (annotated.summary(), *annotated.notes):
-        screen.print(line)
-    found = survey.trusted(annotated, config, screen, splits=(flags.split,))
-
-    from lscht_ray.artifacts import report
-    from lscht_ray.clips import fill
-    from lscht_ray.training import inference
-    from lscht_ray.training.device import choose_device, choose_precision, settle
-
-    device = choose_device(flags.device)
-    precision = choose_precision(
-        config.precision if device.type == "cuda" or config.precision == "bf16" else "auto", device
-    )
-    settle(device, precision)
-    clips = inference.fitting_clips(found, flags.split, tuple(content["glosses"]))
-    # One pass decodes each clip once: what is cached is used, nothing is added.
-    short_side = inference.clip_format(content).decoded_short_side
-    filled = fill.fill(annotated.root, clips, config, short_side, screen, build=False)
-    result = inference.evaluate(
-        content,
-        clips,
+    request = evaluation.Request(
+        split=flags.split,
+        data=flags.data,
+        videos=flags.videos,
+        layout=flags.layout,
+        split_file=flags.split_file,
         batch_size=flags.batch_size,
         num_workers=flags.num_workers,
-        device=device,
-        precision=precision,
-        screen=screen,
-        filled=filled,
+        device=flags.device,
     )
-    left_out = {str(video): reason for video, reason in found.left_out}
-    result = dataclasses.replace(result, unreadable={**left_out, **result.unreadable})
+    result, about = evaluation.evaluate(path, request, screen)
     folder = flags.output or path.parent / places.evaluation(flags.split)
-    about = {
-        "checkpoint": str(path),
-        "epoch": content["epoch"],
-        "data": str(annotated.root),
-        "split": flags.split,
-        "missing": len(annotated.missing),
-        "left_out": len(found.left_out),
-    }
     try:
         files = report.write(result, folder, about)
     except OSError as error:

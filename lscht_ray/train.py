@@ -4,11 +4,17 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from lscht_ray.artifacts import places
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig
+
+if TYPE_CHECKING:
+    from lscht_ray.training.run import Outcome
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +26,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """The door."""
-    from lscht_ray.artifacts import recorder
-    from lscht_ray.host import interrupt, lock
-
+    """Run the door."""
     config, flags = commandline.parse(
         TrainConfig,
         commandline.with_own_settings(argv, places.CONFIG, "run"),
@@ -31,27 +34,24 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__}",
         extra=_flags,
     )
+    from lscht_ray.artifacts import recorder
+    from lscht_ray.host import interrupt, lock
+
     screen = console.new_console()
     resume_from = found = None
     if flags.resume:
         run_folder = Path(flags.resume).resolve()
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
-        from lscht_ray.artifacts import checkpoint
-
-        resume_from, damaged = checkpoint.newest(run_folder)
-        for complaint in damaged:
-            screen.print(f"warning: {complaint}")
-        if damaged:
-            screen.print(f"going on from {resume_from}")
-    elif flags.plan:
-        from lscht_ray.training import data, plan
-
-        plan.plan_run(config, data.ready(config, screen, keep=False), screen)
-        return 0
+        resume_from = _newest_checkpoint(run_folder, screen)
     else:
         from lscht_ray.training import data
 
-        found = data.ready(config, screen)  # a mistake in the data set ends here, before a run folder is made
+        found = data.ready(config, screen, keep=not flags.plan)  # a mistake in the data ends here, without a run folder
+        if flags.plan:
+            from lscht_ray.training import plan
+
+            plan.plan_run(config, found, screen)
+            return 0
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
     try:
@@ -71,18 +71,35 @@ def main(argv: list[str]) -> int:
     except interrupt.Interrupted as stopped:
         screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
         return stopped.exit_code
+    return _conclude(outcome, config, screen)
+
+
+def _newest_checkpoint(run_folder: Path, screen: Console) -> Path:
+    """Return the checkpoint to go on from; print which newer ones are damaged."""
+    from lscht_ray.artifacts import checkpoint
+
+    newest, damaged = checkpoint.newest(run_folder)
+    for complaint in damaged:
+        screen.print(f"warning: {complaint}")
+    if damaged:
+        screen.print(f"going on from {newest}")
+    return newest
+
+
+def _conclude(outcome: "Outcome", config: TrainConfig, screen: Console) -> int:
+    """Print how the run ended and what to do next; return the exit code."""
+    folder, data = shlex.quote(str(outcome.folders.run)), shlex.quote(config.data)
     best = outcome.history[outcome.best_epoch - 1]
     how = "stopped early" if outcome.early_stopped else "done"
-    quoted = shlex.quote(config.data)
     screen.print(
         f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: "
         f"{config.best_metric} {best[config.best_metric]:.4f}\n"
-        f"next: python -m lscht_ray.evaluate {shlex.quote(str(folders.run))} --data {quoted} --split test"
+        f"next: python -m lscht_ray.evaluate {folder} --data {data} --split test"
     )
     if outcome.unsaved:
         screen.print(
-            f"warning: {', '.join(outcome.unsaved)} in {folders.run} is missing or from an earlier epoch: it could not "
-            f"be written. Make room, and train what is lost again with --resume {shlex.quote(str(folders.run))}"
+            f"warning: {', '.join(outcome.unsaved)} in {outcome.folders.run} is missing or from an earlier epoch: it "
+            f"could not be written. Make room, and train what is lost again with --resume {folder}"
         )
         return 1
     return 0

@@ -1,4 +1,7 @@
-"""What a recipe does to a built VideoMAE: drop path, head dropout, LoRA, a frozen backbone, checkpointed layers."""
+"""Changes a built VideoMAE as a recipe wants: drop path, head dropout, LoRA, a frozen backbone, checkpointed layers.
+
+Legend: B clips, D width of a feature.
+"""
 
 from typing import Any, cast
 
@@ -12,10 +15,10 @@ LORA_TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate
 
 
 def drop_path(model: torch.nn.Module, rate: float) -> None:
-    """Stochastic depth (arXiv 1603.09382): in training each clip skips a layer's branch with some probability.
+    """Add stochastic depth (arXiv 1603.09382): in training each clip skips a layer's branch with some probability.
 
     The probability rises linearly over the layers, from 0 at the first to ``rate`` at the last, as in timm. Both
-    branches of a layer end in a dropout, which this takes the place of.
+    branches of a layer end in a dropout, after which the skipping comes.
     """
     layers = cast(Any, model).videomae.encoder.layer
     for index, layer in enumerate(layers):
@@ -25,7 +28,7 @@ def drop_path(model: torch.nn.Module, rate: float) -> None:
 
 
 def head_dropout(model: torch.nn.Module, probability: float) -> None:
-    """Dropout between backbone and head in training; the head's weights keep their names."""
+    """Add dropout between backbone and head, in training; the head's weights keep their names."""
 
     def drop(head: torch.nn.Module, features: tuple[Tensor]) -> Tensor:
         return torch.nn.functional.dropout(features[0], probability, head.training)  # (B, D)
@@ -34,7 +37,7 @@ def head_dropout(model: torch.nn.Module, probability: float) -> None:
 
 
 def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> None:
-    """Low-rank adapters (arXiv 2106.09685) at every linear map of the encoder; else only the head is trained.
+    """Add low-rank adapters (arXiv 2106.09685) to every linear map of the encoder; only they and the head are trained.
 
     Raises:
         InputError: peft is not installed.
@@ -50,7 +53,7 @@ def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> 
 
 
 def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The weights under VideoMAE's own names, adapters added to what they adapt."""
+    """Return the weights under VideoMAE's own names, with the adapters added to what they adapt."""
     adapted = {name: module for name, module in model.named_modules() if hasattr(module, "get_delta_weight")}
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
@@ -65,7 +68,11 @@ def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 class Freezing:
-    """Freezes the backbone and thaws it again; what was frozen before (LoRA's base) stays so."""
+    """Freezes the backbone and thaws it again; what was frozen before (the weights below LoRA) stays frozen.
+
+    Attributes:
+        frozen: Whether the backbone is frozen now.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model = model
@@ -77,7 +84,7 @@ class Freezing:
         ]
 
     def set(self, frozen: bool) -> bool:
-        """Freeze or thaw; whether that changed anything."""
+        """Freeze or thaw the backbone; return whether that changed anything."""
         changed, self.frozen = frozen != self.frozen, frozen
         for parameter in self._trained:
             parameter.requires_grad = not frozen
@@ -87,9 +94,8 @@ class Freezing:
 
 
 def checkpoint_layers(model: torch.nn.Module) -> None:
-    """Compute each layer's activations again in the backward pass instead of keeping them: less memory, a third more
-    arithmetic."""
-    # transformers is renaming it.
+    """Compute each layer's activations again in the backward pass: less memory, a third more arithmetic."""
+    # transformers is renaming this method.
     enable = getattr(model, "activation_checkpointing_enable", None) or cast(Any, model).gradient_checkpointing_enable
     cast(Any, enable)({"use_reentrant": False})
 

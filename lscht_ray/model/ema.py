@@ -1,6 +1,7 @@
 """An exponential moving average of the weights."""
 
 import copy
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -29,4 +30,5 @@ class Ema:
     def update(self, steps_before: int) -> None:
         """Take in the weights after an optimizer step; ``steps_before`` counts the steps before it."""
         decay = min(self.decay, (1 + steps_before) / (10 + steps_before))
-        get_ema_multi_avg_fn(decay)(tuple(self._averages), tuple(self._weights), steps_before)
+        average = cast(Any, get_ema_multi_avg_fn)(decay)  # torch leaves it untyped
+        average(self._averages, self._weights, steps_before)

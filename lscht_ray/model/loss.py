@@ -1,4 +1,7 @@
-"""Class weights and the weighted, smoothed cross-entropy."""
+"""Class weights, and the weighted, smoothed cross-entropy.
+
+Legend: B clips, K classes, D width of a class embedding.
+"""
 
 from collections.abc import Sequence
 
@@ -8,7 +11,7 @@ from torch import Tensor
 
 
 def class_weights(labels: Sequence[int], num_classes: int, power: float = 1.0) -> Tensor:
-    """Weights count^-power, scaled to a mean of 1 over the classes that occur, 0 for the others.
+    """Return the weights count^-power, scaled to a mean of 1 over the classes that occur; the others' are 0.
 
     Args:
         labels: Integer class ids of the training clips.
@@ -26,7 +29,7 @@ def class_weights(labels: Sequence[int], num_classes: int, power: float = 1.0) -
 
 
 def class_similarity(embeddings: Tensor, temperature: float) -> Tensor:
-    """How the smoothed share of a class is spread over the others: more on those whose embeddings are alike.
+    """Return how the smoothed share of a class is spread over the others: more to those with similar embeddings.
 
     Row k is the softmax over all classes but k of their cosine similarity to k, divided by the temperature
     (language-aware label smoothing of NLA-SLR, arXiv 2303.12080, with the head's rows as class embeddings).
@@ -46,12 +49,16 @@ def class_similarity(embeddings: Tensor, temperature: float) -> Tensor:
 
 
 class Criterion(torch.nn.Module):
-    """Weighted cross-entropy with label smoothing, as a sum and the weight to divide it by.
+    """Computes the weighted cross-entropy with label smoothing, as a sum and the weight to divide it by.
 
     For labels, ``sum / weight`` over the same clips is ``torch.nn.functional.cross_entropy`` with ``weight`` and
     ``label_smoothing``. A clip that is a mixture of classes weighs as much as they do: with targets t, weights w, and
     s = (1 - e) t + e u, its loss is -sum(w s log p) and its weight sum(w t). Both are kept apart so that several
     workers, micro-batches and masked clips add up to the same quotient.
+
+    Args:
+        weights: float32 (K,).
+        label_smoothing: e, from 0 to below 1.
     """
 
     weights: Tensor
@@ -64,12 +71,12 @@ class Criterion(torch.nn.Module):
     def forward(
         self, logits: Tensor, targets: Tensor, mask: Tensor, similarity: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The loss.
+        """Compute the loss of a micro-batch.
 
         Args:
             logits: (B, K).
             targets: (B,) integer class ids, or (B, K) shares of the classes.
-            mask: (B,) bool; clips where it is False count for nothing.
+            mask: (B,) bool; clips where it is False are left out.
             similarity: (K, K), how the smoothed share of each class is spread (`class_similarity`); None: evenly.
 
         Returns:

@@ -1,4 +1,4 @@
-"""AdamW's parameter groups with layer-wise decay, and warm-up-cosine as a pure function of the step."""
+"""AdamW with a learning rate per layer, and the learning rate of each step: warm-up, then half a cosine."""
 
 import math
 import re
@@ -11,31 +11,31 @@ BASE_BATCH = 256
 
 
 def scaled_lr(lr: float, rule: Literal["none", "linear", "sqrt"], global_batch: int) -> float:
-    """The learning rate for a global batch: lr, lr x batch / 256 (arXiv 1706.02677), or lr x sqrt(batch / 256)."""
+    """Scale a learning rate to a global batch: by 1, by batch / 256 (arXiv 1706.02677), or by the root of that."""
     ratio = global_batch / BASE_BATCH
     return lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[rule]
 
 
 def depth(name: str, layers: int) -> int:
-    """Which of layers + 2 steps from the pixels to the glosses a parameter belongs to.
+    """Return how far a parameter is from the pixels: 0 in the patch embeddings, i + 1 in encoder layer i.
 
-    0: patch embeddings; i + 1: encoder layer i; layers + 1: final norm and head.
+    The final norm and the head have the depth layers + 1.
     """
-    found = re.search(r"encoder\.layer\.(\d+)\.", name)
-    if found:
-        return int(found[1]) + 1
+    layer = re.search(r"encoder\.layer\.(\d+)\.", name)
+    if layer:
+        return int(layer[1]) + 1
     return 0 if ".embeddings." in f".{name}" else layers + 1
 
 
 def parameter_groups(model: torch.nn.Module, *, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups: by depth, and with or without weight decay (biases, norms and other vectors have none).
+    """Return AdamW's groups: by depth, and with or without weight decay (biases, norms and other vectors have none).
 
     A group's ``lr_scale`` is layer_decay^(layers + 1 - depth) (BEiT, arXiv 2106.08254): 1 for the head, the less the
     nearer a layer is to the pixels. With a layer_decay of 1 there are two groups.
     """
     names = [name for name, _ in model.named_parameters()]
     layers = 1 + max(
-        (int(found[1]) for name in names if (found := re.search(r"encoder\.layer\.(\d+)\.", name))), default=-1
+        (int(layer[1]) for name in names if (layer := re.search(r"encoder\.layer\.(\d+)\.", name))), default=-1
     )
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -59,7 +59,7 @@ def parameter_groups(model: torch.nn.Module, *, weight_decay: float, layer_decay
 def build_optimizer(
     model: torch.nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0
 ) -> torch.optim.AdamW:
-    """AdamW over the trained parameters, in torch's fused form where the device has it."""
+    """Build AdamW over the trained parameters, in torch's fused form where the device has it."""
     groups = parameter_groups(model, weight_decay=weight_decay, layer_decay=layer_decay)
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     return torch.optim.AdamW(groups, lr=lr, fused=fused)
@@ -75,6 +75,9 @@ class WarmupCosine:
 
     so the first step is neither at zero nor at the peak, step W is at the peak, the last step at ``min_lr``. A group
     of the optimizer gets that times its ``lr_scale``.
+
+    Attributes:
+        steps_done: Optimizer steps before; the next one is the step of this number.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class WarmupCosine:
         self._apply()
 
     def lr_at(self, step: int) -> float:
-        """The learning rate of a step (0-based)."""
+        """Return the learning rate of a step (0-based)."""
         if step < self.warmup_steps:
             return self.peak * (step + 1) / (self.warmup_steps + 1)
         falling = max(1, self.total_steps - 1 - self.warmup_steps)
@@ -111,11 +114,11 @@ class WarmupCosine:
         self._apply()
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
+        """Return what `load_state_dict` needs."""
         return {"steps_done": self.steps_done, "total_steps": self.total_steps, "peak": self.peak}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on at the step of a saved schedule."""
+        """Go on after the last step of a saved schedule."""
         self.steps_done = int(state["steps_done"])
         self._apply()
 

@@ -1,4 +1,4 @@
-"""Builds VideoMAE with a fresh head and the gloss maps; says what it loaded and what it made."""
+"""Builds VideoMAE with a new head for the glosses, from pretrained weights or an earlier run; exports it."""
 
 import copy
 import errno
@@ -19,25 +19,22 @@ from transformers.utils import logging as transformers_logging
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model._transformers_internals import quick_table, quicken
+from lscht_ray.model.shape import TINY
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
-TINY: dict[str, Any] = {
-    "image_size": 48,
-    "patch_size": 12,
-    "hidden_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 384,
-    # The library's 0.02 leaves a model this small at chance for dozens of epochs.
-    "initializer_range": 0.15,
-    "use_mean_pooling": False,
-}
 
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A model, the normalisation that its clips need, and one line about where its weights come from."""
+    """A built model.
+
+    Attributes:
+        model: With its weights.
+        mean: Of each colour of its clips, from 0 to 1; subtracted before the model.
+        std: Standard deviation of each colour; divided by before the model.
+        origin: One line about where its weights come from.
+    """
 
     model: VideoMAEForVideoClassification
     mean: tuple[float, float, float]
@@ -54,7 +51,7 @@ def build(
     seed: int = 0,
     keep: bool = False,
 ) -> BuiltModel:
-    """VideoMAE for these glosses: pretrained backbone, freshly drawn head.
+    """Build VideoMAE for these glosses: a pretrained backbone and a new head.
 
     Args:
         name: Hub id, local folder, an earlier run's folder or checkpoint, or ``tiny`` for a small model with random
@@ -66,7 +63,7 @@ def build(
         keep: Whether the loaded weights stay in this process's memory for its next trial.
 
     Raises:
-        InputError: The checkpoint can't be found, is no VideoMAE, or lacks or has more than what VideoMAE holds.
+        InputError: The checkpoint can't be found, is no VideoMAE, lacks weights, or has weights that VideoMAE has not.
     """
     earlier = _earlier_run(name)
     config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
@@ -93,18 +90,29 @@ def build(
     return BuiltModel(quicken(model), mean, std, origin)
 
 
+def image_size(name: str) -> int:
+    """Height and width in pixels of the clips that a checkpoint was made for. Its weights are not built.
+
+    Raises:
+        InputError: The checkpoint can't be found, or is no VideoMAE.
+    """
+    earlier = _earlier_run(name)
+    config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
+    return int(config.image_size)
+
+
 @lru_cache(maxsize=1)
 def _loaded_once(name: str, config: str) -> VideoMAEForVideoClassification:
     return _pretrained(name, VideoMAEConfig.from_dict(json.loads(config)))
 
 
 def _kept(name: str, config: str) -> VideoMAEForVideoClassification:
-    """A copy of the weights, which are loaded once per process."""
+    """Return a copy of the pretrained model, which is loaded once per process."""
     return copy.deepcopy(_loaded_once(name, config))
 
 
 def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
-    """The model of a checkpoint of ours, with its weights."""
+    """Build the model of one of our checkpoints, with its weights."""
     with quick_table():
         model = VideoMAEForVideoClassification(VideoMAEConfig.from_dict(config))
     model.load_state_dict(state)
@@ -116,7 +124,7 @@ def export(content: dict[str, Any], folder: Path) -> None:
 
     Args:
         content: What `checkpoint.load` returned.
-        folder: It appears whole; one of that name makes way.
+        folder: Is written under another name first; a folder of that name is removed.
 
     Raises:
         OSError: It can't be written.
@@ -128,8 +136,8 @@ def export(content: dict[str, Any], folder: Path) -> None:
     transformers_logging.disable_progress_bar()
     try:
         rebuild(content["model_config"], content["model"]).save_pretrained(temporary)
-        form = content["clip_format"]
-        size, mean, std = form["image_size"], list(form["mean"]), list(form["std"])
+        clip_format = content["clip_format"]
+        size, mean, std = clip_format["image_size"], list(clip_format["mean"]), list(clip_format["std"])
         square = {"height": size, "width": size}
         processor = VideoMAEImageProcessor(
             size={"shortest_edge": size}, crop_size=square, image_mean=mean, image_std=std
@@ -138,7 +146,7 @@ def export(content: dict[str, Any], folder: Path) -> None:
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
-    except SafetensorError as error:  # which wraps what the disk said
+    except SafetensorError as error:  # it wraps the error of a full disk
         raise OSError(errno.EIO, str(error)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -147,14 +155,14 @@ def export(content: dict[str, Any], folder: Path) -> None:
 
 
 def _earlier_run(name: str) -> dict[str, Any] | None:
-    """The checkpoint of a run of ours, where the name is that of one or of its folder."""
+    """Return the checkpoint where the name is that of one of ours or of its run folder; else None."""
     path = Path(name).expanduser()
     own = path.is_file() or any((path / file).is_file() for file in (places.BEST, places.LAST))
     return checkpoint.load(checkpoint.find(path)) if own else None
 
 
 def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
-    """The model of an earlier run, with another head."""
+    """Build the model of an earlier run with another head."""
     with quick_table():
         model = VideoMAEForVideoClassification(config)
     state = {key: value for key, value in earlier["model"].items() if key not in HEAD}
@@ -163,8 +171,7 @@ def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForV
 
 
 def _normalisation_of(earlier: dict[str, Any]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    form = earlier["clip_format"]
-    (a, b, c), (d, e, f) = form["mean"], form["std"]
+    (a, b, c), (d, e, f) = (earlier["clip_format"][name] for name in ("mean", "std"))
     return (a, b, c), (d, e, f)
 
 
@@ -207,7 +214,7 @@ def _fetched(name: str, fetch: Any) -> Any:
 
 def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassification:
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # its report of a new head is said better by us
+    transformers_logging.set_verbosity_error()  # our own line says which head is new
     transformers_logging.disable_progress_bar()
     try:
         with quick_table():
@@ -235,7 +242,7 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
 
 
 def _normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation per colour from the checkpoint's image processor, else ImageNet's."""
+    """Return mean and standard deviation per colour, of the checkpoint's image processor, else of ImageNet."""
     if name == "tiny":
         return IMAGENET_MEAN, IMAGENET_STD
     try:
