@@ -138,7 +138,7 @@ class Search:
         """Run the trials that are to be run; of a sweep that goes on, those that have not ended."""
         if self.study.is_new():
             self._begin()
-        self._take_up()
+        self.take_up()
         limits = Budget(self.config.budget, self.config.train.gpu_hour_price, self.ledger)
         while (ending := self._run_tune(limits)).again:
             self.screen.print("starting Ray again ...")
@@ -157,7 +157,7 @@ class Search:
         if learned:
             self.screen.print(f"warm start: the sampler knows {learned} trials of {earlier}")
 
-    def _take_up(self) -> None:
+    def take_up(self) -> None:
         """Enter the trials of earlier drivers: what they reported, and what they had no time to report."""
         unjudged: dict[str, list[dict[str, Any]]] = {}
         for name, past in sorted(self.study.past().items()):

@@ -1,0 +1,154 @@
+"""What a new driver makes of the trials of one that was killed: each goes on, or has ended, as if nothing happened."""
+
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lscht_ray.artifacts import places
+from lscht_ray.artifacts.storage import Storage
+from lscht_ray.cluster.driver import Search
+from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.sweep import AshaConfig, SweepConfig
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.sweep import judge
+from lscht_ray.sweep.folder import Sweep
+from lscht_ray.sweep.judge import Judge
+from lscht_ray.sweep.ledger import Ledger
+from support.studies import new_study
+
+CONFIG = SweepConfig(train=TrainConfig(max_epochs=4), asha=AshaConfig(grace_period=2), num_trials=3)
+COUNTS = dict.fromkeys(("step", "unreadable", "micro_batch", "skipped_steps", "train_clips", "val_clips"), 1)
+
+
+class Killed:
+    """A driver that was killed: its study is in the folder, and what its trials wrote down of their epochs."""
+
+    def __init__(self, folder: Path, config: SweepConfig = CONFIG) -> None:
+        self.folder, self.config = folder, config
+        self.study = new_study(folder, config, config.num_trials)
+        self.ledger = Ledger(config.metric, config.mode, config.train.max_epochs, second=config.second_metric)
+        self.judge = Judge(config, self.ledger, self.study)
+
+    def trial(self, *scores: float, heard: int | None = None) -> str:
+        """A trial wrote down these epochs, of which the driver heard the first so many (None: all)."""
+        proposal = self.study.ask()
+        assert proposal is not None
+        self.ledger.start(proposal.trial_id, proposal.params)
+        lines = []
+        for epoch, score in enumerate(scores, start=1):
+            best = max(scores[:epoch])
+            metrics = {"epoch": epoch, "val_accuracy": score, "best_val_accuracy": best, "seconds": 1.0, **COUNTS}
+            lines.append(json.dumps(metrics))
+            if heard is None or epoch <= heard:
+                self.judge.goes_on(proposal.trial_id, epoch, best)
+                self.ledger.report(proposal.trial_id, metrics)
+                self.study.report(proposal.trial_id, epoch, best)
+        file = self.folder / places.trial(proposal.trial_id) / places.METRICS
+        file.parent.mkdir(parents=True)
+        file.write_text("".join(line + "\n" for line in lines))
+        return proposal.trial_id
+
+    def end(self, trial_id: str) -> None:
+        self.ledger.end(trial_id)
+        self.study.end(self.ledger.trials[trial_id], self.ledger)
+
+
+def taken_up(folder: Path, config: SweepConfig = CONFIG) -> Search:
+    """The next driver, before it starts Ray."""
+    sweep = Sweep(config, folder, str(folder), config.num_trials)
+    ledger = Ledger(
+        config.metric, config.mode, config.train.max_epochs, second=config.second_metric, rungs=judge.rungs(config)
+    )
+    search = Search(sweep, Storage(str(folder)), ledger, quiet_console())
+    search.take_up()
+    return search
+
+
+def statuses(search: Search) -> list[str]:
+    return [record.status for record in search.ledger.in_order()]
+
+
+def goes_on(search: Search) -> list[str]:
+    """The trials that are started again, before new ones."""
+    names = []
+    while (proposal := search.study.ask()) is not None and proposal.trial_id in search.ledger.trials:
+        names.append(proposal.trial_id)
+    return names
+
+
+@pytest.mark.parametrize("heard", [4, 3])
+def test_a_trial_whose_last_epoch_is_done_is_never_pruned(tmp_path: Path, heard: int) -> None:
+    """Killed after a trial's last epoch, however weak it is: the undisturbed sweep would have called it completed."""
+    driver = Killed(tmp_path)
+    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
+    driver.trial(0.95, 0.95, 0.1, 0.1, heard=heard)
+    driver.trial(0.5)
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["completed", "interrupted", "interrupted"]
+    assert goes_on(search) == ["trial_00002", "trial_00003"]
+    search.ledger.start("trial_00002", {})
+    search.ledger.end("trial_00002")  # it has nothing left to do
+    assert search.ledger.trials["trial_00002"].status == "completed"
+
+
+def test_a_trial_that_was_judged_too_weak_just_before_is_pruned(tmp_path: Path) -> None:
+    driver = Killed(tmp_path)
+    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
+    driver.trial(0.1, 0.1)
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["completed", "pruned"]
+    assert goes_on(search) == []
+    assert search.study.past()["trial_00002"].status == "pruned"
+    assert search.ledger.trials["trial_00002"].seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_an_epoch_that_nobody_heard_of_is_judged_now(tmp_path: Path) -> None:
+    driver = Killed(tmp_path)
+    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
+    driver.trial(0.1, 0.1, heard=1)
+    driver.trial(0.95, 0.95, heard=1)
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["completed", "pruned", "interrupted"]
+    assert [row["rungs"] for row in search.ledger.summary()["trials"]] == [{2: 0.9}, {2: 0.1}, {2: 0.95}]
+
+
+def test_a_trial_that_was_let_on_is_not_judged_again_by_what_came_later(tmp_path: Path) -> None:
+    """At its rung it was the only one; those that came after it were better."""
+    driver = Killed(tmp_path)
+    driver.trial(0.2, 0.2)
+    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["interrupted", "completed"]
+    assert goes_on(search) == ["trial_00001"]
+
+
+def test_with_two_objectives_only_the_last_epoch_is_judged(tmp_path: Path) -> None:
+    """Optuna keeps no scores by epoch then."""
+    config = SweepConfig(
+        train=TrainConfig(max_epochs=4), asha=AshaConfig(grace_period=2), num_trials=3, second_metric="seconds"
+    )
+    driver = Killed(tmp_path, config)
+    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
+    driver.trial(0.1, 0.1, 0.1, heard=0)  # at the rung it was let on, whatever the reason
+    driver.trial(0.1, 0.1, heard=0)
+    assert statuses(taken_up(tmp_path, config)) == ["completed", "interrupted", "pruned"]
+
+
+def test_a_list_of_epochs_that_is_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
+    driver = Killed(tmp_path)
+    name = driver.trial(0.5, 0.6)
+    file = tmp_path / places.trial(name) / places.METRICS
+    file.write_text(file.read_text()[:-20])
+    search = taken_up(tmp_path)
+    assert list(search.ledger.trials[name].epochs) == [1]
+
+
+def test_a_trial_that_never_reported_begins_again(tmp_path: Path) -> None:
+    driver = Killed(tmp_path)
+    proposal: Any = driver.study.ask()
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["interrupted"]
+    assert goes_on(search) == [proposal.trial_id]
