@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from support import doors
 from support.data import draw_small
 from support.doors import Background, Door
 from support.faults import Faults
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 TIERS = ("ray", "faults", "gpu")
 """Marks that keep a test out of the default tier; a test has one of them at most, so it runs once over the tiers."""
@@ -99,6 +103,21 @@ def door(cache_folder: Path) -> Door:
 def command(cache_folder: Path) -> Door:
     """Runs `python -m lscht_ray.NAME ARGS` in a process of its own."""
     return doors.command
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator["Cluster"]:
+    """A running Ray cluster of one node, which says that it has two GPUs. Sweeps join it by `resources.address`."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.5")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        started = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 6, "num_gpus": 2, "include_dashboard": False}
+        )
+        yield started
+        started.shutdown()
 
 
 @pytest.fixture

@@ -103,15 +103,15 @@ def command(name: str, *args: object, cwd: Path, timeout: float = 400) -> subpro
     return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-def until(process: subprocess.Popen[str], part: str) -> str:
-    """Read what a process prints up to a line with that part."""
+def until(process: subprocess.Popen[str], *parts: str) -> str:
+    """Read what a process prints up to a line with one of these parts."""
     seen = ""
     assert process.stdout is not None
     for line in process.stdout:
         seen += line
-        if part in line:
+        if any(part in line for part in parts):
             return seen
-    raise AssertionError(f"{part!r} never came:\n{seen}")
+    raise AssertionError(f"none of {parts} ever came:\n{seen}")
 
 
 def wait_for(what: Callable[[], Any], alive: Callable[[], object], said: Callable[[], str] = str) -> Any:
