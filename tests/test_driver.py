@@ -1,6 +1,5 @@
 """What a new driver makes of the trials of one that was killed: each goes on, or has ended, as if nothing happened."""
 
-
 import json
 from pathlib import Path
 from typing import Any
@@ -83,8 +82,8 @@ def goes_on(search: Search) -> list[str]:
 def test_a_trial_whose_last_epoch_is_done_is_never_pruned(tmp_path: Path, heard: int) -> None:
     """Killed after a trial's last epoch, however weak it is: the undisturbed sweep would have called it completed."""
     driver = Killed(tmp_path)
-    driver.end(driver.trial(0.9, 0.9, 0.9, 0.9))
-    driver.trial(0.95, 0.95, 0.1, 0.1, heard=heard)
+    driver.end(driver.trial(0.5, 0.5, 0.9, 0.9))
+    driver.trial(0.6, 0.6, 0.6, 0.6, heard=heard)  # good enough at the rung, epoch 2
     driver.trial(0.5)
     search = taken_up(tmp_path)
     assert statuses(search) == ["completed", "interrupted", "interrupted"]
