@@ -1,4 +1,4 @@
-"""The first look at new videos fills the cache in the same pass, as a pass of its own would; nothing is decoded twice."""
+"""The first look at new videos fills the cache in the same pass, with the bytes that a pass of its own would write."""
 
 import json
 from collections import Counter

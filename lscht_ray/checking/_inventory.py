@@ -1,4 +1,4 @@
-"""What the probes found out about every file of a data set, kept beside it so that it is found out once."""
+"""The facts of every video of a data set, kept beside it so that each video is looked at once."""
 
 import contextlib
 import hashlib
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from lscht_ray.errors import InputError
+from lscht_ray.host.disk import flock
 from lscht_ray.host.files import OWN_FOLDER, cache_folder
 from lscht_ray.video.facts import VERSION, Facts
 
@@ -16,10 +17,10 @@ FILE = "facts.jsonl"
 
 
 class Inventory:
-    """Facts by video: a line of JSON each, appended as they come; of two lines on a file the later counts.
+    """Facts by video, a line of JSON each. Lines are appended as facts come; of two lines on a video the later counts.
 
-    It is kept in the data folder, and in the cache folder where that can't be written. A video that has changed since
-    (size, time) is unknown again.
+    The file is in the data folder, or in the cache folder where the data folder can't be written. A video whose size or
+    time has changed since is unknown again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +30,7 @@ class Inventory:
         self._load()
 
     def get(self, video: Path) -> Facts | None:
-        """What is known of a video as it is now; None too where it is gone."""
+        """The facts of a video as it is now; None where it is unknown, has changed, or is gone."""
         facts = self.facts.get(self._key(video))
         if facts is None:
             return None
@@ -41,21 +42,18 @@ class Inventory:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["Writer"]:
-        """Add facts; whoever else wants to add to the same inventory waits, and then finds these."""
+        """Add facts. Another process that wants to add to the same inventory waits, and then finds these."""
         try:
             file = self.path.open("a+", encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise InputError(f"{self.path} can't be written: {error.strerror}") from None
         with file:
-            with contextlib.suppress(ImportError, OSError):
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX)
+            flock(file.fileno(), exclusive=True)
             self._load()
             file.seek(0, os.SEEK_END)
             if file.tell():
                 file.seek(file.tell() - 1)
-                if file.read() != "\n":  # the line that somebody was killed in
+                if file.read() != "\n":  # a process was killed while it wrote this line
                     file.write("\n")
             yield Writer(self, file)
 
@@ -75,13 +73,13 @@ class Inventory:
 
 
 class Writer:
-    """Adds to an inventory."""
+    """Adds facts to an inventory that is locked for it."""
 
     def __init__(self, inventory: Inventory, file: TextIO) -> None:
         self.inventory, self.file = inventory, file
 
     def add(self, video: Path, facts: Facts) -> None:
-        """Put a video on record, on disk at once."""
+        """Put a video's facts on record, at once on disk too."""
         key = self.inventory._key(video)
         self.inventory.facts[key] = facts
         content: dict[str, Any] = {"version": VERSION, "path": key, **facts.as_dict()}
@@ -90,14 +88,14 @@ class Writer:
 
 
 def _writable(folder: Path) -> Path:
-    """Beside the data, else in the cache folder.
+    """The inventory's file: beside the data, else in the cache folder.
 
     Raises:
         InputError: Neither can be written.
     """
     beside = folder / OWN_FOLDER
     away = cache_folder() / "facts" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    sealed = folder.stat().st_mode & 0o222 == 0  # nobody may write there: root could, and should not
+    sealed = folder.stat().st_mode & 0o222 == 0  # nobody may write there; root could, but must not
     for place in (away,) if sealed else (beside, away):
         try:
             place.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""What `check` found -> JSON, text, and one self-contained HTML page."""
+"""Shows the problems of a data set as JSON, as text, and as one self-contained HTML page."""
 
 import csv
-import html
 import io
 import itertools
 from collections import Counter
@@ -9,23 +8,57 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+
 from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import SEVERITIES, Problem
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.video.facts import Facts
 
 SHOWN = 3
-"""So many problems of a kind are shown on the console."""
-STYLE = """
+"""Problems of one kind that are shown on the console."""
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{{ title }}</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; width: 100% } td, th { border-bottom: 1px solid #ddd; padding: .3em .6em;
 text-align: left; vertical-align: top } td:first-child { white-space: nowrap } code { overflow-wrap: anywhere }
 .error { color: #b00020 } .warning { color: #8a5a00 } .info { color: #3a5a7a } img { height: 72px; margin-right: 2px }
+</style></head>
+<body>
+<h1>{{ title }}</h1>
+{% for line in lines %}
+<p>{{ line }}</p>
+{% endfor %}
+<h2>Summary</h2>
+<table>
+{% for (severity, kind), count in counts.items() %}
+<tr><td class="{{ severity }}">{{ severity }}</td><td>{{ kind }}</td><td>{{ count }}</td></tr>
+{% else %}
+<tr><td>no problem found</td></tr>
+{% endfor %}
+</table>
+<h2>Problems</h2>
+<table>
+<tr><th>severity</th><th>kind</th><th>where</th><th>what</th><th>what to do</th></tr>
+{% for problem, place, pictures in rows %}
+<tr><td><span class="{{ problem.severity }}">{{ problem.severity }}</span></td><td>{{ problem.kind }}</td>
+<td><code>{{ place }}</code><br>
+{% for picture in pictures %}
+<img alt="" src="data:image/jpeg;base64,{{ picture }}">
+{% endfor %}
+</td><td>{{ problem.detail }}</td><td>{{ problem.action }}</td></tr>
+{% endfor %}
+</table>
+</body>
+</html>
 """
+"""jinja2; every value is escaped (autoescape)."""
 
 
 def as_json(found: Annotations, problems: list[Problem]) -> dict[str, Any]:
-    """The whole result for a program."""
+    """The whole result, for a program to read."""
     return {
         "data": str(found.root),
         "layout": found.layout,
@@ -39,7 +72,7 @@ def as_json(found: Annotations, problems: list[Problem]) -> dict[str, Any]:
 
 
 def as_text(found: Annotations, problems: list[Problem]) -> str:
-    """A summary for a person: each kind with its count and first cases."""
+    """A summary for a person: each kind of problem with its count and its first cases."""
     lines = [found.summary(), *found.notes]
     by_kind = itertools.groupby(problems, key=lambda problem: (problem.severity, problem.kind))
     for (severity, kind), group in by_kind:
@@ -55,44 +88,24 @@ def as_text(found: Annotations, problems: list[Problem]) -> str:
 
 
 def as_html(found: Annotations, problems: list[Problem], pictures: Mapping[str, list[str]]) -> str:
-    """One page without anything outside of it.
+    """One page that needs no other file.
 
     Args:
         found: The annotations.
         problems: What is wrong.
-        pictures: JPEG pictures as base64 by video.
+        pictures: JPEG pictures as base64, by video.
     """
-    rows = []
-    for problem in problems:
-        shown = "".join(
-            f'<img alt="" src="data:image/jpeg;base64,{picture}">' for picture in pictures.get(problem.path, [])
-        )
-        cells = (
-            f'<span class="{problem.severity}">{problem.severity}</span>',
-            html.escape(problem.kind),
-            f"<code>{html.escape(_short(problem.path, found.folder))}</code><br>{shown}",
-            html.escape(problem.detail),
-            html.escape(problem.action),
-        )
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    summary = Counter((problem.severity, problem.kind) for problem in problems)
-    kinds = "".join(
-        f'<tr><td class="{severity}">{severity}</td><td>{html.escape(kind)}</td><td>{count}</td></tr>'
-        for (severity, kind), count in summary.items()
-    )
-    notes = "".join(f"<p>{html.escape(line)}</p>" for line in (found.summary(), *found.notes))
-    head = "".join(f"<th>{name}</th>" for name in ("severity", "kind", "where", "what", "what to do"))
-    title = html.escape(f"Data check of {found.root}")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style></head>"
-        f"<body><h1>{title}</h1>{notes}<h2>Summary</h2><table>{kinds or '<tr><td>no problem found</td></tr>'}</table>"
-        f"<h2>Problems</h2><table><tr>{head}</tr>{''.join(rows)}</table></body></html>\n"
+    template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(PAGE)
+    return template.render(
+        title=f"Data check of {found.root}",
+        lines=(found.summary(), *found.notes),
+        counts=Counter((problem.severity, problem.kind) for problem in problems),
+        rows=[(problem, _short(problem.path, found.folder), pictures.get(problem.path, [])) for problem in problems],
     )
 
 
 def facts_csv(facts: Mapping[Path, Facts]) -> str:
-    """What is known of every video, a line each."""
+    """The facts of every video as CSV, a line each."""
     buffer = io.StringIO()
     if facts:
         names = list(next(iter(facts.values())).as_dict())
@@ -103,4 +116,5 @@ def facts_csv(facts: Mapping[Path, Facts]) -> str:
 
 
 def _short(path: str, folder: Path) -> str:
+    """A path as seen from the data folder, where it lies in it."""
     return str(Path(path).relative_to(folder)) if Path(path) != folder and Path(path).is_relative_to(folder) else path
