@@ -1,4 +1,4 @@
-"""`python -m lscht_ray.check DATA`: what is wrong with a data set, before any GPU hour is spent on it."""
+"""`python -m lscht_ray.check DATA`: says what is wrong with a data set before any GPU hour is spent on it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from lscht_ray.dataset.samples import Clip
 
 PICTURES = 4
-"""Thumbnails of each video that is complained of, for so many videos at most:"""
+"""Thumbnails of each video with a problem."""
 MAX_PICTURED = 200
+"""Videos with thumbnails at most."""
 NOT_SHOWN = frozenset(("too_large", "refused", "hang", "crash", "no_access", "too_much_memory", "empty_file"))
-"""Videos with these problems are not opened for a picture."""
+"""Kinds of problems whose videos are not opened again for thumbnails."""
 
 
 def main(argv: list[str]) -> int:
-    """The door: 0 fine, 1 there are problems of severity error, 2 it could not run."""
+    """The door. The exit code is 0 without problems of severity error, 1 with some, 2 where it could not run."""
     config, flags = commandline.parse(
         CheckConfig,
         argv,
@@ -59,8 +60,9 @@ def main(argv: list[str]) -> int:
         _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
     if flags.build_cache:
         from lscht_ray.clips import fill
+        from lscht_ray.video.pictures import default_short_side
 
-        short_side = config.short_side or (config.image_size or 224) * 8 // 7
+        short_side = config.short_side or default_short_side(config.image_size or 224)
         fill.fill(found.root, usable.settle(found, facts, config).clips, config, short_side, screen)
     if flags.contact_sheet:
         clips = usable.settle(found, facts, config).clips
@@ -82,7 +84,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _look_at_outputs(flags: argparse.Namespace) -> None:
-    """Refuse at once what can't be written in the end."""
+    """Refuse at once a file that could not be written in the end."""
     for name in ("json", "html", "facts", "write_splits", "contact_sheet"):
         value = getattr(flags, name)
         if value is not None and not Path(value).expanduser().resolve().parent.is_dir():
@@ -132,7 +134,7 @@ def _sheet(file: Path, glosses: Sequence[str], clips: Sequence[Clip], config: Ch
 def _pictures(
     problems: list[Problem], videos: list[Path], config: CheckConfig, screen: Console
 ) -> dict[str, list[str]]:
-    """Thumbnails by video, made in child processes: what is complained of may be hostile."""
+    """Thumbnails by video, made in child processes, because a video with a problem may be hostile."""
     from lscht_ray.checking import survey
 
     known = {str(video) for video in videos}

@@ -183,6 +183,22 @@ def test_a_cache_that_is_off_or_has_no_room_gets_nothing(
     assert entries(tmp_path / "cache") == {}
 
 
+@pytest.mark.parametrize("last", [{"no_room": True}, {"kept": "2.clip", "bytes": 60}])
+def test_where_there_is_no_room_what_children_write_meanwhile_is_removed_too(
+    tmp_path: Path, last: dict[str, Any]
+) -> None:
+    cache = _cache.ClipCache(tmp_path / "set")
+    keeping = fill._Keeping(cache, {"folder": str(cache.folder)}, frozenset((tmp_path / "a.mp4",)), 100)
+    assert keeping.addition(tmp_path / "b.mp4") == {}
+    waiting = keeping.addition(tmp_path / "a.mp4")
+    assert waiting["keep"]
+    for number, content in enumerate(({"kept": "1.clip", "bytes": 60}, last, {"kept": "3.clip", "bytes": 1})):
+        (cache.folder / f"{number + 1}.clip").touch()
+        keeping.answered(tmp_path / "a.mp4", content)
+    assert sorted(path.name for path in cache.folder.glob("*.clip")) == (["2.clip"] if "no_room" in last else [])
+    assert not waiting["keep"]  # a question that waits for its turn asks for nothing to be kept
+
+
 def test_while_another_process_fills_the_cache_nothing_is_kept(videos: Path, tmp_path: Path) -> None:
     config = settings(videos, tmp_path / "cache")
     cache = _cache.ClipCache(fill._set_folder(videos, config, SIDE))

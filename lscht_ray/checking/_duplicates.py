@@ -1,4 +1,4 @@
-"""Clips that are there twice: byte by byte, or for the eye."""
+"""Finds clips that exist twice: byte by byte, or by their looks."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from lscht_ray.dataset.samples import Sample
 from lscht_ray.video.facts import Facts
 
 LOOK_ALIKE = 0.035
-"""Share of differing bits of the perceptual hash up to which two clips look alike. Clips of wlasl10 that were encoded
-again, smaller and worse, differ from themselves in up to 0.025, two performances in 0.047 or more."""
+"""Share of differing bits of the perceptual hash up to which two clips look alike. Clips of WLASL that were encoded
+again, smaller and worse, differ from the originals in up to 0.025; two performances differ in 0.047 or more."""
 
 
 def _relation(first: Sample, second: Sample) -> tuple[Severity, str]:
-    """How bad it is that two clips are the same, and in which words."""
+    """How bad it is that two clips are the same, and a phrase that says where they are."""
     where = f"({first.gloss!r}, {first.split}) and ({second.gloss!r}, {second.split})"
     if first.gloss != second.gloss:
         return "error", f"under two labels: {where}"
@@ -38,7 +38,7 @@ def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
 
 
 def same_bytes(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
-    """Clips whose files are equal byte by byte, a problem a pair."""
+    """A problem for each pair of clips whose files are equal byte by byte."""
     groups = defaultdict[str, list[Sample]](list)
     for sample in {sample.video: sample for sample in found.samples}.values():
         known = facts.get(sample.video)
@@ -52,7 +52,7 @@ def same_bytes(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Prob
 
 
 def look_alike(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
-    """Clips whose perceptual hashes are nearly equal and whose bytes differ, a problem a pair."""
+    """A problem for each pair of clips whose perceptual hashes are nearly equal and whose bytes differ."""
     one_per_video = {sample.video: sample for sample in found.samples}
     usable = {video: s for video, s in one_per_video.items() if video in facts and facts[video].looks}
     videos = list(usable)

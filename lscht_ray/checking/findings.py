@@ -1,4 +1,4 @@
-"""Annotations and facts -> the list of problems of a data set. Opens nothing."""
+"""Lists the problems of a data set by its annotations and the facts of its videos. Opens no video."""
 
 import os
 import unicodedata
@@ -16,23 +16,24 @@ from lscht_ray.settings.data import CheckConfig
 from lscht_ray.video.facts import Facts
 
 FEW_FRAMES = 8
-"""Videos with fewer frames are mentioned."""
+"""Number of frames below which a video is a warning."""
 HUGE_PIXELS = 4096 * 2304
-"""Larger pictures are mentioned: every decoder process holds several of them."""
+"""Pixels above which a picture is a warning: every decoder process holds several of them."""
 BLACK_SHARE, FROZEN_SHARE = 0.5, 0.9
-"""Shares of black and of repeated frames from which a clip is mentioned."""
+"""Shares of black and of repeated frames from which a clip is a warning."""
 EXAMPLES = 5
+"""Names that a problem lists at most."""
 LEFT_OUT = "left out of training and evaluation"
 
 Known = dict[Path, Facts]
 
 
 def find_problems(found: Annotations, facts: Known, config: CheckConfig) -> list[Problem]:
-    """Everything that is wrong, the worst first.
+    """List everything that is wrong, the worst first.
 
     Args:
-        found: The annotations, with all samples whose videos are there.
-        facts: What is known of those videos.
+        found: The annotations, with all samples whose videos exist.
+        facts: The facts of those videos.
         config: What counts as wrong.
     """
     problems = list(found.problems)
@@ -76,7 +77,7 @@ def _videos(found: Annotations, facts: Known, config: CheckConfig) -> Iterator[P
 
 
 def _oddities(known: Facts) -> Iterator[tuple[str, Severity, str, str]]:
-    """What is worth a look in a video that can be read."""
+    """Kind, severity, detail and action of what is odd about a video that can be read."""
     if known.trouble:
         yield known.trouble, "warning", known.reason, "its good frames are used (salvage)"
     elif known.corrupt:
@@ -194,7 +195,7 @@ def _twins(names: Iterable[str], form: Callable[[str], str]) -> list[list[str]]:
 
 
 def _names(found: Annotations) -> Iterator[Problem]:
-    """Names that differ for a computer and not for a person, or on one system and not on another."""
+    """Find names that differ for a computer but not for a person, or on one system but not on another."""
 
     def nfc(name: str) -> str:
         return unicodedata.normalize("NFC", name)

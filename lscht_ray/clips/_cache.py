@@ -1,10 +1,11 @@
-"""Decoded clips of a node, shared by every worker and trial on it through the page cache.
+"""The decoded clips of a node, which all workers and trials on it share through the page cache.
 
-A set of clips (data set, how they are decoded, decoder version) is a folder; a clip is a file in it, named after the
-content of its video. A file appears whole or not at all: it is written under another name, synced, and renamed.
+A set of clips (one data set, decoded in one way by one version of the decoder) is a folder. A clip is a file in it,
+named by the content of its video. A file appears whole or not at all: it is written under another name, synced, and
+renamed.
 
-File: 8 bytes MAGIC, 4 bytes length of the header, 4 bytes its CRC-32, the header (JSON), and from the next multiple of
-PAGE on the frames, one after the other.
+A file holds 8 bytes MAGIC, 4 bytes length of the header, 4 bytes its CRC-32, the header (JSON), and from the next
+multiple of PAGE on the frames, one after the other.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ OPEN_FILES = 2048
 
 
 class BrokenClipError(ValueError):
-    """A file that isn't a whole clip, or not the bytes that were written."""
+    """A file is no whole clip, or not the bytes that were written."""
 
 
 class Entry:
@@ -36,8 +37,8 @@ class Entry:
 
     Attributes:
         times: When each frame of the whole video is shown, in seconds.
-        start: Index in the video of the first frame that is here.
-        size: Height and width of the pictures.
+        start: Index in the video of the first cached frame.
+        size: Height and width of the pictures in pixels.
         frames: uint8 (frames, N), packed.
     """
 
@@ -53,10 +54,10 @@ class Entry:
         self._verified = np.zeros(shape[0], bool)
 
     def take(self, indices: NDArray[np.int64], out: Frames) -> bool:
-        """Copy frames of the video into ``out`` (T, at least N); False where one of them is not here.
+        """Copy frames of the video into ``out`` (T, at least N); return False where one of them is not cached.
 
         Raises:
-            BrokenClipError: A frame's checksum is wrong (each is looked at once a process).
+            BrokenClipError: A frame's checksum is wrong. Each process checks each frame once.
         """
         rows = indices - self.start
         if rows.min() < 0 or rows.max() >= len(self.frames):
@@ -76,9 +77,9 @@ def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArra
     Args:
         path: The file.
         frames: uint8 (frames, ...), packed or not.
-        size: Height and width of the pictures.
-        times: Of all frames of the video.
-        start: Index of the first frame.
+        size: Height and width of the pictures in pixels.
+        times: Of all frames of the video, in seconds.
+        start: Index in the video of the first frame.
 
     Raises:
         OSError: There is no room, or the folder can't be written.
@@ -108,11 +109,11 @@ def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArra
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header and where the frames start.
+    """Read the header, and the byte at which the frames start.
 
     Raises:
         BrokenClipError: The file is no whole clip.
-        OSError: It isn't there.
+        OSError: There is no such file.
     """
     with path.open("rb") as file:
         start = file.read(16)
@@ -129,7 +130,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 class ClipCache:
-    """A set of cached clips. While it is open nobody evicts it."""
+    """A set of cached clips. While a process has it open, no other process evicts it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -148,19 +149,19 @@ class ClipCache:
                 flock(self._held, exclusive=False)
                 if file.stat().st_ino == os.fstat(self._held).st_ino:
                     return
-            except FileNotFoundError:  # somebody evicted the set in this very moment
+            except FileNotFoundError:  # another process evicted the set in this very moment
                 pass
             self.release()
 
     def release(self) -> None:
-        """Let others evict the set."""
+        """Let other processes evict the set."""
         self._entries.clear()
         if self._held >= 0:
             os.close(self._held)
             self._held = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        """Data workers get the folder, and open files of their own."""
+        """Hand a data worker the folder; it opens the files itself."""
         return {"folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -171,7 +172,7 @@ class ClipCache:
         return self.folder / f"{key}{SUFFIX}"
 
     def entry(self, key: str) -> Entry | None:
-        """A clip, or None where it isn't there; a broken file is removed."""
+        """A clip, or None where it isn't cached. A broken file is removed."""
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)

@@ -1,4 +1,4 @@
-"""What the loader hands to the loop."""
+"""The batch that a loader hands to the loop, and what a loader is."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ TENSORS = ("frames", "sizes", "draws", "labels", "mask")
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor to a device, without waiting for a GPU."""
+    """Copy a tensor to a device, without waiting for a GPU."""
     if device.type != "cuda" or values.device.type == "cuda":
         return values.to(device)
     return (values if values.is_pinned() else values.pin_memory()).to(device, non_blocking=True)
@@ -19,16 +19,16 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """B clips as decoded. Where ``mask`` is False the clip is padding or could not be read, and counts for nothing.
+    """B clips as decoded.
 
     Attributes:
-        frames: uint8 (B, T, N), each frame packed (`transforms.ClipFormat`); smaller ones leave bytes over.
-        sizes: int64 (B, 2): height and width of each clip's pictures.
-        draws: float32 (B, D): the random choices of each clip (`transforms.Draw`).
-        labels: int64 (B,) class ids.
-        mask: bool (B,).
-        videos: The B files, for messages.
-        failures: (file, reason) of each clip that could not be read.
+        frames: uint8 (B, T, N), each frame packed (`transforms.ClipFormat`). Bytes beyond a smaller frame mean nothing.
+        sizes: int64 (B, 2), height and width of each clip's pictures in pixels.
+        draws: float32 (B, D), the random choices of each clip (`transforms.Draw`).
+        labels: int64 (B,), class ids.
+        mask: bool (B,). A clip where it is False is padding or could not be read, and counts for nothing.
+        videos: The B files, for messages; "" for padding.
+        failures: File and reason of each clip that could not be read.
     """
 
     frames: Tensor
@@ -40,13 +40,13 @@ class Batch:
     failures: tuple[tuple[str, str], ...] = field(default=())
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch with its pictures, labels and mask on a device; sizes and draws stay where they are read."""
+        """The same batch with frames, labels and mask on a device. Sizes and draws stay on the CPU."""
         return replace(
             self, frames=sent(self.frames, device), labels=sent(self.labels, device), mask=sent(self.mask, device)
         )
 
     def split(self, size: int) -> list["Batch"]:
-        """The same clips in batches of at most so many; they share its memory."""
+        """The same clips in batches of at most ``size``, which share its memory."""
         parts = []
         for start in range(0, len(self.videos), size):
             rows = slice(start, start + size)
@@ -55,7 +55,7 @@ class Batch:
         return parts
 
     def padded(self, size: int) -> "Batch":
-        """The same batch filled up to so many clips with masked ones of 2 x 2 black pixels."""
+        """The same batch filled up to ``size`` clips with masked clips of 2 x 2 black pixels."""
         more = size - len(self.videos)
         if more <= 0:
             return self
@@ -68,12 +68,12 @@ class Batch:
         return replace(self, **tensors, videos=self.videos + ("",) * more)
 
     def pin_memory(self) -> "Batch":
-        """The same batch in pinned memory (called by torch's DataLoader)."""
+        """The same batch in pinned memory. torch's DataLoader calls this."""
         return replace(self, **{name: getattr(self, name).pin_memory() for name in TENSORS})
 
 
 def gathered(frames: Tensor, clips: Sequence[Batch]) -> Batch:
-    """One batch of these frames, with all else from the single clips."""
+    """One batch of these frames, with everything else from the single clips."""
     return Batch(
         frames,
         torch.cat([clip.sizes for clip in clips]),
@@ -86,7 +86,7 @@ def gathered(frames: Tensor, clips: Sequence[Batch]) -> Batch:
 
 
 def joined(clips: list[Batch]) -> Batch:
-    """One batch of several."""
+    """Join batches into one; smaller frames are padded with zeros."""
     most = max(clip.frames.shape[2] for clip in clips)
     frames = torch.zeros(sum(len(clip.frames) for clip in clips), clips[0].frames.shape[1], most, dtype=torch.uint8)
     row = 0
@@ -97,9 +97,11 @@ def joined(clips: list[Batch]) -> Batch:
 
 
 class Loader(Protocol):
-    """What the loop iterates over; ``sampler.set_epoch`` must be called before each training epoch.
+    """What the loop iterates over.
 
-    ``dataset.reading()`` says which videos are being read.
+    Attributes:
+        sampler: Its ``set_epoch`` must be called before each training epoch.
+        dataset: Its ``reading()`` names the videos that are being read.
     """
 
     sampler: Any
@@ -111,9 +113,9 @@ class Loader(Protocol):
         ...
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches of an epoch. One is valid until the next is asked for."""
+        """The batches of an epoch. A batch is valid until the next one is asked for."""
         ...
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of batches in an epoch."""
         ...

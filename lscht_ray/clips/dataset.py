@@ -290,6 +290,12 @@ class EpochSampler(Sampler[Position]):
         return -(-total // self.world) if self.shuffle else len(range(self.rank, total, self.world))
 
 
+def batches(sampler: EpochSampler, size: int) -> list[list[Position]]:
+    """The positions of an epoch, batch by batch."""
+    positions = list(sampler)
+    return [positions[start : start + size] for start in range(0, len(positions), size)]
+
+
 def describe_support(clips: Sequence[Clip], glosses: Sequence[str]) -> str:
     """One line on how unbalanced the glosses are."""
     counts = Counter(clip.label for clip in clips)

@@ -105,11 +105,6 @@ def decodes(config: DataConfig) -> int:
         return 0
 
 
-def default_short_side(image_size: int) -> int:
-    """The short side for a model of that image size: 8/7 of it (256 for 224), so that a crop isn't scaled up."""
-    return image_size * 8 // 7
-
-
 def _limit(config: DataConfig) -> int | None:
     """Bytes that the cache may take; None: what the disk has."""
     return None if config.cache_gb is None else int(config.cache_gb * GB)
@@ -216,9 +211,9 @@ class _Keeping:
             self.kept.append(self.cache.folder / content["kept"])
             _count(self.cache, video)
             self.room -= content["bytes"]
-        if self.room <= 0 or content.get("no_room"):
-            # It doesn't fit whole: `fill`, which knows by then how much there is, makes room for all of it or for none.
-            self._keep.clear()
+        if self.room <= 0 or content.get("no_room") or not self._keep:
+            # They don't all fit. `fill`, which will know how large they are, makes room for all of them or for none.
+            self._keep.clear()  # children that are at work may still write some: these are removed too
             for path in self.kept:
                 path.unlink(missing_ok=True)
             self.kept.clear()

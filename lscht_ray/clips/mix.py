@@ -1,4 +1,4 @@
-"""Mixup and cutmix: clips of a batch blended, or pasted into each other, with their targets."""
+"""Mixup and cutmix: blends clips of a batch, or pastes them into each other, and their targets with them."""
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ class Mixer:
     """Mixes the clips of a micro-batch (arXiv 1710.09412, 1905.04899), with one draw for all of them.
 
     Args:
-        mixup: Beta distribution's alpha of mixup; 0: none.
-        cutmix: Likewise of cutmix. Where both are on, a coin decides.
-        probability: Of mixing at all.
+        mixup: Alpha of mixup's beta distribution; 0: no mixup.
+        cutmix: Alpha of cutmix's beta distribution; 0: no cutmix. Where both are on, a coin decides.
+        probability: Probability that a micro-batch is mixed at all.
         num_classes: K.
-        seed: The draws depend on it and on the number given to each call, on nothing else.
+        seed: The draws depend on it and on the number that each call gets, and on nothing else.
     """
 
     def __init__(self, *, mixup: float, cutmix: float, probability: float, num_classes: int, seed: int) -> None:
@@ -33,7 +33,7 @@ class Mixer:
         Args:
             pixel_values: (B, T, C, H, W).
             labels: (B,) integer class ids, on the same device.
-            mask: (B,) bool, on the CPU; where it is False a clip is left alone, and mixed into none.
+            mask: (B,) bool, on the CPU. A clip where it is False is left alone, and mixed into no other.
             number: Of this micro-batch in the run.
 
         Returns:
@@ -41,12 +41,12 @@ class Mixer:
         """
         targets = torch.nn.functional.one_hot(labels, self.num_classes).float()
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: without CUDA that remembers a stack trace per call, for ever.
+            # Not torch.manual_seed: without CUDA it keeps a stack trace of every call, for ever.
             torch.default_generator.manual_seed((self.seed * 1_000_003 + number) % 2**63)
             if not self.ways or int(mask.sum()) < 2 or torch.rand(()) >= self.probability:
                 return pixel_values, targets
             way = self.ways[int(torch.randint(len(self.ways), ()))]
-            # Views of one clip come one after the other, and torchvision pairs neighbours: so in a drawn order.
+            # torchvision mixes neighbours, and views of one clip are neighbours: so the order is drawn.
             valid = mask.nonzero()[:, 0]
             order = sent(valid[torch.randperm(len(valid))], labels.device)
             mixed, shares = way(tv_tensors.Video(pixel_values[order]), labels[order])

@@ -1,6 +1,6 @@
-"""Packed uint8 clips in, the model's pixel_values out: in batches, on the model's device.
+"""Turns batches of packed uint8 clips into the model's pixel_values, on the model's device.
 
-Every random choice is drawn once per clip, beforehand, and is equal on all its frames.
+Every random choice is drawn once per clip, beforehand, and is the same for all its frames.
 
 Legend: B clips, T frames, H height, W width, N bytes of a frame, S the model's image size, 3 colours.
 """
@@ -17,26 +17,25 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from lscht_ray.clips.batch import Batch, sent
+from lscht_ray.video.pictures import default_short_side
 
 GREY = (0.2989, 0.587, 0.114)
 """Weights of the colours in a grey level (torchvision's)."""
 RATIO = (3 / 4, 4 / 3)
 """Aspect ratios of the random crop (torchvision's)."""
-
-
 GEOMETRY = ("top", "left", "height", "width", "flip", "angle")
 
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What the model wants, and how clips come.
+    """The clips that the model takes, and how decoded clips are packed.
 
     Attributes:
-        image_size: S.
-        mean: Per colour; the model gets (x - mean) / std.
-        std: Likewise.
-        short_side: Short side in pixels at which clips are decoded.
-        pixel_format: How their frames are packed: rgb (H, W, 3), or yuv420: planes Y (H, W), U and V (H/2, W/2).
+        image_size: S, height and width in pixels of the model's clips.
+        mean: Mean of each colour, 0 to 1; the model gets (x - mean) / std.
+        std: Standard deviation of each colour, 0 to 1.
+        short_side: Short side in pixels at which clips are decoded; None: `default_short_side` of S.
+        pixel_format: How decoded frames are packed: rgb (H, W, 3), or yuv420: planes Y (H, W), U and V (H/2, W/2).
     """
 
     image_size: int
@@ -47,13 +46,13 @@ class ClipFormat:
 
     @property
     def decoded_short_side(self) -> int:
-        """As given, else 8/7 of the model's size (256 for 224), so that a crop isn't scaled up."""
-        return self.short_side or self.image_size * 8 // 7
+        """Short side in pixels at which clips are decoded."""
+        return self.short_side or default_short_side(self.image_size)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is varied at random in training; the attributes are the settings of the same names (`dataconfig`)."""
+    """What is varied at random in training; the attributes are the settings of the same names (`settings.data`)."""
 
     crop_scale_min: float = 0.8
     flip_probability: float = 0.5
@@ -68,23 +67,23 @@ class Augmentation:
 
 
 class Draw(NamedTuple):
-    """The random choices of one clip; those of `PLAIN` change nothing but the crop.
+    """The random choices of one clip; the defaults change nothing but the crop.
 
     Attributes:
-        top: Of the crop, in pixels of the decoded picture.
-        left: Likewise.
-        height: Likewise.
-        width: Likewise.
-        flip: 1: left and right are exchanged.
-        brightness: Factor.
-        contrast: Factor.
-        saturation: Factor.
-        hue: Turns of the colour circle.
+        top: Upper edge of the crop, in pixels of the decoded picture.
+        left: Left edge of the crop, in the same pixels.
+        height: Height of the crop, in the same pixels.
+        width: Width of the crop, in the same pixels.
+        flip: 1: left and right are exchanged; 0: they are not.
+        brightness: Factor, 1 - b to 1 + b for the setting b.
+        contrast: Factor, 1 - c to 1 + c for the setting c.
+        saturation: Factor, 1 - s to 1 + s for the setting s.
+        hue: Turns of the colour circle, -0.5 to 0.5.
         angle: Degrees, counter-clockwise.
-        erase_top: Of the erased rectangle, as a share of S.
-        erase_left: Likewise.
-        erase_height: Likewise; 0: nothing is erased.
-        erase_width: Likewise.
+        erase_top: Upper edge of the erased rectangle, as a share of S.
+        erase_left: Left edge of the erased rectangle, as a share of S.
+        erase_height: Height of the erased rectangle, as a share of S; 0: nothing is erased.
+        erase_width: Width of the erased rectangle, as a share of S; 0: nothing is erased.
         randaugment: Seed of RandAugment, below 2^24.
     """
 
@@ -111,8 +110,8 @@ def draw(augmentation: Augmentation, rng: np.random.Generator, height: int, widt
     Args:
         augmentation: What may vary, and how much.
         rng: The clip's own generator.
-        height: Of the decoded pictures.
-        width: Likewise.
+        height: Pixels of the decoded pictures.
+        width: Pixels of the decoded pictures.
     """
     crop = _crop(rng, height, width, augmentation.crop_scale_min)
     factors = [rng.uniform(1 - x, 1 + x) for x in (augmentation.brightness, augmentation.contrast)]
@@ -127,7 +126,7 @@ def draw(augmentation: Augmentation, rng: np.random.Generator, height: int, widt
 
 
 def _crop(rng: np.random.Generator, height: int, width: int, scale_min: float) -> tuple[int, int, int, int]:
-    """Top, left, height, width of a random crop, as torchvision's RandomResizedCrop chooses it."""
+    """Draw top, left, height, width of a crop in pixels, as torchvision's RandomResizedCrop does."""
     for _ in range(10):
         area = height * width * rng.uniform(scale_min, 1)
         ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
@@ -140,82 +139,82 @@ def _crop(rng: np.random.Generator, height: int, width: int, scale_min: float) -
 
 
 def _rectangle(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Top, left, height, width in shares: 2 to 33 % of the picture (Random Erasing, arXiv 1708.04896)."""
+    """Draw top, left, height, width of 2 to 33 % of the picture, as shares of S (Random Erasing, arXiv 1708.04896)."""
     area, ratio = rng.uniform(0.02, 0.33), math.exp(rng.uniform(math.log(0.3), math.log(3.3)))
     height, width = min(1.0, math.sqrt(area / ratio)), min(1.0, math.sqrt(area * ratio))
     return rng.uniform(0, 1 - height), rng.uniform(0, 1 - width), height, width
 
 
 class TrainingTransform:
-    """Random crop, flip, rotation and colours as drawn; then normalisation and erasing."""
+    """Crops, flips, turns and colours clips as drawn, normalises them, and erases a rectangle."""
 
-    def __init__(self, form: ClipFormat, augmentation: Augmentation) -> None:
-        self.form, self.augmentation = form, augmentation
+    def __init__(self, clip_format: ClipFormat, augmentation: Augmentation) -> None:
+        self.clip_format, self.augmentation = clip_format, augmentation
         ops, magnitude = augmentation.randaugment_ops, augmentation.randaugment_magnitude
         self.randaugment = v2.RandAugment(ops, magnitude) if ops else None
-        self._room: Tensor | None = None
+        self._memory: Tensor | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Augment clips.
 
         Args:
-            batch: With the draws of each clip, on any device.
+            batch: On any device.
 
         Returns:
-            float32 (B, T, 3, S, S), normalised; on a CPU the memory is used again by the next call.
+            float32 (B, T, 3, S, S), normalised. On a CPU the next call overwrites it.
         """
         draws = [Draw(*row) for row in batch.draws.tolist()]
-        clips = unpacked(batch, self.form.pixel_format)
-        size = self.form.image_size
+        clips = unpacked(batch, self.clip_format.pixel_format)
+        size = self.clip_format.image_size
         if batch.frames.device.type == "cpu" and not any(draw.angle for draw in draws):
-            sampled = cropped(clips, draws, size, self._memory(len(clips), len(clips[0])))
+            sampled = cropped(clips, draws, size, self._memory_for(len(clips), len(clips[0])))
         else:
             sampled = affine_sampled(clips, draws, size)
         if self.randaugment is not None:
             sampled = torch.stack([self._randaugmented(c, d) for c, d in zip(sampled, draws, strict=True)])
         matrices, keep = colour_matrices(draws)
-        at_once = 1 if sampled.device.type == "cpu" else len(draws)  # what a CPU's cache holds
+        at_once = 1 if sampled.device.type == "cpu" else len(draws)  # one clip fits into a CPU's cache
         for first in range(0, len(draws), at_once):
             rows = slice(first, first + at_once)
-            _normalised(coloured(sampled[rows], matrices[rows], keep[rows]), self.form)
+            _normalised(coloured(sampled[rows], matrices[rows], keep[rows]), self.clip_format)
         return erased(sampled, draws)
 
-    def _memory(self, clips: int, frames: int) -> Tensor:
-        """Room for a batch: fresh memory for each would cost more than the arithmetic. numpy's is in huge pages."""
-        shape = (clips, frames, 3, self.form.image_size, self.form.image_size)
-        if self._room is None or len(self._room) < clips or self._room.shape[1:] != shape[1:]:
-            self._room = torch.from_numpy(np.empty(shape, np.float32))
-        return self._room
+    def _memory_for(self, clips: int, frames: int) -> Tensor:
+        """Memory for a batch. Fresh memory for each would cost more than the arithmetic; numpy's is in huge pages."""
+        shape = (clips, frames, 3, self.clip_format.image_size, self.clip_format.image_size)
+        if self._memory is None or len(self._memory) < clips or self._memory.shape[1:] != shape[1:]:
+            self._memory = torch.from_numpy(np.empty(shape, np.float32))
+        return self._memory
 
     def _randaugmented(self, clip: Tensor, draw: Draw) -> Tensor:
-        """float (T, 3, S, S) in 0..255, the same operations on all frames."""
+        """Apply RandAugment to a clip, float (T, 3, S, S) in 0..255: the same operations to all frames."""
         assert self.randaugment is not None
         with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: without CUDA that remembers a stack trace per call, for ever.
+            # Not torch.manual_seed: without CUDA it keeps a stack trace of every call, for ever.
             torch.default_generator.manual_seed(int(draw.randaugment))
             varied: Tensor = self.randaugment(clip.round().to(torch.uint8))
         return varied.to(clip.dtype)
 
 
 class EvaluationTransform:
-    """Short side to S, centre crop, normalisation: nothing random."""
+    """Scales the short side of clips to S, cuts out the centre and normalises it. Nothing is random."""
 
-    def __init__(self, form: ClipFormat) -> None:
-        self.form = form
+    def __init__(self, clip_format: ClipFormat) -> None:
+        self.clip_format = clip_format
 
     def __call__(self, batch: Batch) -> Tensor:
-        """As `TrainingTransform.__call__`, without draws."""
-        size = [self.form.image_size]
-        clips = unpacked(batch, self.form.pixel_format)
+        """Prepare clips, as `TrainingTransform` does without its draws."""
+        size = [self.clip_format.image_size]
+        clips = unpacked(batch, self.clip_format.pixel_format)
         shaped = [F.center_crop(F.resize(c.permute(0, 3, 1, 2), size, antialias=True), size) for c in clips]
-        return _normalised(torch.stack(shaped).float(), self.form)
+        return _normalised(torch.stack(shaped).float(), self.clip_format)
 
 
 # ---------------------------------------------------------------- the batched operations
 
 
 def unpacked(batch: Batch, pixel_format: str) -> list[Tensor]:
-    """Each clip as uint8 (T, H, W, 3)."""
+    """Unpack each clip to uint8 (T, H, W, 3)."""
     sizes = [(int(height), int(width)) for height, width in batch.sizes.tolist()]
     if pixel_format == "rgb":
         return [packed[:, : h * w * 3].reshape(-1, h, w, 3) for packed, (h, w) in zip(batch.frames, sizes, strict=True)]
@@ -223,7 +222,7 @@ def unpacked(batch: Batch, pixel_format: str) -> list[Tensor]:
 
 
 def yuv_to_rgb(packed: Tensor, height: int, width: int) -> Tensor:
-    """Planes Y, U, V (T, N) of 4:2:0 pictures, ITU-R BT.601 with limited range -> uint8 (T, H, W, 3)."""
+    """Convert planes Y, U, V (T, N) of 4:2:0 pictures (ITU-R BT.601, limited range) to uint8 (T, H, W, 3)."""
     luma, quarter = height * width, height * width // 4
     y = (packed[:, :luma].reshape(-1, height, width).float() - 16) * (255 / 219)
     chroma = packed[:, luma : luma + 2 * quarter].reshape(-1, 2, height // 2, width // 2).float() - 128
@@ -234,25 +233,32 @@ def yuv_to_rgb(packed: Tensor, height: int, width: int) -> Tensor:
     return torch.stack((red, green, blue), dim=3).round().clamp(0, 255).to(torch.uint8)
 
 
-def cropped(clips: list[Tensor], draws: list[Draw], size: int, room: Tensor | None = None) -> Tensor:
-    """Crops scaled and flipped by torchvision's uint8 kernels, the fastest way on a CPU; float (B, T, 3, S, S).
+def cropped(clips: list[Tensor], draws: list[Draw], size: int, memory: Tensor | None = None) -> Tensor:
+    """Crop, scale and flip clips with torchvision's uint8 kernels, the fastest way on a CPU.
 
-    ``room``, of at least that shape, is where they are put.
+    Args:
+        clips: Each uint8 (T, H, W, 3).
+        draws: One for each clip.
+        size: S.
+        memory: float (at least B, T, 3, S, S) to write into; None: fresh memory.
+
+    Returns:
+        float (B, T, 3, S, S) in 0..255.
     """
     shape = (len(clips), len(clips[0]), 3, size, size)
-    made = torch.empty(shape) if room is None else room[: len(clips)]
-    for target, clip, draw in zip(made, clips, draws, strict=True):
+    crops = torch.empty(shape) if memory is None else memory[: len(clips)]
+    for target, clip, draw in zip(crops, clips, draws, strict=True):
         box = (int(draw.top), int(draw.left), int(draw.height), int(draw.width))
         crop = F.resized_crop(clip.permute(0, 3, 1, 2), *box, [size, size], antialias=True)
         target.copy_(F.horizontal_flip(crop) if draw.flip else crop)
-    return made
+    return crops
 
 
 def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
-    """Crop, scale, flip and rotation of the whole batch as one bilinear sampling; float (B, T, 3, S, S).
+    """Crop, scale, flip and turn the whole batch in one bilinear sampling; float (B, T, 3, S, S) in 0..255.
 
-    Clips of several sizes are padded; no padding is ever sampled, since positions are kept inside the crop, or inside
-    the picture where it is turned.
+    Clips of several sizes are padded. Padding is never sampled: positions stay inside the crop, or inside the picture
+    where it is turned.
     """
     height, width = max(clip.shape[1] for clip in clips), max(clip.shape[2] for clip in clips)
     frames = len(clips[0])
@@ -278,9 +284,9 @@ def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
 
 
 def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
-    """What brightness, contrast, saturation and hue come to: x -> M x + k m, with m the mean grey level of a frame.
+    """Brightness, contrast, saturation and hue as one map of each pixel: x -> M x + k m, m the frame's mean grey level.
 
-    Saturation mixes with the grey level as torchvision does; hue turns the colours about the grey axis of YIQ.
+    Saturation mixes with the grey level as in torchvision; hue turns the colours about the grey axis of YIQ.
 
     Returns:
         M, float32 (B, 3, 3), and k, float32 (B,).
@@ -302,7 +308,7 @@ def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
 
 
 def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
-    """float (B, T, 3, S, S) in 0..255, changed in place: `colour_matrices` applied, and cut to 0..255."""
+    """Apply `colour_matrices` to float (B, T, 3, S, S) in 0..255, in place, and clamp to 0..255."""
     factors = matrices[:, 0, 0]
     plain = torch.equal(matrices, factors[:, None, None] * torch.eye(3))
     matrices, keep, factors = (sent(values, clips.device) for values in (matrices, keep, factors))
@@ -315,7 +321,7 @@ def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
 
 
 def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
-    """Normalised clips with the drawn rectangles at 0, the mean colour."""
+    """Set the drawn rectangles of normalised clips to 0, the mean colour, in place."""
     size = clips.shape[-1]
     for clip, draw in zip(clips, draws, strict=True):
         if draw.erase_height and draw.erase_width:
@@ -325,13 +331,13 @@ def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
     return clips
 
 
-def _normalised(clips: Tensor, form: ClipFormat) -> Tensor:
-    """float (B, T, 3, S, S) in 0..255 -> (x / 255 - mean) / std, in place."""
-    std = sent(torch.tensor(form.std), clips.device)[:, None, None] * 255
-    mean = sent(torch.tensor(form.mean), clips.device)[:, None, None] * 255
+def _normalised(clips: Tensor, clip_format: ClipFormat) -> Tensor:
+    """Map float (B, T, 3, S, S) in 0..255 to (x / 255 - mean) / std, in place."""
+    std = sent(torch.tensor(clip_format.std), clips.device)[:, None, None] * 255
+    mean = sent(torch.tensor(clip_format.mean), clips.device)[:, None, None] * 255
     return clips.sub_(mean).div_(std)
 
 
 def packed_draw(drawn: Draw | None, height: int, width: int) -> NDArray[np.float32]:
-    """A draw as it travels in a batch; None: the whole picture, nothing varied."""
+    """A draw as a batch carries it, float32 (D,); None stands for the whole picture, with nothing varied."""
     return np.array(drawn or Draw(0, 0, height, width), np.float32)

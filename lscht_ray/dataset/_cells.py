@@ -1,4 +1,4 @@
-"""A table file -> its rows: CSV, TSV, JSON, JSONL. Lines that can't be parsed are named and passed over."""
+"""Reads the rows of a table file: CSV, TSV, JSON, JSONL. Lines that can't be parsed become problems."""
 
 import csv
 import io
@@ -16,16 +16,16 @@ Cells = dict[str, str]
 
 
 def read_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
-    """Each row of a table as `line N` and its cells by column.
+    """Yield each row of a table: where it is (`line N`), and its cells by column.
 
     Args:
-        file: The table; its suffix says what it is.
+        file: The table. Its suffix tells the format.
         header: Whether the first line of a CSV or TSV names the columns; else they are 0, 1, 2, ...
-        delimiter: Of a CSV or TSV; ``auto`` takes whichever of tab, semicolon, comma, bar the first line has most of.
-        problems: Gets what can't be parsed.
+        delimiter: Of a CSV or TSV; ``auto`` takes the most frequent in the first line of tab, semicolon, comma, bar.
+        problems: The list to which lines that can't be parsed are added.
 
     Raises:
-        InputError: The file can't be read, or is no table at all.
+        InputError: The file can't be read, or is no table.
     """
     suffix = file.suffix.lower()
     if suffix == ".json":
@@ -102,7 +102,7 @@ def _jsonl_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cel
 
 
 def _flat(item: dict[str, Any]) -> Cells:
-    """Values as text; the items of a list as NAME.0, NAME.1, ..."""
+    """Turn values into text, and the items of a list into columns NAME.0, NAME.1, ..."""
     cells: Cells = {}
     for name, value in item.items():
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Class folders -> rows: ``split/gloss/clip`` or ``gloss/clip``. No video is opened."""
+"""Reads class folders into rows: ``split/gloss/clip`` or ``gloss/clip``. No video is opened."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from lscht_ray.host.files import VIDEO_SUFFIXES, entries, nfc
 
 
 def holds_class_folders(path: Path) -> bool:
-    """Whether a folder looks like that."""
+    """Whether a folder holds class folders with videos, or split folders."""
     for entry in entries(path):
         if entry.is_dir() and not entry.name.startswith(".") and os.access(entry, os.R_OK | os.X_OK):
             inside = entries(entry)
@@ -21,7 +21,7 @@ def holds_class_folders(path: Path) -> bool:
 
 
 def read_folders(path: Path, videos: Path | None = None) -> Table:
-    """The clips of class folders; without split folders a split is still to be drawn."""
+    """Read the clips of class folders. Without split folders the rows have no split yet."""
     root = videos or path
     tops = [entry for entry in entries(root) if entry.is_dir() and not entry.name.startswith(".")]
     split_tops = {entry: SPLIT_NAMES[entry.name.lower()] for entry in tops if entry.name.lower() in SPLIT_NAMES}

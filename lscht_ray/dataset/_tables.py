@@ -1,4 +1,4 @@
-"""A table, or the names of files, and a column map -> rows. No video is opened."""
+"""Reads a table, or the names of files, into rows by a column map. No video is opened."""
 
 import os
 import re
@@ -23,15 +23,15 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
 def read_table(path: Path, videos: Path | None = None, columns: ColumnMap | None = None) -> Table:
-    """The rows of a CSV, TSV, JSON or JSONL table, or of the files whose names a pattern fits.
+    """Read the rows of a CSV, TSV, JSON or JSONL table, or of the files whose names a pattern fits.
 
     Args:
         path: The data folder, or the table.
-        videos: Folder that the videos' paths start from (default: the data folder).
-        columns: Where things stand; what it leaves open is found by the usual names in the header.
+        videos: Folder that the videos' paths start from; None: the data folder.
+        columns: The column of each thing. What it leaves open is found by the usual names in the header.
 
     Raises:
-        InputError: There is no table, or a column that is needed isn't in it.
+        InputError: There is no table, or it lacks a column that is needed.
     """
     columns = columns or ColumnMap()
     folder = path if path.is_dir() else path.parent
@@ -50,12 +50,12 @@ def read_table(path: Path, videos: Path | None = None, columns: ColumnMap | None
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The manifests in a folder."""
+    """The tables in a folder."""
     return [file for file in entries(folder) if file.suffix.lower() in TABLE_SUFFIXES and is_file(file)]
 
 
 def says_clips(file: Path) -> bool:
-    """Whether a table names clips in the usual words: a column for the path, and one for the label."""
+    """Whether a table has columns with the usual names for a path and for a label."""
     try:
         _, cells = next(read_cells(file, True, "auto", []), ("", {}))
     except InputError:
@@ -65,7 +65,7 @@ def says_clips(file: Path) -> bool:
 
 
 def _tables(path: Path, columns: ColumnMap) -> dict[str | None, Path]:
-    """The tables by the split that they stand for (None: it is in them)."""
+    """The tables by their split; None: a column of the table tells the split."""
     if path.is_file():
         return {None: path}
     if columns.files:
@@ -85,7 +85,7 @@ def _tables(path: Path, columns: ColumnMap) -> dict[str | None, Path]:
 
 
 class _Reader:
-    """Collects rows and complaints over all tables of a data set."""
+    """Collects rows and problems over all tables of a data set."""
 
     def __init__(self, columns: ColumnMap, folder: Path, root: Path) -> None:
         self.columns, self.folder, self.root = columns, folder, root
@@ -96,7 +96,7 @@ class _Reader:
         self.raw: dict[str, str] = {}
         self.raw_signers: dict[str, str] = {}
         self.source = folder
-        """What is being read: a table, or the folder."""
+        """The table that is being read, or the folder whose file names are."""
         self.names = self._gloss_names()
 
     def table(self) -> Table:
@@ -107,7 +107,7 @@ class _Reader:
         return Table(self.rows, glosses, self.notes, self.problems + labels)
 
     def read_names(self) -> None:
-        """A clip of every video below the root whose relative path the pattern fits."""
+        """Make a row of every video below the root whose relative path the pattern fits."""
         passed = []
         for place, subfolders, names in os.walk(self.root):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
@@ -130,7 +130,7 @@ class _Reader:
             self._add(cells, str(file), where, split)
 
     def _add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
-        """One row, or a problem that names the line; ``video`` where it is known."""
+        """Add one row, or a problem that names the line. ``video`` is the file, where it is known beforehand."""
         try:
             row = self._row({**cells, **({"split": split} if split else {})}, split, video)
         except OutsideError as error:
@@ -186,7 +186,7 @@ class _Reader:
         return _fit(self.columns.pattern or "", _filled(self.columns.pattern_on or "", cells))
 
     def _value(self, role: str, cells: Cells) -> str | None:
-        """What a row says of a role: by the map, else by a usual name in the header; stripped."""
+        """The value of a row's path, label, split or signer: by the map, else by a usual name in the header."""
         source = getattr(self.columns, role)
         if source is not None:
             return _filled(source, cells)
@@ -251,7 +251,7 @@ class _Reader:
         return Box(left, top, right, bottom, self.columns.bbox_unit)
 
     def _gloss_names(self) -> dict[str, str]:
-        """Gloss by number, in the order of the numbers."""
+        """The glosses by their numbers in the table, in the order of the numbers; empty where there is no such list."""
         if self.columns.gloss_file is None:
             return {}
         file = self.folder / self.columns.gloss_file
@@ -269,7 +269,7 @@ class _Reader:
 
 
 class _LineError(ValueError):
-    """A line that can't be used; ``kind`` is the problem's."""
+    """A line can't be used; ``kind`` is the kind of problem."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
@@ -289,7 +289,7 @@ def _fit(pattern: str, text: str) -> Cells:
 
 
 def _filled(source: str, cells: Cells) -> str:
-    """A column's value, or a template filled in."""
+    """The value of a column, or of a template such as ``{folder}/{name}.mp4``."""
 
     def column(name: str) -> str:
         name = nfc(name)

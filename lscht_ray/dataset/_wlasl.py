@@ -1,4 +1,4 @@
-"""WLASL's annotations -> rows: the list of glosses (v0.3), nslt maps, and the thesis' layout. No video is opened."""
+"""Reads WLASL's annotations into rows: the list of glosses (v0.3), nslt maps, and the thesis' layout."""
 
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from lscht_ray.video.span import Box, Span
 FPS = 25.0
 """WLASL numbers frames at this rate."""
 SHOWN = 5
-"""So many ids are named where many are meant."""
+"""Ids that a message names at most."""
 
 
 def find_wlasl(folder: Path) -> list[Path]:
@@ -22,9 +22,9 @@ def find_wlasl(folder: Path) -> list[Path]:
 
 
 def read_wlasl(path: Path, videos: Path | None = None) -> Table:
-    """WLASL's JSON: the list of glosses (v0.3) or an nslt map, with or without the split files of the thesis' layout.
+    """Read WLASL's JSON: the list of glosses (v0.3) or an nslt map, with or without the thesis' split files.
 
-    Videos are looked for in ``videos/``, ``WLASL2000/`` and ``dataset/{train,val,test}/``.
+    Videos are searched in ``videos/``, ``WLASL2000/`` and ``dataset/{train,val,test}/``.
 
     Raises:
         InputError: A file can't be read, or is none of WLASL's.
@@ -51,7 +51,7 @@ def read_wlasl(path: Path, videos: Path | None = None) -> Table:
 
 
 def _video(video_id: str, where: dict[str, Path], folder: Path, problems: list[Problem]) -> Path | None:
-    """The file of an id, or where it should be; None for an id that is no name of a file."""
+    """The file of an id, or the path where it is missing; None for an id that can't be a file's name."""
     if video_id in where:
         return where[video_id]
     if video_id.isalnum():
@@ -66,7 +66,7 @@ def _video(video_id: str, where: dict[str, Path], folder: Path, problems: list[P
 
 
 class _Entry(NamedTuple):
-    """One clip: a Row but for its video."""
+    """One annotated clip: a Row without its video."""
 
     gloss: str
     split: str
@@ -100,7 +100,7 @@ def _unparsable(path: Path, where: str, error: Exception, wanted: str) -> Proble
 
 
 def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple[list[str], dict[str, _Entry]]:
-    """The glosses in order, a gloss's class id being its position; and the clips by video_id."""
+    """The glosses, each at the position of its class id, and the clips by video_id."""
     glosses, entries = list[str](), dict[str, _Entry]()
     for number, item in enumerate(content):
         try:
@@ -136,7 +136,7 @@ def _entry(gloss: str, clip: dict[str, Any]) -> _Entry:
 
 
 def _box(sides: Any) -> Box | None:
-    """Left, top, right, bottom in pixels of the raw video."""
+    """The box of left, top, right, bottom, in pixels of the raw video."""
     if not sides:
         return None
     left, top, right, bottom = map(float, sides)
@@ -144,7 +144,7 @@ def _box(sides: Any) -> Box | None:
 
 
 def _span(start: Any, end: Any) -> Span | None:
-    """``frame_start`` counts from 1, ``frame_end`` is included and -1 where the clip goes on to the end."""
+    """The span of ``frame_start``, which counts from 1, and ``frame_end``, which is included; -1 means the end."""
     first, last = int(start or 1), int(-1 if end is None else end)
     if first <= 1 and last < 0:
         return None
@@ -168,12 +168,12 @@ def _twice(path: Path, video_id: str, first: str, second: str) -> Problem:
 
 
 def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> tuple[list[str], dict[str, _Entry]]:
-    """An nslt map: video_id -> subset and class; names, signers and ranges come from the list beside it."""
+    """Read an nslt map of video_id to subset and class. Names, signers and ranges come from the list beside it."""
     root = path.parent
     beside = sorted(root.glob("WLASL_v*.json"))[-1:]
     listed: dict[str, _Entry] = {}
     if beside:
-        other = list[Problem]()  # what is wrong in clips of the list that this map doesn't use is no matter
+        other = list[Problem]()  # dropped: they may be about clips that this map doesn't use
         content_beside = _load(beside[0], problems)
         if not isinstance(content_beside, list):
             raise InputError(f"{beside[0]} is not WLASL's list of glosses: it holds a JSON {content_beside!r:.40}")
@@ -209,7 +209,7 @@ def _some(ids: list[str]) -> str:
 
 
 def _class_names(root: Path) -> list[str]:
-    """Glosses by class id where there is no WLASL list: from the class list, else from gloss_to_id.json."""
+    """The glosses by class id, without WLASL's list: from the class list, else from gloss_to_id.json."""
     class_list, gloss_to_id = root / "wlasl_class_list.txt", root / "gloss_to_id.json"
     try:
         if class_list.is_file():
@@ -227,7 +227,7 @@ def _class_names(root: Path) -> list[str]:
 def _with_thesis_splits(
     root: Path, entries: dict[str, _Entry], problems: list[Problem], notes: list[str]
 ) -> dict[str, _Entry]:
-    """Splits from ``splits/<split>_split.txt`` where they exist (lines like ``train\\00623.mp4``)."""
+    """Take the splits from ``splits/<split>_split.txt`` where these exist (lines like ``train\\00623.mp4``)."""
     chosen: dict[str, str] = {}
     for split in SPLITS:
         file = root / "splits" / f"{split}_split.txt"
@@ -278,7 +278,7 @@ def _listed_as_missing(root: Path, problems: list[Problem], notes: list[str], id
 
 
 def _locate(folders: list[Path]) -> dict[str, Path]:
-    """Video files by stem; earlier folders win."""
+    """Video files by their name without suffix. Of two with one name, that of the earlier folder is taken."""
     found: dict[str, Path] = {}
     for folder in folders:
         for name, path in sorted(listing(folder).items()):

@@ -1,4 +1,4 @@
-"""A data set -> its list of Sample and its glosses, whatever its layout. No video is opened."""
+"""Reads a data set of any layout into samples and glosses. No video is opened."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from lscht_ray.host.files import given_path, is_file, read_json
 from lscht_ray.settings.columns import ColumnMap
 
 SHOWN = 5
-"""So many complaints are shown where there are more."""
+"""Problems that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Annotations:
 
     Attributes:
         root: The data folder, or the annotation file.
-        layout: What it was read as.
+        layout: The layout as which it was read.
         glosses: In label order.
-        samples: The clips whose videos are there.
-        missing: Videos that are annotated but not on disk; they are no samples.
+        samples: The annotated performances whose videos exist.
+        missing: Videos that are annotated but do not exist.
         notes: Lines that the user should read once.
         problems: What is wrong with the annotations.
-        excused: Those of the missing that the data set itself calls missing.
-        folders: Where the videos are.
-        drawn: Whether the splits were drawn, or come from a split file, rather than given.
+        excused: Those of the missing videos that the data set itself calls missing.
+        folders: The folders of the videos.
+        drawn: Whether the splits were drawn or come from a split file; False: they are as annotated.
     """
 
     root: Path
@@ -67,7 +67,7 @@ class Annotations:
         return tuple(sample for sample in self.samples if sample.split == name)
 
     def summary(self) -> str:
-        """One line: the layout found, clips per split, glosses, missing videos."""
+        """One line: layout, glosses, clips per split, missing videos."""
         counts = Counter(sample.split for sample in self.samples)
         splits = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
         gone = f"; {len(self.missing)} annotated videos are missing" if self.missing else ""
@@ -90,10 +90,10 @@ def read(
         data: A folder or an annotation file.
         layout: ``wlasl``, ``table``, ``folders``, a shipped or own column map, or ``auto`` to find out.
         columns: The column map of an own table.
-        videos: Folder of the videos where it is not beside the annotations.
-        missing_threshold: Largest share of annotated videos that may be missing.
+        videos: Folder of the videos, where it is not beside the annotations.
+        missing_threshold: Largest share of annotated videos that may be missing, 0 to 1.
         plan: How clips are divided into splits (a `SplitPlan` or its attributes).
-        strict: False: what is wrong with the annotations, and too many missing videos, are no errors but problems.
+        strict: Raise for wrong annotations and for too many missing videos; False: they become problems.
 
     Raises:
         InputError: There is no such path, no layout fits, the annotations are wrong, or too many videos are missing.
@@ -155,7 +155,7 @@ def _read_layout(layout: str, path: Path, videos: Path | None, columns: ColumnMa
 
 
 def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
-    """As `read`; ``demo`` is the embedded demo data set, drawn where it isn't there yet."""
+    """As `read`. The data set ``demo`` is the embedded one, which is drawn on first use."""
     if data != DEMO:
         return read(data, **settings)
     if not demo_folder().exists():
@@ -166,10 +166,10 @@ def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
 
 
 def find_layout(path: Path) -> str:
-    """Which reader fits a path.
+    """Find the layout of a data set.
 
     Raises:
-        InputError: None does; the message lists what would.
+        InputError: It has none that is known; the message lists those.
     """
     if path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
@@ -199,10 +199,10 @@ def find_layout(path: Path) -> str:
 
 
 def trainable(annotations: Annotations, untrained: str = "error") -> Annotations:
-    """The data set as training needs it: every gloss has a training clip, and there is something to validate on.
+    """The data set as training needs it: every gloss has a training clip, and there are validation clips.
 
     Args:
-        annotations: What `read` returned.
+        annotations: The data set.
         untrained: ``error``, or ``drop`` to leave glosses without a training clip out of every split.
 
     Raises:
@@ -234,7 +234,7 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
 
 
 def _is_wlasl(path: Path) -> bool:
-    """Whether a JSON file is WLASL's: a list of {gloss, instances}, or a map of {subset, action}."""
+    """Whether a JSON file is one of WLASL's: a list of {gloss, instances}, or a map of {subset, action}."""
     content, _ = read_json(path)
     if not isinstance(content, list):
         return True

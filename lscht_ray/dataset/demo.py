@@ -1,7 +1,7 @@
 """Draws the demo data set: real H.264 files of signers whose hands go once around a circle.
 
-The gloss decides where the hands start and which way they go, nothing else: every gloss shows the same pictures, each
-for the same share of the time, in another order. So one picture says nothing about the gloss; only the motion does.
+The gloss decides only where the hands start and which way they turn. All glosses show the same pictures, each for the
+same share of the time, in another order: a single picture doesn't tell the gloss, only the motion does.
 """
 
 import colorsys
@@ -42,7 +42,16 @@ SIGNERS = {"train": range(0, 16), "val": range(16, 20), "test": range(20, 24)}
 
 @dataclass(frozen=True)
 class Signer:
-    """How somebody looks and moves; lengths are shares of the picture's side."""
+    """How a signer looks and moves.
+
+    Attributes:
+        size: Factor of all lengths.
+        centre: Between the hands' circles, (x, y) as shares of the picture's side.
+        seconds: Duration of a performance.
+        skin: Colour (red, green, blue), each 0 to 1.
+        shirt: Colour.
+        wall: Colour of the background.
+    """
 
     size: float
     centre: tuple[float, float]
@@ -53,7 +62,7 @@ class Signer:
 
 
 def draw_signer(number: int, seed: int) -> Signer:
-    """The signer of that number: always the same for a seed."""
+    """The signer of that number, the same for the same seed."""
     rng = np.random.default_rng((seed, 1, number))
     hue = rng.uniform(0, 1)
     return Signer(
@@ -67,13 +76,13 @@ def draw_signer(number: int, seed: int) -> Signer:
 
 
 def hand_positions(signer: Signer, gloss: str, progress: float, jitter: float = 0.0) -> list[tuple[float, float]]:
-    """Where the two hands are, as (x, y) in shares of the picture's side; they mirror each other.
+    """Where the two hands are, as (x, y) in shares of the picture's side. They mirror each other.
 
     Args:
-        signer: Whose hands.
-        gloss: Which motion.
+        signer: Whose hands they are.
+        gloss: Which motion they make.
         progress: How much of the motion is done, 0 to 1.
-        jitter: How far from the gloss's point this performance starts, in degrees.
+        jitter: Degrees between the gloss's starting point and that of this performance.
     """
     start, turn = GLOSSES[gloss]
     angle = np.deg2rad(start + jitter + turn * 360.0 * progress)
@@ -83,7 +92,7 @@ def hand_positions(signer: Signer, gloss: str, progress: float, jitter: float = 
 
 
 def draw_clip(signer: Signer, gloss: str, seed: tuple[int, ...]) -> NDArray[np.uint8]:
-    """One performance as uint8 (T, PIXELS, PIXELS, 3); T depends on how fast the signer is, and varies a little."""
+    """Draw one performance, uint8 (T, PIXELS, PIXELS, 3). T depends on the signer's speed and varies a little."""
     rng = np.random.default_rng(seed)
     frames = round(FPS * signer.seconds * rng.uniform(0.85, 1.15))
     jitter = rng.uniform(-12, 12)
@@ -131,10 +140,10 @@ def make(folder: Path, seed: int, on_clip: Callable[[int, int], None] = lambda d
     Args:
         folder: It appears only once it is whole.
         seed: Equal seeds give equal files.
-        on_clip: Told how many clips are done, of how many.
+        on_clip: Called after each clip with the number of clips drawn and of all clips.
 
     Raises:
-        InputError: The folder is there already, or can't be written.
+        InputError: The folder exists already, or can't be written.
     """
     if folder.exists():
         raise InputError(f"{folder} is there already: choose another folder, or remove it")
@@ -170,12 +179,12 @@ def _draw_all(folder: Path, seed: int, on_clip: Callable[[int, int], None]) -> l
 
 
 def demo_folder(seed: int = 0) -> Path:
-    """Where the demo data set is kept: in the cache folder."""
+    """The demo data set's folder, in the cache folder."""
     return cache_folder() / f"demo-v{VERSION}-seed{seed}"
 
 
 def demo_data(seed: int = 0, on_clip: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """The folder of the demo data set: made the first time, then reused."""
+    """Draw the demo data set on first use; return its folder."""
     folder = demo_folder(seed)
     if not (folder / "manifest.csv").is_file():
         make(folder, seed, on_clip)

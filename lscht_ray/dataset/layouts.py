@@ -1,4 +1,4 @@
-"""The column maps that come with the package (shipped_layouts/*.yaml), and those of the user."""
+"""Loads column maps: those of the package (shipped_layouts/*.yaml), and those of the user."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +20,10 @@ def shipped() -> dict[str, Path]:
 
 
 def load(name: str) -> ColumnMap:
-    """The map of that name, or in that YAML file.
+    """Load the shipped map of that name, or the map in that YAML file.
 
     Raises:
-        InputError: There is none, or it is wrong.
+        InputError: There is no such map, or it is wrong.
     """
     file = shipped().get(name.lower(), Path(name).expanduser())
     if not file.is_file():
@@ -44,7 +44,7 @@ def load(name: str) -> ColumnMap:
 
 
 def recognise(folder: Path) -> str | None:
-    """The shipped map whose files are in a folder."""
+    """The name of the shipped map whose files are in a folder, or None."""
     for name in shipped():
         signs = load(name).recognised_by
         if signs and all(next(folder.glob(sign), None) is not None for sign in signs):

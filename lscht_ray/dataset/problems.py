@@ -1,4 +1,4 @@
-"""One thing that is wrong with a data set: what, how bad, where, and what to do about it."""
+"""What is wrong with a data set, as readers and checks report it."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -12,11 +12,11 @@ class Problem:
     """Something wrong with a data set.
 
     Attributes:
-        kind: What it is, one word for the same thing everywhere (`missing_file`, `look_alike`).
-        severity: ``error``: must be mended or is left out; ``warning``: look at it; ``info``: good to know.
-        path: The file it is about (or the folder).
+        kind: One word, the same for the same thing everywhere (`missing_file`, `look_alike`).
+        severity: ``error``: mend it, or the clip is left out; ``warning``: look at it; ``info``: good to know.
+        path: The file or folder that has the problem.
         detail: What was found there.
-        action: What to do, or what is done about it.
+        action: What the user should do, or what is done about it.
     """
 
     kind: str
@@ -31,4 +31,4 @@ class Problem:
 
 
 ANNOTATION_ERRORS = frozenset(("unparsable", "path_outside", "not_a_local_file", "unknown_split", "two_labels"))
-"""Kinds that a reader finds and that training refuses to start with."""
+"""Kinds of problems in annotations with which training refuses to start."""

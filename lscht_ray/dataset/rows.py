@@ -1,4 +1,4 @@
-"""What every reader returns: one row per recorded performance, as its annotation states it."""
+"""What every reader returns: a row for each recorded performance, as its annotation states it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,16 @@ SPLIT_NAMES = {
 
 
 class Row(NamedTuple):
-    """One recorded performance as its annotation states it; a split of None is still to be drawn."""
+    """One recorded performance as its annotation states it.
+
+    Attributes:
+        video: The file, which may be missing.
+        gloss: What is signed.
+        split: train, val or test; None: the annotation names none.
+        signer: Who signs; None: unknown.
+        span: The part of the video; None: all of it.
+        box: The part of the picture; None: all of it.
+    """
 
     video: Path
     gloss: str
@@ -31,12 +40,12 @@ class Table:
     """What a reader found.
 
     Attributes:
-        rows: The clips.
-        glosses: In label order; None: sort them.
+        rows: The annotated performances.
+        glosses: In label order; None: their sorted order is the label order.
         notes: Lines that the user should read once.
         problems: What is wrong with the annotations.
         excused: Videos that the data set itself calls missing.
-        folders: Where the videos are, to see which of them nobody annotated.
+        folders: The folders of the videos, to find those that are not annotated.
     """
 
     rows: list[Row]
@@ -48,7 +57,7 @@ class Table:
 
 
 def renamed(kind: str, raw: dict[str, str], path: Path) -> list[Problem]:
-    """The problems of names that are read otherwise than written: blanks around them, or another Unicode form."""
+    """The problems of names with blanks around them or in another Unicode form, by the name as written."""
     found = []
     for written, clean in raw.items():
         blanks = written != written.strip()

@@ -1,4 +1,4 @@
-"""Which clip is in which split: as given, drawn per gloss, without sharing signers, or in folds; always from a seed."""
+"""Divides rows into splits: as given, drawn per gloss, without sharing signers, or in folds; always from a seed."""
 
 import random
 from collections import Counter
@@ -14,7 +14,7 @@ from lscht_ray.host.files import nfc, write_csv
 
 COLUMNS = ("path", "label", "split", "signer", "range")
 TRIES = 200
-"""So many random orders of the signers are tried for the best balanced split."""
+"""Random orders of the signers that are tried for the best balanced split."""
 
 
 class ForeignSplitError(InputError):
@@ -23,7 +23,16 @@ class ForeignSplitError(InputError):
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """How clips are divided; the attributes are the settings of the same names (`dataconfig.DataConfig`)."""
+    """How rows are divided.
+
+    Attributes:
+        policy: The setting split_policy.
+        file: The setting split_file.
+        fractions: Shares of val and test, 0 to 1.
+        folds: Number of folds.
+        fold: Which fold is test, from 1.
+        seed: The setting split_seed.
+    """
 
     policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
     file: str | None = None
@@ -34,15 +43,16 @@ class SplitPlan:
 
 
 def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], list[str]]:
-    """The rows with a split each, and what to say about it.
+    """Give each row a split; return the rows and the lines that tell the user how.
 
     Args:
-        rows: The clips, in any order; the result depends on it in nothing but its own order.
-        plan: How.
+        rows: In any order. Which row gets which split doesn't depend on it.
+        plan: How they are divided.
         root: The data folder, which the paths in a split file start from.
 
     Raises:
-        InputError: The plan doesn't fit the data: no signers are known, or too few; a split file lacks clips.
+        ForeignSplitError: The split file names none of the clips.
+        InputError: The plan doesn't fit the data: signers are unknown or too few, or the split file is wrong.
     """
     if plan.file is not None:
         return _from_file(rows, Path(plan.file).expanduser(), root)
@@ -60,7 +70,7 @@ def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], lis
 
 
 def write(rows: Iterable[Row], root: Path, file: Path) -> None:
-    """Write path, label, split, signer and, where there are any, ranges of clips as ``split_file`` takes them back."""
+    """Write path, label, split, signer and range (where there are any) of clips, as ``split_file`` reads them."""
     lines = [(*_key(row, root), row.gloss, str(row.split), row.signer or "") for row in rows]
     ranged = any(line[1] for line in lines)
     table = [(path, gloss, split, signer, part) for path, part, gloss, split, signer in lines]
@@ -68,7 +78,7 @@ def write(rows: Iterable[Row], root: Path, file: Path) -> None:
 
 
 def _key(row: Row, root: Path) -> tuple[str, str]:
-    """What tells a clip from all others: its path, and the part of the video."""
+    """What tells a clip from all others: its path, and its part of the video in words."""
     if row.span is None:
         return nfc(_relative(row.video, root)), ""
     end = "" if row.span.end is None else f"{row.span.end:g}"
@@ -103,7 +113,7 @@ def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list
 
 
 def _stratified(rows: list[Row], plan: SplitPlan) -> list[Row]:
-    """Every gloss keeps its shares: at least one clip for train, then for val, then for test."""
+    """Divide each gloss by the shares. One clip of it is for train, the next for val, the next for test at least."""
     rng = random.Random(plan.seed)
     return [row for group in _by_gloss(rows) for row in _draw_gloss(group, plan.fractions, rng)]
 
@@ -130,7 +140,7 @@ def _fold_split(fold: int, plan: SplitPlan) -> str:
 
 
 def _folded(rows: list[Row], plan: SplitPlan) -> list[Row]:
-    """Clips dealt out gloss by gloss, going on where the last gloss ended, so that the folds stay equally large."""
+    """Deal out clips gloss by gloss; each gloss begins at the fold after the last one, so folds stay equally large."""
     rng, dealt, result = random.Random(plan.seed), 0, []
     for group in _by_gloss(rows):
         rng.shuffle(group)
@@ -141,7 +151,7 @@ def _folded(rows: list[Row], plan: SplitPlan) -> list[Row]:
 
 
 def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
-    """Signers shared out whole; of many random orders, the one that leaves the fewest glosses without clips."""
+    """Share out whole signers. Of many random orders, take the one that leaves the fewest glosses without clips."""
     nameless = sum(row.signer is None for row in rows)
     if nameless:
         raise InputError(
@@ -179,7 +189,7 @@ def _name(part: int, plan: SplitPlan) -> str:
 
 
 def _share_out(groups: dict[str, list[Row]], shares: list[float], rng: random.Random) -> dict[str, int]:
-    """Each signer to the part that is farthest from its share; a part without any signer comes first at the end."""
+    """Give each signer to the part that lacks most of its share; the last signers go to parts that are still empty."""
     order = list(groups)
     rng.shuffle(order)
     total, filled = sum(map(len, groups.values())), [0] * len(shares)
@@ -196,7 +206,7 @@ def _share_out(groups: dict[str, list[Row]], shares: list[float], rng: random.Ra
 def _badness(
     glosses: dict[str, set[str]], sizes: dict[str, int], part_of: dict[str, int], shares: list[float], plan: SplitPlan
 ) -> tuple[int, int, float]:
-    """Glosses without a training clip, glosses absent elsewhere, distance from the shares."""
+    """How bad a division is: glosses without training clip, glosses absent from val or test, distance from shares."""
     seen = {split: set[str]() for split in SPLITS}
     filled = [0] * len(shares)
     for signer, part in part_of.items():

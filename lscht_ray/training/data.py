@@ -7,6 +7,7 @@ from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill
 from lscht_ray.model import shape
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.video.pictures import default_short_side
 
 DECODING = frozenset(
     ("model_name", "image_size", "short_side", "pixel_format", "decoder", "salvage", "crop_to_bbox", "cache_max_frames")
@@ -33,4 +34,4 @@ def short_side(config: TrainConfig) -> int | None:
     if config.short_side is not None:
         return config.short_side
     size = config.image_size or shape.image_size(config.model_name)
-    return None if size is None else fill.default_short_side(size)
+    return None if size is None else default_short_side(size)

@@ -1,43 +1,43 @@
-"""What is known of one video file."""
+"""The facts of one video file, as a probe finds them out and the record keeps them."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 VERSION = 1
-"""Raise it where facts get another meaning: what is on record is then found out anew."""
+"""Raise it where facts get another meaning: then every video on record is looked at anew."""
 
 LOOKS = 16
-"""So many frames make a clip's perceptual hash, 64 bits each."""
+"""Number of frames in a clip's perceptual hash, 64 bits each."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a video file.
+    """The facts of a video file.
 
     Attributes:
-        size: Bytes.
-        mtime_ns: When it was last changed.
-        sha256: Of its bytes.
+        size: Of the file, in bytes.
+        mtime_ns: When the file was last changed, in nanoseconds since 1970.
+        sha256: Of the file's bytes, hexadecimal.
         trouble: Why it can't be read whole: empty_file, unreadable, truncated, no_video_stream, damaged, refused,
-            too_large, too_much_memory, hang, crash; or nothing.
-        reason: The same in words.
-        frames: Frames that decode, without damaged ones.
-        corrupt: Frames that the decoder calls damaged.
-        hidden: Frames that an edit list hides.
-        claimed: Frames that the header claims (0: none).
-        width: Pixels of the upright picture.
-        height: Likewise.
+            too_large, too_much_memory, no_access, hang, crash; or nothing.
+        reason: The trouble in words.
+        frames: Number of frames that decode, without damaged ones.
+        corrupt: Number of frames that the decoder calls damaged.
+        hidden: Number of frames that an edit list hides.
+        claimed: Number of frames that the header claims; 0: it claims none.
+        width: Of the upright picture, in pixels.
+        height: Of the upright picture, in pixels.
         fps: Frames a second, by the frames' own times.
-        variable_rate: Whether their distances differ.
-        rotation: Of the rotation flag, in degrees.
-        codec: FFmpeg's name.
-        container: FFmpeg's name.
-        streams: Video streams.
+        variable_rate: Whether the frames come at varying distances.
+        rotation: Of the rotation flag, in degrees counter-clockwise.
+        codec: FFmpeg's name of it.
+        container: FFmpeg's name of it.
+        streams: Number of video streams.
         duration: Seconds.
         looks: Perceptual hash of LOOKS frames, hexadecimal.
-        black: Share of frames that are black.
-        frozen: Share of frames that repeat the one before.
-        decord: "same", "differs", "error", "hang" or "crash"; nothing where it wasn't tried.
+        black: Share of frames that are black, 0 to 1.
+        frozen: Share of frames that repeat the one before, 0 to 1.
+        decord: What decord makes of it: "same", "differs", "error", "hang" or "crash"; nothing where it wasn't tried.
     """
 
     size: int

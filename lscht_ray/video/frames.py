@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip: pure arithmetic on indices, 0-based, ascending."""
+"""Chooses which frames of a video make a clip. Pure arithmetic on indices, 0-based and ascending."""
 
 from typing import Literal
 
@@ -22,7 +22,7 @@ def clip_indices(
     boundary_shift: float = 0.0,
     speed_jitter: float = 0.0,
 ) -> Indices:
-    """The frames of a clip.
+    """Choose the frames of a clip.
 
     Args:
         times: When each decodable frame is shown.
@@ -30,9 +30,9 @@ def clip_indices(
         span: The part of the video that is the clip; None: all of it.
         sampling: Evenly by the frames' numbers, or by their times, which differ where the frame rate varies.
         rng: Draws one frame from each of T segments (training); None: the middle of each (evaluation).
-        boundary_shift: In training start and end are moved by up to this share of the clip's length.
-        speed_jitter: In training the clip is played up to this share faster or slower: a longer or shorter part of the
-            video is taken.
+        boundary_shift: In training, start and end are moved by up to this share of the clip's length.
+        speed_jitter: In training, the clip is played up to this share faster or slower, which takes a longer or shorter
+            part of the video.
 
     Returns:
         (T,) indices in [0, N).
@@ -51,7 +51,7 @@ def clip_indices(
 
 
 def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
-    """The frames of a span as a half-open range, which holds at least one frame that is there."""
+    """The frames of a span as a half-open range of at least one frame of the video."""
     count = len(times)
     if span is None:
         return 0, count
@@ -67,7 +67,7 @@ def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
 def _jittered(
     start: int, stop: int, count: int, rng: np.random.Generator, shift: float, speed: float
 ) -> tuple[int, int]:
-    """Another half-open range near the given one, with at least one frame that is there."""
+    """Draw a half-open range near the given one, of at least one frame of the video."""
     moved = rng.uniform(-shift, shift, 2) * (stop - start)
     middle = (start + moved[0] + stop + moved[1]) / 2
     half = (stop + moved[1] - start - moved[0]) / 2 * rng.uniform(1 - speed, 1 + speed)
@@ -76,7 +76,7 @@ def _jittered(
 
 
 def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.random.Generator | None) -> Indices:
-    """The frames that are on the screen at T moments, one in each of T equally long segments."""
+    """The frames shown at T moments, one moment in each of T equally long segments."""
     _check(stop - start, num_frames)
     own = times[start:stop]
     end = times[stop] if stop < len(times) else own[-1] + float(np.median(np.diff(own)))
@@ -86,7 +86,7 @@ def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.rando
 
 
 def evaluation_indices(available: int, num_frames: int) -> Indices:
-    """The middle frame of each of ``num_frames`` equal segments; a shorter video repeats its frames evenly.
+    """The middle frame of each of ``num_frames`` equal segments. A shorter video repeats its frames evenly.
 
     Args:
         available: Decodable frames of the video, at least 1.
@@ -103,10 +103,10 @@ def evaluation_indices(available: int, num_frames: int) -> Indices:
 
 
 def training_indices(available: int, num_frames: int, rng: np.random.Generator) -> Indices:
-    """One random frame from each of ``num_frames`` equal segments (temporal segment networks, arXiv 1608.00859).
+    """Draw one frame from each of ``num_frames`` equal segments (temporal segment networks, arXiv 1608.00859).
 
-    A video with fewer frames than that has no choice to offer: it repeats its frames evenly, as in evaluation.
-    Arguments, result and errors as for `evaluation_indices`; ``rng`` makes the choice.
+    A video with fewer frames leaves no choice: it repeats its frames evenly, as in evaluation. Arguments, result and
+    errors are those of `evaluation_indices`; ``rng`` makes the choice.
     """
     _check(available, num_frames)
     if available < num_frames:

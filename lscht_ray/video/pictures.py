@@ -1,4 +1,4 @@
-"""A decoded picture made ready: scaled, upright, cut to a box, packed as RGB or YUV 4:2:0."""
+"""Scales a decoded picture, turns it upright, cuts it to a box, and packs it as RGB or YUV 4:2:0."""
 
 from typing import Any, Literal
 
@@ -15,8 +15,10 @@ PixelFormat = Literal["rgb", "yuv420"]
 
 
 class Converter:
-    """Scales and packs the frames of a video, all to the size of the first; one reformatter for all, since making its
-    tables costs more than using them."""
+    """Scales and packs the frames of a video, all to the size of the first.
+
+    One reformatter serves all frames, because making its tables costs more than using them.
+    """
 
     def __init__(self, short_side: int | None, pixel_format: PixelFormat) -> None:
         self.short_side, self.pixel_format = short_side, pixel_format
@@ -27,12 +29,17 @@ class Converter:
             self.target = {"format": "yuv420p", **colours}
 
     def __call__(self, frame: Any) -> Frames:
-        """The picture of one decoded frame."""
+        """Convert one decoded frame to a picture."""
         if "width" not in self.target:
             width, height = scaled(frame.width, frame.height, self.short_side, self.pixel_format)
             self.target |= {"width": width, "height": height}
-        made = self.reformatter.reformat(frame, interpolation=Interpolation.AREA, threads=1, **self.target)
-        return _upright(np.asarray(made.to_ndarray(), np.uint8), frame.rotation, self.pixel_format)
+        picture = self.reformatter.reformat(frame, interpolation=Interpolation.AREA, threads=1, **self.target)
+        return _upright(np.asarray(picture.to_ndarray(), np.uint8), frame.rotation, self.pixel_format)
+
+
+def default_short_side(image_size: int) -> int:
+    """Short side in pixels to decode at for a model of that image size: 8/7 of it, so that a crop isn't scaled up."""
+    return image_size * 8 // 7
 
 
 def scaled(width: int, height: int, short_side: int | None, pixel_format: PixelFormat = "rgb") -> tuple[int, int]:
@@ -50,7 +57,7 @@ def picture_size(frames: Frames, pixel_format: PixelFormat) -> tuple[int, int]:
 
 
 def _upright(picture: Frames, rotation: int, pixel_format: PixelFormat) -> Frames:
-    """Undo a rotation flag (degrees counter-clockwise, as FFmpeg's display matrix states it)."""
+    """Turn a picture as its rotation flag says (degrees counter-clockwise, as in FFmpeg's display matrix)."""
     turns = round(rotation / 90) % 4
     if not turns:
         return picture
@@ -63,7 +70,7 @@ def _upright(picture: Frames, rotation: int, pixel_format: PixelFormat) -> Frame
 
 
 def shrink(frames: Frames, short_side: int | None, pixel_format: PixelFormat = "rgb") -> Frames:
-    """RGB pictures (T, H, W, C) scaled down to a short side and packed, as `decode` does; never up."""
+    """Scale RGB pictures (T, H, W, C) down to a short side and pack them, as `decode` does; never up."""
     height, width = frames.shape[1:3]
     if pixel_format == "rgb" and scaled(width, height, short_side) == (width, height):
         return frames
@@ -72,7 +79,7 @@ def shrink(frames: Frames, short_side: int | None, pixel_format: PixelFormat = "
 
 
 def cut(frames: Frames, box: Box) -> Frames:
-    """The part of the pictures (T, H, W, C) that the box shows; at least one pixel of it."""
+    """Cut pictures (T, H, W, C) to the part that the box shows; at least one pixel."""
     height, width = frames.shape[1:3]
     scale = (width, height) if box.unit == "share" else (1, 1)
     left, right = _side(box.left * scale[0], box.right * scale[0], width)
@@ -81,5 +88,6 @@ def cut(frames: Frames, box: Box) -> Frames:
 
 
 def _side(low: float, high: float, length: int) -> tuple[int, int]:
+    """A half-open range of pixels within 0 to length, with at least one pixel."""
     first = min(max(round(low), 0), length - 1)
     return first, max(first + 1, min(round(high), length))

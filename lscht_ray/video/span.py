@@ -1,13 +1,18 @@
-"""Which part of a video is a clip, in time and in the picture."""
+"""The part of a video that is a clip: in time, and in the picture."""
 
 from typing import Literal, NamedTuple
 
 
 class Span(NamedTuple):
-    """Part of a video: 0-based and half-open, in frames or in seconds from its first frame; an end of None is its end.
+    """Part of a video in time, 0-based and half-open.
 
-    ``fps`` is the rate at which frames are numbered, where the annotation says so: a video of another rate is then cut
-    by time. A ``doubtful`` span is left alone where the video seems to be cut to it already (WLASL).
+    Attributes:
+        start: First frame, or seconds from the first frame.
+        end: Frame or second before which it ends; None: the end of the video.
+        unit: Of start and end.
+        fps: Frames a second at which the annotation numbers frames, where it says so. A video of another rate is then
+            cut by time.
+        doubtful: The span is not applied where the video seems to be cut to it already (WLASL).
     """
 
     start: float
@@ -18,7 +23,7 @@ class Span(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Where the signer is in the picture: half-open, in pixels of the upright picture or in shares of it."""
+    """Where the signer is in the upright picture: half-open, in pixels or in shares of its sides (0 to 1)."""
 
     left: float
     top: float
