@@ -276,23 +276,23 @@ def main() -> int:
 
 def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
     """Print clips per second of the three loops."""
-    made = {name: built(config) for name in ("bare", "ours", "trainer")}
-    for run in made.values():
-        samples = run.parts.train_loader.dataset.samples[: flags.steps * flags.batch_size]  # type: ignore[attr-defined]
-        run.parts.train_loader.dataset.samples = samples  # type: ignore[attr-defined]
-        run.parts.train_loader.sampler.length = len(samples)
-    clips, device = len(samples), run.parts.device
+    ready = {name: built(config) for name in ("bare", "ours", "trainer")}
+    for run in ready.values():
+        dataset = run.parts.train_loader.dataset
+        dataset.clips = dataset.clips[: flags.steps * flags.batch_size]
+        run.parts.train_loader.sampler.length = len(dataset)
+    clips, device = len(dataset), run.parts.device
     runs: dict[str, Callable[[], object]] = {
-        "bare": lambda: bare(made["bare"]),
-        "ours": lambda: ours(made["ours"]),
-        "trainer": trainer(made["trainer"]),
+        "bare": lambda: bare(ready["bare"]),
+        "ours": lambda: ours(ready["ours"]),
+        "trainer": trainer(ready["trainer"]),
     }
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     memory: dict[str, float] = {}
     for number in range(flags.rounds + 1):
-        for name, run in runs.items():
+        for name, epoch in runs.items():
             with peak_memory(device) as peak:
-                speed = timed(run, clips, device)
+                speed = timed(epoch, clips, device)
             if number:  # the first round warms up
                 speeds[name].append(speed)
             memory[name] = peak[0] / 2**30

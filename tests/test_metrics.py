@@ -31,7 +31,7 @@ def test_against_scikit_learn(clips: int, batch: int, seed: int) -> None:
     present = np.isin(predicted, true)
     recalls = [np.mean(predicted[true == c] == c) for c in np.unique(true)]
     assert result["mean_class_accuracy"] == pytest.approx(np.mean(recalls))
-    if present.all():
+    if present.all() and len(recalls) > 1:  # of a single class scikit-learn suspects a mistake
         assert result["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(true, predicted))
     sure, error = scores.max(axis=1), 0.0
     for low in range(15):

@@ -1,7 +1,6 @@
 """README's lists of files and folders are a contract: they are what runs, evaluations and sweeps leave."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training.device import choose_device
 from support.data import draw
 from support.doors import FAST, Door, run_folder
+from support.readme import README, documented
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 RUN = {
     *(places.CONFIG, places.METRICS, places.BEST, places.EXPORT, places.LAST, places.HASHES, places.LOCK),
     *(places.SPLITS, places.MISSING, places.UNREADABLE, places.STACKS, places.epoch_checkpoint(5)),
@@ -21,12 +20,6 @@ SWEEP = {
     *(places.SUMMARY, places.STUDY, places.WINNER, places.LOGS, places.TRIALS, places.SWEEP, places.RAY_LOG),
     *(places.PLACE, places.DRIVER, places.LOCK),
 }
-
-
-def documented(folder: str) -> set[str]:
-    """The names that README lists below a folder."""
-    block = README.partition(f"{folder}/\n")[2].partition("\n```")[0].partition("\nruns/")[0]
-    return set(re.findall(r"^[├└]── ([\w.]+)", block, re.MULTILINE))
 
 
 def test_readme_lists_every_file_of_a_run_folder() -> None:

@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import VideoMAEForVideoClassification
 
+from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster import room
 from lscht_ray.dataset.demo import GLOSSES
@@ -18,6 +19,7 @@ from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.sweep import winner
 from lscht_ray.sweep.ledger import Ledger
 from support.doors import Door, refused
+from support.readme import documented
 from support.sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder
 
 
@@ -101,6 +103,12 @@ def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
     assert {k: v for k, v in first["metrics"].items() if k != "seconds"} == {
         k: v for k, v in last["metrics"].items() if k != "seconds"
     }
+
+
+@pytest.mark.ray
+def test_the_folder_holds_what_readme_lists(sweep: tuple[Path, Any]) -> None:
+    names = {path.name for path in sweep_folder(sweep[0]).iterdir()}
+    assert names == documented("models/checkpoints/sweep_20250131_101500") - {places.LOCK}
 
 
 @pytest.mark.ray
