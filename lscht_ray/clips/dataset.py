@@ -126,7 +126,7 @@ class ClipDataset(Dataset[Batch]):
     ) -> None:
         self.clips = tuple(clips)
         self.reader, self.sampling, self.seed, self.augmentation = reader, sampling, seed, augmentation
-        self.under_way: Tensor | None = None
+        self._under_way: Tensor | None = None
         """Shared float64 (data workers, 2): which clip each one reads (1 + index; 0: none), since when (seconds)."""
         self._own: tuple[int, float] = (0, 0.0)
 
@@ -188,17 +188,21 @@ class ClipDataset(Dataset[Batch]):
         video, label = ("", 0) if clip is None else (str(clip.video), clip.label)
         return _single(frames, (2, 2), packed_draw(None, 2, 2), label, False, video, failures)
 
+    def watch_workers(self, count: int) -> None:
+        """Have so many data workers say which clips they read; to be called before they start."""
+        self._under_way = torch.zeros(count, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+
     def _note_reading(self, number: int) -> None:
         """Note which clip this process reads now: 1 + index; 0: none."""
         worker = get_worker_info()
         if worker is None:
             self._own = (number, time.monotonic())
-        elif self.under_way is not None:
-            self.under_way[worker.id] = torch.tensor([number, time.monotonic()], dtype=torch.float64)
+        elif self._under_way is not None:
+            self._under_way[worker.id] = torch.tensor([number, time.monotonic()], dtype=torch.float64)
 
     def reading(self) -> list[str]:
         """The videos that this process and its data workers are reading, and for how long; the longest first."""
-        workers = self.under_way.tolist() if self.under_way is not None else []
+        workers = self._under_way.tolist() if self._under_way is not None else []
         reading = sorted((since, int(number) - 1) for number, since in (self._own, *workers) if number)
         return [f"{self.clips[index].video}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
 

@@ -69,7 +69,7 @@ def build_loader(
             return PrefetchLoader(dataset, sampler, batch_size, pin=True, record_copy=_gpu_copy)
         return PrefetchLoader(dataset, sampler, batch_size)
     if num_workers:
-        dataset.under_way = torch.zeros(num_workers, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+        dataset.watch_workers(num_workers)
     return ClipLoader(
         dataset,
         batch_size=batch_size,

@@ -180,7 +180,7 @@ class Search:
         for metrics in epochs:
             epoch, score = int(metrics["epoch"]), float(metrics[f"best_{self.config.metric}"])
             if not self.judge.goes_on(record.trial_id, epoch, score):
-                record.status = "pruned"
+                self.ledger.prune(record.trial_id)
             record.epochs[epoch] = epoch_metrics(metrics)
             self.study.report(record.trial_id, epoch, score)
 

@@ -115,6 +115,10 @@ class Ledger:
         else:
             record.status = "interrupted" if cut_short else "pruned"
 
+    def prune(self, trial_id: str) -> None:
+        """A trial that does not run was judged too weak to go on."""
+        self.trials[trial_id].status = "pruned"
+
     def interrupt(self, trial_id: str | None = None) -> None:
         """All trials that run, or that one alone, end before their time and are to go on later."""
         for record in self.trials.values():
