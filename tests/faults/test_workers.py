@@ -18,11 +18,14 @@ from lscht_ray.artifacts.recorder import Recorder, RunFolders
 from lscht_ray.checking import survey
 from lscht_ray.host.console import quiet_console
 from lscht_ray.host.interrupt import StopRequest
+from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import build
 from lscht_ray.training import run as training
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training.loop import validate
+from lscht_ray.training.metrics import rank_and_world
+from lscht_ray.training.parts import Reporting
 from support.faults import Faults
 from support.runs import RECIPE, same
 
@@ -61,18 +64,20 @@ def settings(small: Path, folder: Path, **changes: Any) -> TrainConfig:
 
 def gradient_of_a_step(config: TrainConfig, target: Path) -> None:
     """Save the gradient of the first step, as the optimizer sees it, and the figures of a validation."""
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = rank_and_world()
     found = survey.ready(config, quiet_console())
     build.seed_everything(0)
     wrap = DistributedDataParallel if world > 1 else lambda network: network
-    parts, _ = build.build(config, found, wrap, rank, world, quiet_console())
-    folders = RunFolders(target.parent, target.parent)
-    val = validate(parts, "val", Recorder(folders, quiet_console(), enabled=False), quiet_console())
-    parts.model.train()
+    parts, state, _ = build.build(config, found, quiet_console(), prepare_model=wrap)
+    recorder = Recorder(RunFolders(target.parent, target.parent), quiet_console(), enabled=False)
+    reporting = Reporting(recorder, quiet_console(), Watchdog(target.parent / "stacks.txt", list))
+    val = validate(parts, state, reporting, "val")
+    state.model.train()
     parts.train_loader.sampler.set_epoch(1)
     batch = next(iter(parts.train_loader))
-    figures, _ = apply(parts, gradients(parts, replace(batch, frames=batch.frames.clone()), 0, quiet_console()))
-    gradient = {name: p.grad for name, p in parts.network.named_parameters() if p.grad is not None}
+    outcomes = gradients(parts, state, replace(batch, frames=batch.frames.clone()), 0, quiet_console())
+    figures, _ = apply(parts, state, outcomes)
+    gradient = {name: p.grad for name, p in state.network.named_parameters() if p.grad is not None}
     if rank == 0:
         torch.save({"gradient": gradient, "figures": figures, "val": val}, target)
 
