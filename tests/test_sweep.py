@@ -21,8 +21,9 @@ from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster import watch
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.ledger import Ledger
-from lscht_ray.sweep.study import Study
+from lscht_ray.sweep.study import Proposal, Study
 from support.data import read_lines
 from support.doors import WAIT_SECONDS, Background, Door, refused, until
 from support.faults import Faults
@@ -246,13 +247,13 @@ def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkey
     monkeypatch.setattr(watch, "SILENT_SECONDS", 0.0)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     storage, said = Storage(str(tmp_path)), io.StringIO()
-    made = Study(SweepConfig(), None, 9)
-    book = Ledger("val_accuracy", "max", 30)
-    watching = watch.Watch(book, made, storage, "driver", Console(file=said, width=200), lambda record: None)
+    study, ledger = Study(SweepConfig(), None, 9), Ledger("val_accuracy", "max", 30)
+    screen = Console(file=said, width=200)
+    watching = watch.Watch(ledger, study, storage, "driver", screen, lambda record: None, stopping=lambda: False)
 
     def trial(number: int, status: str = "RUNNING") -> Any:
-        config = {"trial_id": f"trial_{number:05d}", "params": {}, "gpus": 0.0, "origin": "sampler"}
-        made = SimpleNamespace(config=config, status=status)
+        proposal = Proposal(f"trial_{number:05d}", {}, TrainConfig())
+        made = SimpleNamespace(config={"proposal": proposal, "gpus": 0.0}, status=status)
         if status == "RUNNING":
             watching.on_trial_start(0, [], made)
         return made
@@ -278,7 +279,7 @@ def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkey
         ray.util.placement_group([{"CPU": 99}])
         assert reason(4) == "it waits for resources (free now: 1 CPU, 0 GPU)"
         trial(5)
-        book.report("trial_00005", {"epoch": 2, "seconds": 0.0})
+        ledger.report("trial_00005", {"epoch": 2, "seconds": 0.0})
         assert "its last report was epoch 2" in reason(5)
     finally:
         ray.shutdown()
