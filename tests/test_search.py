@@ -71,6 +71,19 @@ def test_a_trial_whose_own_process_was_ended_for_its_memory_goes_on_with_fewer_c
     assert [trial.state for trial in made.study.trials] == [TrialState.FAIL]
 
 
+def test_a_trial_whose_process_never_ran_has_failed(tmp_path: Path) -> None:
+    study, ledger = new_study(tmp_path, SweepConfig(), 1), Ledger("val_accuracy", "max", 30)
+    ended: list[TrialRecord] = []
+    screen = Console(file=io.StringIO())
+    watching = Watch(ledger, study, Storage(str(tmp_path)), "a driver", screen, ended.append, stopping=lambda: False)
+    said = tmp_path / "error.txt"
+    said.write_text("ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n")
+    failed: Any = SimpleNamespace(config={"proposal": study.ask(), "gpus": 0.0}, error_file=str(said))
+    watching.on_trial_error(0, [], failed)
+    assert [(record.status, record.error[:14]) for record in ended] == [("failed", "ActorDiedError")]
+    assert [trial.state for trial in study.study.trials] == [TrialState.FAIL]
+
+
 ASHA = SweepConfig(train=TrainConfig(max_epochs=5), asha=AshaConfig(grace_period=2))
 
 

@@ -76,28 +76,29 @@ def test_the_study_is_optunas_own(undisturbed: Path) -> None:
     assert [row["origin"] for row in rows] == ["train"] + ["sampler"] * 7
     for row in rows:  # who came to each of ASHA's rungs, and how
         scores = trials[rows.index(row)].intermediate_values
-        assert row["rungs"] == {str(epoch): scores[epoch] for epoch in (1, 2, 4) if epoch <= row["epochs"]}
+        assert row["rungs"] == {str(epoch): scores[epoch] for epoch in (1, 2) if epoch <= row["epochs"]}
     assert study(undisturbed).best_value == summary(undisturbed)["best"]["metrics"]["val_loss"]
 
 
-DRIVER_KILLS = (
-    "starting Ray",
-    "trial_00001 starts",
-    "trial_00001 epoch 2/",
-    "trial_00003 completed|trial_00003 pruned",
-    "trial_00005 epoch 1/",
-)
-"""What the driver has just printed when it is killed; in the first trial before and between its epochs, as a trial has
-ended, and in a trial whose settings a sampler of the earlier ones chose."""
+DRIVER_KILLS = ("trial_00001 starts", "trial_00001 epoch 2/", "trial_00005 completed|trial_00005 pruned")
+"""What the driver has just printed when it is killed: before and between the epochs of a trial, and as one has ended whose
+settings a sampler of the earlier ones chose. `test_driver` has what the next driver makes of each state."""
 
 
 @pytest.mark.ray
 def test_a_driver_killed_again_and_again(
-    small: Path, command: Door, background: Background, tmp_path: Path, undisturbed: Path, faults: Faults
+    small: Path,
+    command: Door,
+    background: Background,
+    tmp_path: Path,
+    cluster: Any,
+    undisturbed: Path,
+    faults: Faults,
 ) -> None:
     """No trial is lost, none is run twice, and the sweep is the one that nobody disturbed."""
     fault = "kill -9 of a sweep's driver"
-    flags: list[object] = ["--config", sweep_file(tmp_path, small, **SEARCH, num_trials=8, epochs=4)]
+    there = {"address": cluster.address}
+    flags: list[object] = ["--config", sweep_file(tmp_path, small, **SEARCH, num_trials=8, epochs=4, resources=there)]
     for moment in DRIVER_KILLS:
         process = background("tune", *flags)
         said = until(process, *moment.split("|"))
@@ -156,10 +157,10 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("runner", ["in_actor", "torch_trainer"])
-def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background, tmp_path: Path, runner: str) -> None:
+def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background, tmp_path: Path) -> None:
+    """Ctrl-C under Ray Train is in faults/test_ray, after a worker was ended for its memory."""
     ray_before = processes(b"gcs_server", b"raylet/raylet")
-    file = sweep_file(tmp_path, small, **SEARCH, num_trials=3, epochs=3000, trial_runner=runner)
+    file = sweep_file(tmp_path, small, **SEARCH, num_trials=3, epochs=3000)
     process = background("tune", "--config", file)
     until(process, "epoch 2/")
     folder = sweep_folder(tmp_path)

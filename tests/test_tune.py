@@ -251,7 +251,7 @@ def test_the_trials_own_processes_never_take_a_workers_place() -> None:
 @pytest.mark.ray
 def test_the_demo_learns(door: Door, command: Door, demo: Path, tmp_path: Path) -> None:
     """The main job without any configuration: at least twice the accuracy of chance on clips of unseen signers."""
-    result = command("tune", cwd=tmp_path)
+    result = command("tune", "--resources.address", "local", cwd=tmp_path)  # not the cluster that other tests started
     assert result.returncode == 0, result.stdout + result.stderr
     (folder,) = (tmp_path / "models" / "checkpoints").glob("sweep_*")
     trials = json.loads((folder / "summary.json").read_text())["trials"]

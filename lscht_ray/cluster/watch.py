@@ -142,7 +142,10 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
             self._halve(self.ledger.trials[trial_name(trial)])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A trial failed for good."""
+        """A trial failed for good; where its process could not even be started, nobody has heard of it before."""
+        proposal = proposal_of(trial)
+        if proposal.trial_id not in self.ledger.trials:
+            self.ledger.start(proposal.trial_id, proposal.params, origin=proposal.origin)
         self._fail(trial_name(trial), _error_text(trial))
 
     def on_tune_error(self, error: Exception) -> None:

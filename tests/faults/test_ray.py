@@ -210,6 +210,9 @@ def test_a_worker_ended_for_its_memory_starts_again_with_fewer_clips_at_a_time(
     assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
     assert {epoch["train_clips"] for epoch in epochs} == {12}
     assert (epochs[0]["micro_batch"], epochs[-1]["micro_batch"]) == (12, 6)
+    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert summary(tmp_path)["trials"][0]["status"] == "interrupted"
+    assert Path(summary(tmp_path)["best"]["checkpoint"]).is_file()
     faults.survive(fault)
 
 
