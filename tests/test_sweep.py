@@ -81,8 +81,8 @@ def test_the_study_is_optunas_own(undisturbed: Path) -> None:
 
 
 DRIVER_KILLS = ("trial_00001 starts", "trial_00001 epoch 2/", "trial_00005 completed|trial_00005 pruned")
-"""What the driver has just printed when it is killed: before and between the epochs of a trial, and as one has ended whose
-settings a sampler of the earlier ones chose. `test_driver` has what the next driver makes of each state."""
+"""What the driver has just printed when it is killed: before and between the epochs of a trial, and as one has ended
+whose settings a sampler of the earlier ones chose. `test_driver` has what the next driver makes of each state."""
 
 
 @pytest.mark.ray
