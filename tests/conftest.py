@@ -163,3 +163,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, times in Faults.provoked.items():
             survived = Faults.survived[name]
             terminalreporter.write_line(f"{name:60} {times:8}  {survived:8}  {times - survived:4}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")

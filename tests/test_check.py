@@ -24,7 +24,7 @@ from lscht_ray.errors import TrainingError
 from lscht_ray.video.decode import Choose
 from lscht_ray.video.pictures import Frames
 from support.data import clip_of, draw, manifest, read_lines, shared
-from support.doors import FAST, Door, refused
+from support.doors import FAST, Door, refused, wait_for
 from support.media import bomb, damaged, paint
 
 NFC, NFD = "señá", unicodedata.normalize("NFD", "señá")
@@ -352,14 +352,9 @@ def test_a_killed_check_keeps_what_it_found_and_leaves_no_process(sound: Path, t
     record = sound / ".lscht_ray" / "facts.jsonl"
     command = [sys.executable, "-m", "lscht_ray.check", str(sound), "--processes", "1"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (record.exists() and record.read_text().count("\n") >= 3):
-            time.sleep(0.01)
+        wait_for(lambda: record.read_text().count("\n") >= 3, alive=lambda: process.poll() is None)
         process.kill()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and children_of(sound):
-        time.sleep(0.1)
-    assert children_of(sound) == []
+    wait_for(lambda: not children_of(sound), alive=lambda: True)
     torn = record.read_text()[:-20]
     record.write_text(torn)  # killed in the middle of a line
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

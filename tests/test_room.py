@@ -42,8 +42,7 @@ def test_a_trial_step_leaves_no_trace() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.gpu
 def test_batch_size_auto_on_a_gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU here")
     made = network().to("cuda")
     assert _fits.largest_batch(made, torch.device("cuda"), "bf16", 4, 24) == _fits.LARGEST
