@@ -305,7 +305,7 @@ def compare_loops(config: TrainConfig, flags: argparse.Namespace) -> None:
         spread = f"({ratios[0]:.3f} to {ratios[-1]:.3f})"
         print(f"ours / {other}: {statistics.median(ratios):.3f} {spread}   goal {goal}")
     if device.type == "cuda":
-        network = build.build_network(config, ("a", "b"))
+        network = build.build_model(config, ("a", "b"))
         flops = plan.count_flops(network, config.num_frames)[1] * statistics.median(speeds["ours"])
         peak_flops = matrix_peak(device)
         print(f"{flops / 1e12:.1f} of {peak_flops / 1e12:.1f} TFLOP/s: {flops / peak_flops:.1%}   goal 50 %")

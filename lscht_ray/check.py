@@ -45,28 +45,28 @@ def main(argv: list[str]) -> int:
         config = config.model_copy(update={"data": flags.DATA})
     screen, started = console.new_console(), time.monotonic()
     _look_at_outputs(flags)
-    found = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
-    videos = list(dict.fromkeys(sample.video for sample in found.samples))
-    facts, new = survey.look(found, config, screen, decord=True)
-    problems = findings.find_problems(found, facts, config)
-    screen.print(page.as_text(found, problems))
+    annotated = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
+    videos = list(dict.fromkeys(sample.video for sample in annotated.samples))
+    facts, new = survey.look(annotated, config, screen, decord=True)
+    problems = findings.find_problems(annotated, facts, config)
+    screen.print(page.as_text(annotated, problems))
     screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
-    _write(flags.json, "--json", screen, lambda file: _json(file, page.as_json(found, problems)))
+    _write(flags.json, "--json", screen, lambda file: _json(file, page.as_json(annotated, problems)))
     _write(flags.facts, "--facts", screen, lambda file: _text(file, page.facts_csv(facts)))
     if flags.html:
-        html = page.as_html(found, problems, _pictures(problems, videos, config, screen))
+        html = page.as_html(annotated, problems, _pictures(problems, videos, config, screen))
         _write(flags.html, "--html", screen, lambda file: _text(file, html))
     if flags.write_splits:
-        _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, found))
+        _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, annotated))
     if flags.build_cache:
         from lscht_ray.clips import fill
         from lscht_ray.video.pictures import default_short_side
 
         short_side = config.short_side or default_short_side(config.image_size or 224)
-        fill.fill(found.root, usable.settle(found, facts, config).clips, config, short_side, screen)
+        fill.fill(annotated.root, usable.settle(annotated, facts, config).clips, config, short_side, screen)
     if flags.contact_sheet:
-        clips = usable.settle(found, facts, config).clips
-        settings = (found.glosses, clips, config, screen)
+        clips = usable.settle(annotated, facts, config).clips
+        settings = (annotated.glosses, clips, config, screen)
         _write(flags.contact_sheet, "--contact-sheet", screen, lambda file: _sheet(file, *settings))
     return 1 if any(problem.severity == "error" for problem in problems) else 0
 
@@ -114,10 +114,10 @@ def _text(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _splits(file: Path, found: Annotations) -> None:
+def _splits(file: Path, annotated: Annotations) -> None:
     from lscht_ray.dataset import splits
 
-    splits.write(found.rows(), found.folder, file)
+    splits.write(annotated.rows(), annotated.folder, file)
 
 
 def _sheet(file: Path, glosses: Sequence[str], clips: Sequence[Clip], config: CheckConfig, screen: Console) -> None:

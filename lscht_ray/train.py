@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     from lscht_ray.host import interrupt, lock
 
     screen = console.new_console()
-    resume_from = found = None
+    resume_from = clip_set = None
     if flags.resume:
         run_folder = Path(flags.resume).resolve()
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
@@ -46,11 +46,13 @@ def main(argv: list[str]) -> int:
     else:
         from lscht_ray.training import data
 
-        found = data.ready(config, screen, keep=not flags.plan)  # a mistake in the data ends here, without a run folder
+        clip_set = data.ready(
+            config, screen, keep=not flags.plan
+        )  # a mistake in the data ends here, without a run folder
         if flags.plan:
             from lscht_ray.training import plan
 
-            plan.plan_run(config, found, screen)
+            plan.plan_run(config, clip_set, screen)
             return 0
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
@@ -64,7 +66,7 @@ def main(argv: list[str]) -> int:
                 screen=screen,
                 hooks=training.Hooks(listen=interrupt.listening),
                 resume_from=resume_from,
-                found=found,
+                clip_set=clip_set,
                 override=flags.override,
             )
             training.export(folders.run, screen)

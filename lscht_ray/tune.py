@@ -32,12 +32,12 @@ def main(argv: list[str]) -> int:
 
     decoded = fill.decodes(sweep.train)
     keep = not flags.plan and not data.DECODING & sweep.search_space.keys()
-    found = data.ready(sweep.train, screen, keep=keep)  # a mistake in the data set ends here, and not in every trial
-    screen.print(found.annotations.summary())
+    clip_set = data.ready(sweep.train, screen, keep=keep)  # a mistake in the data set ends here, and not in every trial
+    screen.print(clip_set.annotations.summary())
     if flags.plan:
         from lscht_ray.sweep import plan
 
-        plan.plan_sweep(sweep, found, screen)
+        plan.plan_sweep(sweep, clip_set, screen)
         return 0
     if flags.debug:
         from lscht_ray.training.run import train_here

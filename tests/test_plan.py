@@ -11,7 +11,7 @@ from lscht_ray.clips.transforms import ClipFormat
 from lscht_ray.settings.sweep import AshaConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.plan import likely_epochs, rungs
-from lscht_ray.training.build import Network
+from lscht_ray.training.build import Model
 from lscht_ray.training.plan import count_flops
 from support.doors import FAST, Door
 
@@ -21,7 +21,7 @@ def test_flops_of_videomae_base_are_the_formulas() -> None:
         network = VideoMAEForVideoClassification(VideoMAEConfig(num_labels=100))
     network.videomae.embeddings.position_embeddings = torch.zeros(1, 1568, 768, device="meta")
     form = ClipFormat(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    forward, both = count_flops(Network(network, form, "", torch.device("cpu"), "fp32"), 16)
+    forward, both = count_flops(Model(network, form, "", torch.device("cpu"), "fp32"), 16)
     layers, tokens, width = 12, 1568, 768
     formula = layers * (24 * tokens * width**2 + 4 * tokens**2 * width)
     assert forward == pytest.approx(formula, rel=0.015)  # and the patches' projection

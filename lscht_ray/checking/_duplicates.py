@@ -26,8 +26,8 @@ def _relation(first: Sample, second: Sample) -> tuple[Severity, str]:
     return "warning", f"twice in one split: {where}"
 
 
-def _name(video: Path, found: Annotations) -> str:
-    return video.relative_to(found.folder).as_posix() if video.is_relative_to(found.folder) else str(video)
+def _name(video: Path, annotated: Annotations) -> str:
+    return video.relative_to(annotated.folder).as_posix() if video.is_relative_to(annotated.folder) else str(video)
 
 
 def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
@@ -37,23 +37,23 @@ def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
                 yield first, second
 
 
-def same_bytes(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
+def same_bytes(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
     """A problem for each pair of clips whose files are equal byte by byte."""
     groups = defaultdict[str, list[Sample]](list)
-    for sample in {sample.video: sample for sample in found.samples}.values():
-        known = facts.get(sample.video)
-        if known is not None and known.sha256:
-            groups[known.sha256].append(sample)
+    for sample in {sample.video: sample for sample in annotated.samples}.values():
+        video_facts = facts.get(sample.video)
+        if video_facts is not None and video_facts.sha256:
+            groups[video_facts.sha256].append(sample)
     for group in groups.values():
         for first, second in _pairs(group):
             bad, words = _relation(first, second)
-            detail = f"the same bytes as {_name(second.video, found)}, {words}"
+            detail = f"the same bytes as {_name(second.video, annotated)}, {words}"
             yield Problem("identical_files", bad, str(first.video), detail, "keep one of the two")
 
 
-def look_alike(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
+def look_alike(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
     """A problem for each pair of clips whose perceptual hashes are nearly equal and whose bytes differ."""
-    one_per_video = {sample.video: sample for sample in found.samples}
+    one_per_video = {sample.video: sample for sample in annotated.samples}
     usable = {video: s for video, s in one_per_video.items() if video in facts and facts[video].looks}
     videos = list(usable)
     if len(videos) < 2:
@@ -67,6 +67,6 @@ def look_alike(found: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Prob
             if start + row >= column or facts[first].sha256 == facts[second].sha256:
                 continue
             words = _relation(usable[first], usable[second])[1]
-            detail = f"looks like {_name(second, found)} ({1 - apart[row, column]:.1%} of its hash), {words}"
+            detail = f"looks like {_name(second, annotated)} ({1 - apart[row, column]:.1%} of its hash), {words}"
             action = "look at both: two performances may look alike, of one recording only one should stay"
             yield Problem("look_alike", "warning", str(first), detail, action)

@@ -57,28 +57,30 @@ text-align: left; vertical-align: top } td:first-child { white-space: nowrap } c
 """jinja2; every value is escaped (autoescape)."""
 
 
-def as_json(found: Annotations, problems: list[Problem]) -> dict[str, Any]:
+def as_json(annotated: Annotations, problems: list[Problem]) -> dict[str, Any]:
     """The whole result, for a program to read."""
     return {
-        "data": str(found.root),
-        "layout": found.layout,
-        "num_classes": len(found.glosses),
-        "glosses": list(found.glosses),
-        "clips": len(found.samples),
-        "splits": {split: len(found.split(split)) for split in SPLITS},
+        "data": str(annotated.root),
+        "layout": annotated.layout,
+        "num_classes": len(annotated.glosses),
+        "glosses": list(annotated.glosses),
+        "clips": len(annotated.samples),
+        "splits": {split: len(annotated.split(split)) for split in SPLITS},
         "problems": [problem.as_dict() for problem in problems],
         "summary": dict(Counter(problem.kind for problem in problems)),
     }
 
 
-def as_text(found: Annotations, problems: list[Problem]) -> str:
+def as_text(annotated: Annotations, problems: list[Problem]) -> str:
     """A summary for a person: each kind of problem with its count and its first cases."""
-    lines = [found.summary(), *found.notes]
+    lines = [annotated.summary(), *annotated.notes]
     by_kind = itertools.groupby(problems, key=lambda problem: (problem.severity, problem.kind))
     for (severity, kind), group in by_kind:
         cases = list(group)
         lines.append(f"{severity}: {kind} ({len(cases)})")
-        lines += [f"    {_short(case.path, found.folder)}: {case.detail} -> {case.action}" for case in cases[:SHOWN]]
+        lines += [
+            f"    {_short(case.path, annotated.folder)}: {case.detail} -> {case.action}" for case in cases[:SHOWN]
+        ]
         if len(cases) > SHOWN:
             lines.append(f"    ... and {len(cases) - SHOWN} more")
     counts = Counter(problem.severity for problem in problems)
@@ -87,20 +89,22 @@ def as_text(found: Annotations, problems: list[Problem]) -> str:
     return "\n".join(lines)
 
 
-def as_html(found: Annotations, problems: list[Problem], pictures: Mapping[str, list[str]]) -> str:
+def as_html(annotated: Annotations, problems: list[Problem], pictures: Mapping[str, list[str]]) -> str:
     """One page that needs no other file.
 
     Args:
-        found: The annotations.
+        annotated: The annotations.
         problems: What is wrong.
         pictures: JPEG pictures as base64, by video.
     """
     template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(PAGE)
     return template.render(
-        title=f"Data check of {found.root}",
-        lines=(found.summary(), *found.notes),
+        title=f"Data check of {annotated.root}",
+        lines=(annotated.summary(), *annotated.notes),
         counts=Counter((problem.severity, problem.kind) for problem in problems),
-        rows=[(problem, _short(problem.path, found.folder), pictures.get(problem.path, [])) for problem in problems],
+        rows=[
+            (problem, _short(problem.path, annotated.folder), pictures.get(problem.path, [])) for problem in problems
+        ],
     )
 
 
@@ -111,7 +115,7 @@ def facts_csv(facts: Mapping[Path, Facts]) -> str:
         names = list(next(iter(facts.values())).as_dict())
         writer = csv.writer(buffer)
         writer.writerow(["path", *names])
-        writer.writerows([str(video), *known.as_dict().values()] for video, known in sorted(facts.items()))
+        writer.writerows([str(video), *video_facts.as_dict().values()] for video, video_facts in sorted(facts.items()))
     return buffer.getvalue()
 
 

@@ -59,20 +59,20 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
     left_out: list[tuple[Path, str]] = []
     unapplied = uncut = 0
     for sample in annotations.samples:
-        known = facts.get(sample.video)
-        reason = unusable(known, config)
-        if reason or known is None:
+        video_facts = facts.get(sample.video)
+        reason = unusable(video_facts, config)
+        if reason or video_facts is None:
             left_out.append((sample.video, reason))
             continue
-        span = applied(sample.span, known, config)
-        if span is not None and beyond(span, known) == "start":
+        span = applied(sample.span, video_facts, config)
+        if span is not None and beyond(span, video_facts) == "start":
             left_out.append((sample.video, "range_beyond_clip: its range starts after the last frame"))
             continue
         unapplied += span is None and sample.span is not None and sample.span.doubtful
         box = sample.box if config.crop_to_bbox else None
-        if box is not None and outside(box, known):
+        if box is not None and outside(box, video_facts):
             box, uncut = None, uncut + 1
-        clips.append(make_clip(sample, known, span, box, config))
+        clips.append(make_clip(sample, video_facts, span, box, config))
     notes = list(annotations.notes)
     if unapplied and config.frame_ranges == "auto":
         notes.append(

@@ -30,8 +30,8 @@ def run_in_actor(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver
     """
     order = work_order(trial["proposal"], sweep, storage, driver)
     # Videos may be lost or mended while a sweep runs: a process keeps the data set as its first trial found it.
-    found = _looked_at(order.config.model_dump_json(include=set(DataConfig.model_fields)))
-    carry_out(order, _TuneReport, order.config.device, found=found)
+    clip_set = _looked_at(order.config.model_dump_json(include=set(DataConfig.model_fields)))
+    carry_out(order, _TuneReport, order.config.device, clip_set=clip_set)
 
 
 @lru_cache(maxsize=2)

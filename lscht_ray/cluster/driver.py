@@ -193,7 +193,7 @@ class Search:
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
             self.storage.write_text(places.DRIVER, self.sweep.driver)
             room = Room(self.config, self.sweep.num_trials, self.ledger.memory_share, started_here=started_here)
-            planned = room.found
+            planned = room.plan_now
             self.screen.print(
                 f"{planned.description}\n"
                 f"{self.sweep.num_trials} trials of at most {self.config.train.max_epochs} epochs"

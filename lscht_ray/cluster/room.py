@@ -61,7 +61,7 @@ class Room:
 
     def __init__(self, sweep: SweepConfig, num_trials: int, share: Callable[[], float], *, started_here: bool) -> None:
         self.sweep, self.num_trials, self.share, self.started_here = sweep, num_trials, share, started_here
-        self.looked, self.found = -math.inf, plan(sweep, num_trials, started_here=started_here)
+        self.looked, self.plan_now = -math.inf, plan(sweep, num_trials, started_here=started_here)
 
     def look(self) -> Plan:
         """What fits now."""
@@ -69,14 +69,14 @@ class Room:
             self.looked = time.monotonic()
             with contextlib.suppress(InputError):  # for now nothing fits
                 share = self.share()
-                self.found = plan(self.sweep, self.num_trials, started_here=self.started_here, share=share)
-        return self.found
+                self.plan_now = plan(self.sweep, self.num_trials, started_here=self.started_here, share=share)
+        return self.plan_now
 
     def __call__(self) -> int:
         """How many trials, at least 1: one, as long as it is to show what it takes."""
-        found = self.look()
-        unknown = self.sweep.resources.gpus_per_worker == "auto" and found.gpus_per_worker and not self.share()
-        return 1 if unknown else found.concurrent
+        plan_now = self.look()
+        unknown = self.sweep.resources.gpus_per_worker == "auto" and plan_now.gpus_per_worker and not self.share()
+        return 1 if unknown else plan_now.concurrent
 
     def gpus(self) -> float:
         """How many GPUs a worker of the next trial gets."""

@@ -52,7 +52,7 @@ def carry_out(
     first: bool = True,
     prepare_model: Callable[[Any], Any] = lambda network: network,
     stop: StopRequest | None = None,
-    found: ClipSet | None = None,
+    clip_set: ClipSet | None = None,
 ) -> None:
     """Train as ordered, from where the trial was.
 
@@ -63,7 +63,7 @@ def carry_out(
         first: Whether this worker is the one that writes.
         prepare_model: Wraps the model for several workers.
         stop: May ask the run to save.
-        found: The data set, where this process has looked at it before; it keeps the model's weights in memory, too.
+        clip_set: The data set, where this process has looked at it before; it keeps the model's weights in memory, too.
 
     Raises:
         OutOfMemoryError: One of several workers has no memory; how much is enough was written down.
@@ -89,7 +89,7 @@ def carry_out(
             on_saved_inside=hook.saved_inside,
             on_hang=hook.publish,
             listen=lambda: nullcontext(stop),
-            keep_weights=found is not None,
+            keep_weights=clip_set is not None,
         )
         training.run(
             order.config.model_copy(update={"device": device}),
@@ -97,7 +97,7 @@ def carry_out(
             screen=screen,
             hooks=hooks,
             resume_from=hook.rescue.newest(scratch),
-            found=found,
+            clip_set=clip_set,
             most_at_once=hook.rescue.clips_at_once(),
         )
         if first:
@@ -118,15 +118,15 @@ class _SpotNotice(StopRequest):
     """
 
     def __init__(self) -> None:
-        self.known: object = None
+        self.last_notice: object = None
 
     def save_now(self, step: int) -> bool:
         """Ask every few steps: all workers must ask, and wait for each other."""
         if step % NOTICE_STEPS or os.environ.get(WATCHER) == "0":
             return False
         notice = ray.train.get_preemption_info()
-        new = notice is not None and notice != self.known
-        self.known = notice
+        new = notice is not None and notice != self.last_notice
+        self.last_notice = notice
         return new
 
 

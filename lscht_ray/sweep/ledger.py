@@ -171,12 +171,12 @@ class Ledger:
         error = self.standard_error(best) if best else None
         if best is None or error is None:
             return []
-        found = []
+        records = []
         for record in ranking[1:]:
             epoch = self.best_epoch(record)
             if epoch is not None and best[self.metric] - epoch[self.metric] <= error:
-                found.append(record)
-        return found
+                records.append(record)
+        return records
 
     def front(self) -> list[TrialRecord]:
         """With a second metric, the trials that no other one beats in one of both and at least equals in the other."""

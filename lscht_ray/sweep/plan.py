@@ -19,13 +19,13 @@ def likely_epochs(sweep: SweepConfig) -> int:
     return math.ceil(total)
 
 
-def plan_sweep(sweep: SweepConfig, found: ClipSet, screen: Console) -> Plan:
+def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
     """Plan a sweep and print the plan. Every trial is taken to cost what the first one does.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    plan = plan_run(sweep.train, found, screen, sweep.resources.workers_per_trial)
+    plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial)
     most, likely = sweep.num_trials * sweep.train.max_epochs, likely_epochs(sweep)
     listed = ", ".join(map(str, rungs(sweep))) or "none"
     screen.print(

@@ -36,9 +36,9 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
             config = sweep.trial_config(winner.params).model_dump(mode="json")
             write_json(kept.parent / places.CONFIG, config)
     for record in ledger.ranking():
-        best, found = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
-        if best is not None and best["epoch"] in found.values():  # else a later one took its place
-            for name, epoch in found.items():
+        best, checkpoints = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
+        if best is not None and best["epoch"] in checkpoints.values():  # else a later one took its place
+            for name, epoch in checkpoints.items():
                 if epoch not in (best["epoch"], max(record.epochs)):
                     storage.delete(f"{places.trial(record.trial_id)}/{name}")
     return kept

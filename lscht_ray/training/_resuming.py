@@ -18,28 +18,28 @@ ELSEWHERE = frozenset(
 """Settings that may change freely: they say where things are, or change no result."""
 
 
-def fingerprint(found: ClipSet) -> dict[str, Any]:
+def fingerprint(clip_set: ClipSet) -> dict[str, Any]:
     """What stands for a data set in a checkpoint: its clips per split, and a hash over their files and labels."""
     rows = sorted(
         f"{clip.split}/{clip.gloss}/{clip.video.name}/{clip.span}/{clip.facts.sha256}"
-        for clip in found.clips
+        for clip in clip_set.clips
         if clip.split in ("train", "val")
     )
     digest = hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()[:16]
-    counts = Counter(clip.split for clip in found.clips)
+    counts = Counter(clip.split for clip in clip_set.clips)
     return {"hash": digest, "clips": {split: counts[split] for split in SPLITS}}
 
 
-def check(saved: dict[str, Any], config: TrainConfig, found: ClipSet, source: str, *, override: bool) -> None:
+def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source: str, *, override: bool) -> None:
     """Refuse to go on with other glosses, and, unless ``override`` is given, with other settings or clips.
 
     Raises:
         InputError: Something differs; the message says how it was and how it is.
     """
-    if tuple(saved["glosses"]) != found.glosses:
-        gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], found.glosses)))
+    if tuple(saved["glosses"]) != clip_set.glosses:
+        gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], clip_set.glosses)))
         raise InputError(
-            f"{source}: its glosses are not those of {found.annotations.root} (gone: {gone}; new: {new}): resume"
+            f"{source}: its glosses are not those of {clip_set.annotations.root} (gone: {gone}; new: {new}): resume"
             " with the data it began with"
         )
     given = config.model_dump(mode="json")
@@ -48,7 +48,7 @@ def check(saved: dict[str, Any], config: TrainConfig, found: ClipSet, source: st
         for name, value in given.items()
         if name not in ELSEWHERE and name in saved["config"] and saved["config"][name] != value
     ]
-    before, now = saved.get("data"), fingerprint(found)
+    before, now = saved.get("data"), fingerprint(clip_set)
     if before is not None and before != now:
         differences.append(f"  clips: were {before['clips']}, now {now['clips']} (or other files)")
     if differences and not override:

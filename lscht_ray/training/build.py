@@ -34,7 +34,7 @@ PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class Model:
     """The model as a recipe wants it, on its device.
 
     Attributes:
@@ -60,7 +60,7 @@ class Built(NamedTuple):
     origin: str
 
 
-def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False) -> Network:
+def build_model(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False) -> Model:
     """The model with all that the settings do to it, on its device.
 
     Args:
@@ -96,12 +96,12 @@ def build_network(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights
     clip_format = ClipFormat(
         built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format
     )
-    return Network(network.to(device), clip_format, built.origin, device, precision)
+    return Model(network.to(device), clip_format, built.origin, device, precision)
 
 
 def build(
     config: TrainConfig,
-    found: ClipSet,
+    clip_set: ClipSet,
     screen: Console,
     *,
     prepare_model: PrepareModel = lambda network: network,
@@ -112,64 +112,70 @@ def build(
 
     Args:
         config: The settings.
-        found: The data set, as `data.ready` returns it.
+        clip_set: The data set, as `data.ready` returns it.
         screen: Where the clip cache, a chosen batch size and a failed compilation are reported.
         prepare_model: Wraps the model for several workers.
         most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
-        keep_weights: As for `build_network`.
+        keep_weights: As for `build_model`.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    made = build_network(config, found.glosses, keep_weights=keep_weights)
-    used = found.split("train") + found.split("val")
-    filled = fill.fill(found.annotations.root, used, config, made.clip_format.decoded_short_side, screen)
-    batch_size = micro_batch(config, made)
+    model = build_model(config, clip_set.glosses, keep_weights=keep_weights)
+    used = clip_set.split("train") + clip_set.split("val")
+    filled = fill.fill(clip_set.annotations.root, used, config, model.clip_format.decoded_short_side, screen)
+    batch_size = micro_batch(config, model)
     if config.batch_size == "auto":
-        how = "the most that fits" if made.device.type == "cuda" else "no GPU to fill"
+        how = "the most that fits" if model.device.type == "cuda" else "no GPU to fill"
         screen.print(f"batch_size auto: {batch_size} clips at a time ({how})")
     train_loader, val_loader = (
-        _loader(config, split, found.split(split), batch_size, filled, made) for split in ("train", "val")
+        _loader(config, split, clip_set.split(split), batch_size, filled, model) for split in ("train", "val")
     )
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     fixed_shape = config.compile and compiled(
-        made.network, made.device, made.precision, batch_size, config.num_frames, made.clip_format.image_size, screen
+        model.network,
+        model.device,
+        model.precision,
+        batch_size,
+        config.num_frames,
+        model.clip_format.image_size,
+        screen,
     )
-    state = _state(config, made, batch_size, steps, prepare_model, most_at_once)
+    state = _state(config, model, batch_size, steps, prepare_model, most_at_once)
     if state.ema is not None and fixed_shape:
         state.ema.network.compile(dynamic=False)
     parts = Parts(
         train_loader=train_loader,
         val_loader=val_loader,
-        augment=TrainingTransform(made.clip_format, reader.augmentation(config)),
-        present=EvaluationTransform(made.clip_format),
-        mixer=_mixer(config, len(found.glosses)),
-        criterion=_criterion(config, found).to(made.device),
+        augment=TrainingTransform(model.clip_format, reader.augmentation(config)),
+        present=EvaluationTransform(model.clip_format),
+        mixer=_mixer(config, len(clip_set.glosses)),
+        criterion=_criterion(config, clip_set).to(model.device),
         temperature=config.similarity_temperature if config.smoothing_by_similarity else None,
         fixed_shape=fixed_shape,
         freeze_epochs=config.freeze_epochs,
         best_metric=config.best_metric,
         stop_metric=config.early_stopping_metric,
-        num_classes=len(found.glosses),
-        device=made.device,
-        precision=made.precision,
+        num_classes=len(clip_set.glosses),
+        device=model.device,
+        precision=model.precision,
         gradient_clip=config.gradient_clip,
         limits=Limits(config.step_seconds, config.batch_seconds, config.max_skipped_steps, config.limit_batches),
-        about=_about(config, found, made, batch_size),
+        about=_about(config, clip_set, model, batch_size),
     )
-    return Built(parts, state, made.origin)
+    return Built(parts, state, model.origin)
 
 
 def _state(
     config: TrainConfig,
-    made: Network,
+    model: Model,
     batch_size: int,
     steps: int,
     prepare_model: PrepareModel,
     most_at_once: int | None,
 ) -> TrainState:
     """The state of a run that begins; ``steps`` are those of all epochs."""
-    network, (lr, min_lr) = made.network, learning_rates(config, batch_size, rank_and_world()[1])
+    network, (lr, min_lr) = model.network, learning_rates(config, batch_size, rank_and_world()[1])
     optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
     stopper = None
     if config.early_stopping:
@@ -181,7 +187,7 @@ def _state(
         wrap=prepare_model,
         optimizer=optimizer,
         schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
-        scaler=torch.amp.GradScaler(made.device.type, enabled=made.precision == "fp16"),
+        scaler=torch.amp.GradScaler(model.device.type, enabled=model.precision == "fp16"),
         freezing=adapt.Freezing(network),
         micro=MicroBatches(min(batch_size, most_at_once or batch_size)),
         best=BestEpoch(METRIC_MODES[config.best_metric]),
@@ -189,10 +195,10 @@ def _state(
     )
 
 
-def _criterion(config: TrainConfig, found: ClipSet) -> Criterion:
-    labels = [clip.label for clip in found.split("train")]
+def _criterion(config: TrainConfig, clip_set: ClipSet) -> Criterion:
+    labels = [clip.label for clip in clip_set.split("train")]
     power = config.class_weight_power if config.class_weighted else 0.0
-    return Criterion(class_weights(labels, len(found.glosses), power), config.label_smoothing)
+    return Criterion(class_weights(labels, len(clip_set.glosses), power), config.label_smoothing)
 
 
 def _mixer(config: TrainConfig, num_classes: int) -> Mixer:
@@ -205,23 +211,23 @@ def _mixer(config: TrainConfig, num_classes: int) -> Mixer:
     )
 
 
-def _about(config: TrainConfig, found: ClipSet, made: Network, batch_size: int) -> dict[str, Any]:
+def _about(config: TrainConfig, clip_set: ClipSet, model: Model, batch_size: int) -> dict[str, Any]:
     """What every checkpoint of the run repeats."""
     return {
         "format": checkpoint.FORMAT,
         "config": config.model_dump(mode="json") | {"batch_size": batch_size},  # a resumed run must not choose again
-        "glosses": list(found.glosses),
-        "data": _resuming.fingerprint(found),
-        "model_config": made.network.config.to_dict(),
-        "clip_format": dataclasses.asdict(made.clip_format),
+        "glosses": list(clip_set.glosses),
+        "data": _resuming.fingerprint(clip_set),
+        "model_config": model.network.config.to_dict(),
+        "clip_format": dataclasses.asdict(model.clip_format),
     }
 
 
-def micro_batch(config: TrainConfig, made: Network) -> int:
+def micro_batch(config: TrainConfig, model: Model) -> int:
     """Clips that go through the model at a time: as set, or as many as fit."""
     if config.batch_size != "auto":
         return config.batch_size
-    return largest_batch(made.network, made.device, made.precision, config.num_frames, made.clip_format.image_size)
+    return largest_batch(model.network, model.device, model.precision, config.num_frames, model.clip_format.image_size)
 
 
 def learning_rates(config: TrainConfig, batch_size: int, world: int) -> tuple[float, float]:
@@ -242,13 +248,13 @@ def describe_batch(built: Built, config: TrainConfig) -> str:
 
 
 def _loader(
-    config: TrainConfig, split: str, clips: tuple[Clip, ...], batch_size: int, filled: fill.Filled, made: Network
+    config: TrainConfig, split: str, clips: tuple[Clip, ...], batch_size: int, filled: fill.Filled, model: Model
 ) -> Loader:
     """The loader of a split: of training clips shuffled and augmented, a whole step at a time."""
     training, (rank, world) = split == "train", rank_and_world()
     dataset = ClipDataset(
         clips,
-        reader=reader.reader(config, made.clip_format, filled.cache),
+        reader=reader.reader(config, model.clip_format, filled.cache),
         sampling=reader.sampling(config, training=training),
         seed=config.seed,
         augmentation=reader.augmentation(config) if training else None,
@@ -258,7 +264,7 @@ def _loader(
         batch_size=batch_size * config.accumulation if training else batch_size,
         num_workers=config.num_workers,
         shuffle=training,
-        device=made.device,
+        device=model.device,
         rank=rank,
         world=world,
         batch_seconds=config.batch_seconds,

@@ -101,14 +101,14 @@ def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
     return [report.Prediction(video, label, said, p) for video, label, said, p, valid in rows if valid]
 
 
-def fitting_clips(found: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:
+def fitting_clips(clip_set: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:
     """The clips of a split with the checkpoint's labels.
 
     Raises:
         InputError: The split is empty, or has glosses that the checkpoint was not trained on.
     """
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    clips, root = found.split(split), found.annotations.root
+    clips, root = clip_set.split(split), clip_set.annotations.root
     if not clips:
         raise InputError(f"{root}: there is no clip in the {split} split")
     strange = sorted({clip.gloss for clip in clips} - labels.keys())

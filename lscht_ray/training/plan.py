@@ -18,7 +18,7 @@ from lscht_ray.host import console
 from lscht_ray.model.optim import WarmupCosine, parameter_groups
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import _fits
-from lscht_ray.training.build import Network, build_network, learning_rates, micro_batch
+from lscht_ray.training.build import Model, build_model, learning_rates, micro_batch
 from lscht_ray.training.device import autocast, out_of_memory
 
 TIMED_STEPS = 3
@@ -72,22 +72,22 @@ class Plan:
         return self.views * self.train_flops + self.val_clips * self.val_flops
 
 
-def plan_run(config: TrainConfig, found: ClipSet, screen: Console, workers: int = 1) -> Plan:
+def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: int = 1) -> Plan:
     """Plan a run and print the plan.
 
     Args:
         config: The settings.
-        found: The data set, `survey.ready`.
+        clip_set: The data set, `survey.ready`.
         screen: Where the plan is printed.
         workers: Workers that will share the run.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    made = build_network(config, found.glosses)
-    groups = parameter_groups(made.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
-    micro = micro_batch(config, made)
-    clips, repeats = len(found.split("train")), config.repeated_augmentation
+    model = build_model(config, clip_set.glosses)
+    groups = parameter_groups(model.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
+    micro = micro_batch(config, model)
+    clips, repeats = len(clip_set.split("train")), config.repeated_augmentation
     views = clips * repeats
     share = len(EpochSampler(clips, shuffle=True, seed=config.seed, world=workers, repeats=repeats))
     steps = -(-share // (micro * config.accumulation))
@@ -99,17 +99,17 @@ def plan_run(config: TrainConfig, found: ClipSet, screen: Console, workers: int 
     schedule = WarmupCosine(
         optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps * config.max_epochs
     )
-    forward, both = count_flops(made, config.num_frames)
+    forward, both = count_flops(model, config.num_frames)
     try:
-        train_seconds, val_seconds = _time(made, micro, config.num_frames)
-        memory = _memory(made, micro, config)
+        train_seconds, val_seconds = _time(model, micro, config.num_frames)
+        memory = _memory(model, micro, config)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise InputError(
-            f"{micro} clips at a time don't fit on {made.device}: lower batch_size, raise accumulation"
+            f"{micro} clips at a time don't fit on {model.device}: lower batch_size, raise accumulation"
         ) from None
-    val_clips = min(len(found.split("val")), (config.limit_batches or 2**31) * micro * workers)
+    val_clips = min(len(clip_set.split("val")), (config.limit_batches or 2**31) * micro * workers)
     plan = Plan(
         views=views,
         val_clips=val_clips,
@@ -119,25 +119,25 @@ def plan_run(config: TrainConfig, found: ClipSet, screen: Console, workers: int 
         warmup_steps=schedule.warmup_steps,
         lr=lr,
         trained=sum(p.numel() for group in groups for p in group["params"]),
-        parameters=sum(p.numel() for p in made.network.parameters()),
+        parameters=sum(p.numel() for p in model.network.parameters()),
         train_flops=both,
         val_flops=forward,
         memory=memory,
         epoch_seconds=views / workers * train_seconds + val_clips / workers * val_seconds,
-        device=made.device,
+        device=model.device,
         workers=workers,
     )
-    _say_data(found, screen)
-    screen.print(f"{made.origin}; {made.device}, {made.precision}")
+    _say_data(clip_set, screen)
+    screen.print(f"{model.origin}; {model.device}, {model.precision}")
     _say_groups(groups, lr, screen)
     _say(plan, config, screen)
     return plan
 
 
-def count_flops(made: Network, num_frames: int) -> tuple[int, int]:
+def count_flops(model: Model, num_frames: int) -> tuple[int, int]:
     """FLOPs of one clip, forward, and forward and backward, as torch's counter has them. Nothing is computed."""
-    network = copy.deepcopy(made.network).to("meta")
-    size = made.clip_format.image_size
+    network = copy.deepcopy(model.network).to("meta")
+    size = model.clip_format.image_size
     clip = torch.zeros(1, num_frames, 3, size, size, device="meta")
     counts = []
     for training in (False, True):
@@ -150,18 +150,18 @@ def count_flops(made: Network, num_frames: int) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _time(made: Network, micro: int, num_frames: int) -> tuple[float, float]:
+def _time(model: Model, micro: int, num_frames: int) -> tuple[float, float]:
     """Seconds per training and per validation clip: medians of a few micro-batches."""
-    count = min(micro, CLIPS_ON_CPU) if made.device.type == "cpu" else micro
-    shape = (count, num_frames, 3, made.clip_format.image_size, made.clip_format.image_size)
-    network = made.network
+    count = min(micro, CLIPS_ON_CPU) if model.device.type == "cpu" else micro
+    shape = (count, num_frames, 3, model.clip_format.image_size, model.clip_format.image_size)
+    network = model.network
 
     def validate() -> None:
-        with torch.inference_mode(), autocast(made.device, made.precision):
-            network(pixel_values=torch.zeros(shape, device=made.device))
+        with torch.inference_mode(), autocast(model.device, model.precision):
+            network(pixel_values=torch.zeros(shape, device=model.device))
 
     def train() -> None:
-        _fits.trial_step(network, made.device, made.precision, shape)
+        _fits.trial_step(network, model.device, model.precision, shape)
 
     medians = []
     for training, run in ((True, train), (False, validate)):
@@ -170,20 +170,20 @@ def _time(made: Network, micro: int, num_frames: int) -> tuple[float, float]:
         for _ in range(TIMED_STEPS + 1):
             started = time.perf_counter()
             run()
-            if made.device.type == "cuda":
+            if model.device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         medians.append(sorted(times[1:])[TIMED_STEPS // 2] / count)
     return medians[0], medians[1]
 
 
-def _memory(made: Network, micro: int, config: TrainConfig) -> int:
+def _memory(model: Model, micro: int, config: TrainConfig) -> int:
     """Weights, gradients and AdamW's two moments in fp32, averaged weights, and what the backward pass keeps."""
-    weights = sum(p.numel() for p in made.network.parameters())
-    trained = sum(p.numel() for p in made.network.parameters() if p.requires_grad)
+    weights = sum(p.numel() for p in model.network.parameters())
+    trained = sum(p.numel() for p in model.network.parameters() if p.requires_grad)
     fixed = 4 * (weights * (2 if config.ema_decay else 1) + 3 * trained)
     kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in made.network.parameters()}
+    own = {p.untyped_storage().data_ptr() for p in model.network.parameters()}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -191,20 +191,20 @@ def _memory(made: Network, micro: int, config: TrainConfig) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    size = made.clip_format.image_size
-    made.network.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(made.device, made.precision):
-        made.network(pixel_values=torch.zeros(1, config.num_frames, 3, size, size, device=made.device))
+    size = model.clip_format.image_size
+    model.network.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(model.device, model.precision):
+        model.network(pixel_values=torch.zeros(1, config.num_frames, 3, size, size, device=model.device))
     return int(fixed + micro * sum(kept.values()))
 
 
 # ---------------------------------------------------------------- in words
 
 
-def _say_data(found: ClipSet, screen: Console) -> None:
+def _say_data(clip_set: ClipSet, screen: Console) -> None:
     rows = []
     for split in SPLITS:
-        counts = Counter(clip.gloss for clip in found.split(split))
+        counts = Counter(clip.gloss for clip in clip_set.split(split))
         few, many = min(counts.values(), default=0), max(counts.values(), default=0)
         rows.append([split, str(sum(counts.values())), str(len(counts)), f"{few} to {many}"])
     screen.print(console.table("Data", ["split", "clips", "glosses", "clips per gloss"], rows))

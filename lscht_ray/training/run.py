@@ -82,7 +82,7 @@ def run(
     screen: Console,
     hooks: Hooks | None = None,
     resume_from: Path | None = None,
-    found: ClipSet | None = None,
+    clip_set: ClipSet | None = None,
     override: bool = False,
     most_at_once: int | None = None,
 ) -> Outcome:
@@ -94,7 +94,7 @@ def run(
         screen: Where it says what it does.
         hooks: What is done besides.
         resume_from: A full checkpoint to go on from.
-        found: The data set, where `data.ready` was asked for it already.
+        clip_set: The data set, where `data.ready` was asked for it already.
         override: Resume with other settings or data than the run began with.
         most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
 
@@ -109,14 +109,18 @@ def run(
     if saved is not None and config.batch_size == "auto":
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
     seed_everything(config.seed + rank)
-    found = found or data.ready(config, screen)
-    for line in (found.annotations.summary(), *found.notes, describe_support(found.split("train"), found.glosses)):
+    clip_set = clip_set or data.ready(config, screen)
+    for line in (
+        clip_set.annotations.summary(),
+        *clip_set.notes,
+        describe_support(clip_set.split("train"), clip_set.glosses),
+    ):
         screen.print(line)
     if saved is not None:
-        _resuming.check(saved, config, found, str(resume_from), override=override)
+        _resuming.check(saved, config, clip_set, str(resume_from), override=override)
     built = build(
         config,
-        found,
+        clip_set,
         screen,
         prepare_model=hooks.prepare_model,
         most_at_once=most_at_once,
@@ -127,7 +131,7 @@ def run(
     if saved is not None:
         _go_on(built.state, saved, hooks, screen)
     notes = recorder.Recorder(folders, screen, enabled=rank == 0)
-    _start_recording(notes, config, found, built)
+    _start_recording(notes, config, clip_set, built)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
     watchdog = Watchdog(folders.run / places.STACKS, built.parts.reading, hooks.on_hang)
     try:
@@ -156,13 +160,13 @@ def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, s
     hooks.on_resumed(train_state.history)
 
 
-def _start_recording(notes: recorder.Recorder, config: TrainConfig, found: ClipSet, built: Built) -> None:
+def _start_recording(notes: recorder.Recorder, config: TrainConfig, clip_set: ClipSet, built: Built) -> None:
     """Write what is known before the first step, the drawn splits included."""
     history, steps = built.state.history, built.state.schedule.steps_done
-    settings = as_used(config, num_classes=len(found.glosses), device=str(built.parts.device))
-    notes.start(settings, found.annotations.missing, found.left_out, history, steps)
-    if notes.enabled and found.annotations.drawn:
-        splits.write(found.annotations.rows(), found.annotations.folder, notes.folders.run / places.SPLITS)
+    settings = as_used(config, num_classes=len(clip_set.glosses), device=str(built.parts.device))
+    notes.start(settings, clip_set.annotations.missing, clip_set.left_out, history, steps)
+    if notes.enabled and clip_set.annotations.drawn:
+        splits.write(clip_set.annotations.rows(), clip_set.annotations.folder, notes.folders.run / places.SPLITS)
 
 
 def export(folder: Path, screen: Console) -> None:

@@ -57,28 +57,28 @@ def find_facts(path: str, on_frame: OnFrame = _ignore) -> Facts:
         OSError: The file is gone.
     """
     stat = Path(path).stat()
-    known: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    fields: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if stat.st_size == 0:
-        return Facts(**known, trouble="empty_file", reason="it is empty (0 bytes)")
+        return Facts(**fields, trouble="empty_file", reason="it is empty (0 bytes)")
     try:
         with Path(path).open("rb") as file:
-            known["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            fields["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         with decode.open_video(path) as container:
-            known["container"] = container.format.name
+            fields["container"] = container.format.name
             stream = decode.best_stream(path, container)
-            known |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
-            known |= _read_whole(container, stream, on_frame)
+            fields |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
+            fields |= _read_whole(container, stream, on_frame)
     except decode.UnreadableVideoError as error:
-        return Facts(**known, trouble=error.kind, reason=error.reason)
+        return Facts(**fields, trouble=error.kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
-        return Facts(**known, trouble="too_much_memory", reason=TOO_MUCH)
+        return Facts(**fields, trouble="too_much_memory", reason=TOO_MUCH)
     except (OSError, av.FFmpegError) as error:
         if isinstance(error, PermissionError | TimeoutError) or error.errno in PASSING:
-            return Facts(**known, trouble="no_access", reason=_plain(error))
+            return Facts(**fields, trouble="no_access", reason=_plain(error))
         kind = "truncated" if ends_early(path) else "unreadable"
-        return Facts(**known, trouble=kind, reason=_plain(error))
-    trouble: dict[str, Any] = _trouble(path, known.pop("broken"), known)
-    return Facts(**known, **trouble)
+        return Facts(**fields, trouble=kind, reason=_plain(error))
+    trouble: dict[str, Any] = _trouble(path, fields.pop("broken"), fields)
+    return Facts(**fields, **trouble)
 
 
 def _plain(error: Exception) -> str:
@@ -87,10 +87,10 @@ def _plain(error: Exception) -> str:
     return " ".join(str(text).split())
 
 
-def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
+def _trouble(path: str, broken: str, fields: dict[str, Any]) -> dict[str, str]:
     """Why a file that was read as far as possible is not whole: trouble and reason, or nothing where it is whole."""
-    frames, corrupt = known["frames"], known["corrupt"]
-    if broken and _memory_ran_out(4 * known["width"] * known["height"]):
+    frames, corrupt = fields["frames"], fields["corrupt"]
+    if broken and _memory_ran_out(4 * fields["width"] * fields["height"]):
         return {"trouble": "too_much_memory", "reason": TOO_MUCH}
     if not broken and frames and corrupt <= 0.1 * (frames + corrupt):
         return {}
@@ -100,7 +100,7 @@ def _trouble(path: str, broken: str, known: dict[str, Any]) -> dict[str, str]:
     bad = f"{corrupt} damaged frames" if corrupt else broken
     return {
         "trouble": kind,
-        "reason": f"{bad}; {frames} good frames" + (f" of {known['claimed']}" * bool(known["claimed"])),
+        "reason": f"{bad}; {frames} good frames" + (f" of {fields['claimed']}" * bool(fields["claimed"])),
     }
 
 
