@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,12 @@ TIERS = ("ray", "faults", "gpu")
 """Marks that keep a test out of the default tier; a test has one of them at most, so it runs once over the tiers."""
 
 
+def pytest_configure() -> None:
+    """No network, and no model that this machine happens to have. The hub's library reads both when it is imported."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HOME"] = f"{tempfile.gettempdir()}/no hub"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tiers = [name for name in TIERS if item.get_closest_marker(name)]
@@ -35,11 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A clip cache for these tests alone; and no network."""
+    """A clip cache for these tests alone."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LSCHT_RAY_CACHE", str(folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         yield folder
 
 

@@ -5,6 +5,7 @@ Slow: every start of Ray takes seconds.
 
 import io
 import re
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from lscht_ray.sweep.study import Proposal, Study
 from support.data import read_lines
 from support.doors import WAIT_SECONDS, Background, Door, refused, until
 from support.faults import Faults
-from support.sweeps import processes, summary, sweep_file, sweep_folder, trial_folder
+from support.sweeps import STORAGE, processes, summary, sweep_file, sweep_folder, trial_folder
 
 SEARCH: dict[str, Any] = {
     "search_space": {
@@ -121,15 +122,11 @@ def test_a_driver_killed_again_and_again(
 
 
 @pytest.mark.ray
-def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
-    small: Path, door: Door, command: Door, tmp_path: Path, cluster: Any
+def test_a_finished_sweep_that_was_moved_is_extended_and_runs_no_trial_again(
+    door: Door, command: Door, tmp_path: Path, undisturbed: Path
 ) -> None:
     """And nothing in its folder is unpickled."""
-    there = {"address": cluster.address}
-    flags = ("--config", sweep_file(tmp_path, small, **SEARCH, num_trials=2, resources=there))
-    assert command("tune", *flags, "--quiet", cwd=tmp_path).returncode == 0
-    folder = sweep_folder(tmp_path)
-    before = summary(tmp_path)
+    folder = shutil.copytree(sweep_folder(undisturbed), tmp_path / STORAGE / "sweep_moved")
     evil = f"cposix\nsystem\n(S'touch {tmp_path}/was_here'\ntR.".encode()
     for name in (
         "tuner.pkl",
@@ -145,13 +142,13 @@ def test_a_finished_sweep_is_extended_and_runs_no_trial_again(
     result = command("tune", "--resume", folder, "--extend", 1, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert not (tmp_path / "was_here").exists()
-    assert re.findall(r"trial_\d+ starts", result.stdout) == ["trial_00003 starts"]
+    assert re.findall(r"trial_\d+ starts", result.stdout) == ["trial_00009 starts"]
     after = summary(tmp_path)
-    assert what_matters(after)[:2] == what_matters(before)
-    assert len(after["trials"]) == 3
+    assert what_matters(after)[:8] == what_matters(summary(undisturbed))
+    assert len(after["trials"]) == 9
     for name in ("epochs_planned", "epochs_run", "gpu_hours", "decodes", "ended_by"):
         assert name in after
-    again = command("tune", "--resume", folder, cwd=tmp_path)  # there is nothing left to do
+    again = command("tune", "--resume", folder, "--quiet", cwd=tmp_path)  # there is nothing left to do
     assert again.returncode == 0, again.stdout + again.stderr
     assert "starts" not in again.stdout.replace("starting", "")
 
@@ -181,24 +178,6 @@ def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background,
 
 
 @pytest.mark.ray
-def test_a_trial_in_a_process_that_stays_is_the_same_as_under_ray_train(
-    small: Path, command: Door, tmp_path: Path, cluster: Any, undisturbed: Path
-) -> None:
-    """The same weights, bit for bit."""
-    settings = {**SEARCH, "num_trials": 1, "trial_runner": "torch_trainer", "resources": {"address": cluster.address}}
-    file = sweep_file(tmp_path, small, **settings, epochs=4)
-    result = command("tune", "--config", file, cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert what_matters(summary(tmp_path)) == what_matters(summary(undisturbed))[:1]
-    one, other = (
-        checkpoint.load(max(trial_folder(folder, 1).glob("checkpoint_epoch_*")) / "last_checkpoint.pt")
-        for folder in (tmp_path, undisturbed)
-    )
-    assert one["epoch"] == other["epoch"]
-    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
-
-
-@pytest.mark.ray
 def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(
     small: Path, command: Door, background: Background, tmp_path: Path, cluster: Any
 ) -> None:
@@ -218,29 +197,54 @@ def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(
     assert process.returncode == 130, said
 
 
-@pytest.mark.ray
-@pytest.mark.parametrize(("runner", "trials"), [("in_actor", 4), ("torch_trainer", 2)])
-def test_trials_share_gpus_and_the_budget_counts_them(
-    small: Path, command: Door, tmp_path: Path, cluster: Any, runner: str, trials: int
-) -> None:
-    """Four trials on two GPUs (or two, whose start is slow); they cost half a GPU each."""
-    resources = {
-        "address": cluster.address,
-        "gpus_per_worker": 0.5,
-        "cpus_per_worker": 0.5,
-        "max_concurrent_trials": 99,
-    }
-    settings = {"num_trials": trials, "trial_runner": runner, "trial_stopping": "none", "budget": {"money": 100}}
-    file = sweep_file(tmp_path, small, **SEARCH, **settings, resources=resources)
-    flags = ("--train.gpu_hour_price", 2, "--train.device", "cpu")
-    result = command("tune", "--config", file, *flags, cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert f"{trials} trial(s) at a time" in result.stdout
-    content = summary(tmp_path)
-    assert [trial["status"] for trial in content["trials"]] == ["completed"] * trials
+HALF_A_GPU = {"gpus_per_worker": 0.5, "cpus_per_worker": 0.5, "max_concurrent_trials": 99}
+PRICE = ("--train.gpu_hour_price", 2, "--train.device", "cpu")
+
+
+def costs_half_a_gpu_each(content: dict[str, Any]) -> None:
+    """The GPU hours and their price are those of the trials."""
     hours = sum(trial["seconds"] for trial in content["trials"]) * 0.5 / 3600
     assert content["gpu_hours"] == pytest.approx(hours, rel=0.05)
     assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
+
+
+@pytest.mark.ray
+def test_trials_share_gpus_and_the_budget_counts_them(small: Path, command: Door, tmp_path: Path, cluster: Any) -> None:
+    """Four trials on two GPUs; they cost half a GPU each."""
+    settings: dict[str, Any] = {"num_trials": 4, "trial_stopping": "none", "budget": {"money": 100}}
+    resources = {"address": cluster.address, **HALF_A_GPU}
+    result = command(
+        *("tune", "--config", sweep_file(tmp_path, small, **SEARCH, **settings, resources=resources), *PRICE),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "4 trial(s) at a time" in result.stdout
+    assert "max_concurrent_trials 99 would not fit" in result.stdout
+    assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["completed"] * 4
+    costs_half_a_gpu_each(summary(tmp_path))
+
+
+@pytest.mark.ray
+def test_a_trial_in_a_process_that_stays_is_the_same_as_one_under_ray_train_beside_another(
+    small: Path, command: Door, tmp_path: Path, cluster: Any, undisturbed: Path
+) -> None:
+    """The same weights, bit for bit."""
+    settings: dict[str, Any] = {"num_trials": 2, "trial_runner": "torch_trainer", "trial_stopping": "none"}
+    resources = {"address": cluster.address, **HALF_A_GPU}
+    result = command(
+        *("tune", "--config", sweep_file(tmp_path, small, **SEARCH, **settings, epochs=4, resources=resources), *PRICE),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 trial(s) at a time" in result.stdout
+    assert what_matters(summary(tmp_path))[0] == what_matters(summary(undisturbed))[0]
+    one, other = (
+        checkpoint.load(max(trial_folder(folder, 1).glob("checkpoint_epoch_*")) / "last_checkpoint.pt")
+        for folder in (tmp_path, undisturbed)
+    )
+    assert one["epoch"] == other["epoch"]
+    assert all(torch.equal(one["model"][name], other["model"][name]) for name in one["model"])
+    costs_half_a_gpu_each(summary(tmp_path))
 
 
 @pytest.mark.ray

@@ -37,7 +37,7 @@ PRUNING: dict[str, Any] = {
     "metric": "val_loss",
     "mode": "min",
     "search_space": {"lr": {"type": "choice", "choices": [2e-3, 1.0, 1e30]}},
-    "num_trials": 4,
+    "num_trials": 3,
     "max_failures": 0,
     "sampler": {"type": "random", "seed": 22},
 }
@@ -62,15 +62,15 @@ def sweep(
 @pytest.mark.ray
 def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any]) -> None:
     trials = summary(sweep[0])["trials"]
-    assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 1e30, 2e-3]
-    assert [trial["status"] for trial in trials] == ["completed", "pruned", "failed", "completed"]
-    assert [trial["epochs"] for trial in trials] == [2, 1, 0, 2]
+    assert [trial["params"]["lr"] for trial in trials] == [2e-3, 1.0, 1e30]
+    assert [trial["status"] for trial in trials] == ["completed", "pruned", "failed"]
+    assert [trial["epochs"] for trial in trials] == [2, 1, 0]
     assert "TrainingError: the validation loss is" in trials[2]["error"]
 
 
 @pytest.mark.ray
 def test_each_video_is_decoded_once_for_all_trials(sweep: tuple[Path, Any]) -> None:
-    assert "clip cache of this node: 18 videos decoded for 4 trials" in sweep[1].stdout
+    assert "clip cache of this node: 18 videos decoded for 3 trials" in sweep[1].stdout
 
 
 @pytest.mark.ray
@@ -81,7 +81,7 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
     best = content["best"]
     values = [trial["metrics"]["val_loss"] for trial in content["trials"] if trial["metrics"]]
     assert best["metrics"]["val_loss"] == min(values)
-    assert best["trial_id"] == "trial_00001"  # of two equal trials the first
+    assert best["trial_id"] == "trial_00001"
     assert best["params"] == {"lr": 2e-3}
     assert all(trial["seconds"] > 0 for trial in content["trials"])
     assert Path(best["checkpoint"]) == sweep_folder(folder) / "best" / "best_model.pt"
@@ -98,14 +98,6 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
 
 
 @pytest.mark.ray
-def test_equal_settings_give_equal_trials(sweep: tuple[Path, Any]) -> None:
-    first, _, _, last = summary(sweep[0])["trials"]
-    assert {k: v for k, v in first["metrics"].items() if k != "seconds"} == {
-        k: v for k, v in last["metrics"].items() if k != "seconds"
-    }
-
-
-@pytest.mark.ray
 def test_the_folder_holds_what_readme_lists(sweep: tuple[Path, Any]) -> None:
     names = {path.name for path in sweep_folder(sweep[0]).iterdir()}
     assert names == documented("models/checkpoints/sweep_20250131_101500") - {places.LOCK}
@@ -114,7 +106,7 @@ def test_the_folder_holds_what_readme_lists(sweep: tuple[Path, Any]) -> None:
 @pytest.mark.ray
 def test_tensorboard_has_a_folder_per_trial_with_hparams(sweep: tuple[Path, Any]) -> None:
     runs = sweep_folder(sweep[0]) / "runs"
-    assert sorted(path.name for path in runs.iterdir()) == ["trial_00001", "trial_00002", "trial_00004"]
+    assert sorted(path.name for path in runs.iterdir()) == ["trial_00001", "trial_00002"]
     log = EventAccumulator(str(runs / "trial_00001")).Reload()
     assert {"Train/Loss_batch", "Val/Loss_epoch", "hparam/val_loss"} <= set(log.Tags()["scalars"])
     assert "_hparams_/session_start_info" in log.summary_metadata
@@ -163,28 +155,11 @@ def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Pa
     folder, result = sweep
     assert str(sweep_folder(folder) / "ray.log") in result.stdout
     assert log(folder)
-    for part in ("trial_00002 pruned after 1 epochs", "best so far", "4 of 4 trials done", "--lr 0.002", "evaluate"):
+    for part in ("trial_00002 pruned after 1 epochs", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
         assert part in result.stdout
     for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker"):
         assert chatter not in result.stdout + result.stderr
     assert "Usage stats collection is enabled" not in log(folder)
-
-
-@pytest.mark.ray
-def test_two_workers_per_trial_without_the_dashboard(small: Path, command: Door, tmp_path: Path, cluster: Any) -> None:
-    resources = {"workers_per_trial": 2, "max_concurrent_trials": 99, "address": cluster.address}
-    file = torch_sweep(tmp_path, small, num_trials=1, metric="val_loss", mode="min", resources=resources)
-    # Micro-batches, and a backbone that is frozen first: DistributedDataParallel must be made anew when it is thawed.
-    flags = ("--train.batch_size", 2, "--train.accumulation", 2, "--train.freeze_epochs", 1, "--train.ema_decay", 0.5)
-    flags += ("--train.mixup", 0.8)
-    result = command("tune", "--config", file, *flags, cwd=tmp_path)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "max_concurrent_trials 99 would not fit" in result.stdout
-    trials = summary(tmp_path)["trials"]
-    assert {trial["status"] for trial in trials} <= {"completed", "pruned"}
-    # Each clip counts once, though 12 training clips in batches of 2 x 2 are shared by 2 workers.
-    assert [(trial["metrics"]["train_clips"], trial["metrics"]["val_clips"]) for trial in trials] == [(12, 6)]
-    assert trials[0]["params"] == {"lr": 2e-3, "weight_decay": 0.05, "label_smoothing": 0.1}
 
 
 @pytest.mark.ray

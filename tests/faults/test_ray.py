@@ -97,8 +97,13 @@ def equal_trials(folder: Path) -> bool:
 
 
 def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Background, tmp_path: Path, faults: Faults) -> None:
-    """SIGSEGV is for Ray what SIGKILL is, a connection that breaks; faults/test_workers has it."""
-    process = start("--train.checkpoint_every_steps", 1, epochs=5, resources=PAIR, max_failures=2)
+    """Two workers a trial, each with micro-batches, and a backbone that is frozen first: when it is thawed,
+    DistributedDataParallel is made anew. Each clip counts once, though the workers share batches of 2 x 2.
+
+    SIGSEGV is for Ray what SIGKILL is, a connection that breaks; faults/test_workers has it.
+    """
+    flags = ("--train.accumulation", 2, "--train.freeze_epochs", 1, "--train.repeated_augmentation", 2)
+    process = start("--train.checkpoint_every_steps", 1, *flags, epochs=5, resources=PAIR, max_failures=2)
     names = []
     for number, wanted in ((signal.SIGKILL, 2), (signal.SIGTERM, 7)):
         wait_for(process, tmp_path, lambda wanted=wanted: step_inside(tmp_path) >= wanted and len(workers()) == 2)
@@ -110,6 +115,8 @@ def test_workers_killed_inside_epochs_go_on_bit_for_bit(start: Background, tmp_p
     assert process.wait(timeout=WAIT_SECONDS) == 0, (tmp_path / "said").read_text()
     assert "steps of the next" in log(tmp_path)  # it did go on inside an epoch
     assert equal_trials(tmp_path)
+    lines = read_lines(trial_folder(tmp_path, 1) / "metrics.jsonl")
+    assert [(line["train_clips"], line["val_clips"]) for line in lines] == [(24, 6)] * 5
     assert not list((tmp_path / STORAGE).glob("*/trials/*/inside"))
     for name in names:
         faults.survive(name)
@@ -260,14 +267,14 @@ def small_storage(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("left", ["room for small files", "nothing"])
+@pytest.mark.parametrize(("left", "runner"), [("room for small files", "in_actor"), ("nothing", "torch_trainer")])
 def test_a_storage_that_fills_up(
-    start: Background, tmp_path: Path, small_storage: Path, faults: Faults, left: str
+    start: Background, tmp_path: Path, small_storage: Path, faults: Faults, left: str, runner: str
 ) -> None:
     """Trials go on without checkpoints; where not even Ray's own files fit, the trial fails and the sweep says so."""
     fault = f"a sweep's storage fills up, {left} left"
     faults.provoke(fault)
-    process = start(epochs=6, num_trials=1, resources=ALONE)
+    process = start(epochs=6, num_trials=1, resources=ALONE, trial_runner=runner)
     wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*/last_checkpoint.pt")))
     with (small_storage / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while left == "nothing" or shutil.disk_usage(small_storage).free > 2 * 2**20:
