@@ -1,7 +1,6 @@
 """Every layout, on small files written here: byte order marks, line ends, backslashes, accents in both forms."""
 
 import json
-import time
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -114,14 +113,12 @@ def test_wrong_json_is_named(tmp_path: Path, text: str) -> None:
         read(tmp_path)
 
 
-def test_official_files_have_the_published_counts_and_take_no_time() -> None:
-    started = time.monotonic()
+def test_official_files_have_the_published_counts() -> None:
     for count, clips, splits in ((100, 2038, (1442, 338, 258)), (300, 5118, None)):
         table = read_wlasl(shared("wlasl") / f"nslt_{count}.json")
         assert (len(table.rows), len(table.glosses or ())) == (clips, count)
         counted = Counter(row.split for row in table.rows)
         assert splits is None or tuple(counted[split] for split in ("train", "val", "test")) == splits
-    assert time.monotonic() - started < 3
     everything = read_wlasl(shared("wlasl") / "WLASL_v0.3.json")
     assert (len(everything.rows), len(everything.glosses or ())) == (21083, 2000)
     assert [problem for problem in everything.problems if problem.severity == "error"] == []
