@@ -210,17 +210,17 @@ def costs_half_a_gpu_each(content: dict[str, Any]) -> None:
 
 @pytest.mark.ray
 def test_trials_share_gpus_and_the_budget_counts_them(small: Path, command: Door, tmp_path: Path, cluster: Any) -> None:
-    """Four trials on two GPUs; they cost half a GPU each."""
-    settings: dict[str, Any] = {"num_trials": 4, "trial_stopping": "none", "budget": {"money": 100}}
+    """Three trials on two GPUs; they cost half a GPU each."""
+    settings: dict[str, Any] = {"num_trials": 3, "trial_stopping": "none", "budget": {"money": 100}}
     resources = {"address": cluster.address, **HALF_A_GPU}
     result = command(
         *("tune", "--config", sweep_file(tmp_path, small, **SEARCH, **settings, resources=resources), *PRICE),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "4 trial(s) at a time" in result.stdout
+    assert "3 trial(s) at a time" in result.stdout
     assert "max_concurrent_trials 99 would not fit" in result.stdout
-    assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["completed"] * 4
+    assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["completed"] * 3
     costs_half_a_gpu_each(summary(tmp_path))
 
 
