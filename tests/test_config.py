@@ -206,9 +206,16 @@ def test_config_json_says_what_was_used_and_is_read_as_it_was_given(tmp_path: Pa
     assert sweep("--config", str(file)).train == given  # as a recipe
     write_json(file, as_used(given.model_copy(update={"device": "cuda:1"}), num_classes=7, device="cuda:1"))
     assert train("--config", str(file)).device == "cuda:1"  # which the user asked for
+    write_json(file, used | {"device": "cuda:0"})
+    assert train("--config", str(file)).device == "cuda:0"  # which somebody wrote into the file
     file.write_text("num_classes: 7\n")
-    with pytest.raises(InputError, match="num_classes: no such setting"):
-        train("--config", str(file))
+    for other in ({"num_classes": 8}, {"resolved": None}):
+        write_json(tmp_path / "changed.json", {name: v for name, v in (used | other).items() if v is not None})
+        with pytest.raises(InputError, match="num_classes: no such setting: it follows from the data set"):
+            train("--config", str(tmp_path / "changed.json"))
+    for flags in (["--config", str(file)], ["--num_classes", "7"]):
+        with pytest.raises(InputError, match="num_classes.*: it follows from the data set"):
+            train(*flags)
 
 
 def test_the_first_point_is_the_users_own_setting() -> None:

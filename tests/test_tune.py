@@ -93,6 +93,8 @@ def test_the_summary_and_the_best_model(sweep: tuple[Path, Any], small: Path, do
     as_it_is = VideoMAEForVideoClassification.from_pretrained(sweep_folder(folder) / "best" / "best_model")
     kept = torch.load(best["checkpoint"], weights_only=True)["model"]
     assert all(torch.equal(value, kept[name]) for name, value in as_it_is.state_dict().items())
+    config = json.loads((sweep_folder(folder) / "best" / "config.json").read_text(encoding="utf-8"))
+    assert (config["num_classes"], config["device"]) == (3, "cpu")
     again = door("train", "--config", sweep_folder(folder) / "best" / "config.json", "--max_epochs", 1, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
 

@@ -147,7 +147,7 @@ class SweepConfig(Settings):
     metric: Metric = "val_accuracy"
     """What decides which epoch of a trial, and which trial, is the best."""
     mode: Literal["max", "min"] = Field(cast(Any, None))  # always set: `_mode_follows`
-    """Whether more or less of it is better; it follows from `metric` and may be left out."""
+    """max or min: whether more or less of it is better. It follows from `metric` and may be left out."""
     second_metric: Literal["seconds", "val_calibration_error"] | None = None
     """A second thing to minimise: the trials that none beats in both are shown. `metric` alone stops weak trials."""
     num_trials: int = Field(30, ge=1)

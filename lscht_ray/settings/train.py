@@ -15,8 +15,10 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
     "val_mean_class_accuracy": "max",
     "val_loss": "min",
 }
-GIVEN = "given"
-"""In config.json: the settings that a run was given, where those above say what it made of them."""
+RESOLVED = "resolved"
+"""In config.json: what the run found out for itself, and nobody asked for."""
+DERIVED = {"num_classes": "it follows from the data set"}
+"""What is no setting because it follows from something, and from what."""
 
 
 class TrainConfig(DataConfig):
@@ -169,22 +171,27 @@ def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, 
         device: Where the run computes.
 
     Returns:
-        The settings with ``num_classes`` and the ``device`` that is used; ``given`` holds the device where that was
-        left to the run.
+        The settings with ``num_classes`` and the ``device`` that is used; ``resolved`` repeats those of them that the
+        run found out for itself.
     """
-    left = {"device": config.device} if config.device == "auto" else {}
-    return {**config.model_dump(mode="json"), "num_classes": num_classes, "device": device, GIVEN: left}
+    resolved = {"num_classes": num_classes} | ({"device": device} if config.device == "auto" else {})
+    return {**config.model_dump(mode="json"), "num_classes": num_classes, "device": device, RESOLVED: resolved}
 
 
 def as_given(values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that a run's config.json was made of (`as_used`); other settings are returned as they are.
 
-    So the file can be used on another machine, which chooses its own device, and with data of other glosses.
+    So the file can be used on another machine, which chooses its own device, and with data of other glosses. What
+    somebody changed in the file counts.
     """
-    if not isinstance(values.get(GIVEN), dict):
+    if not isinstance(values.get(RESOLVED), dict):
         return values
-    given: dict[str, Any] = values[GIVEN]
-    return {name: value for name, value in values.items() if name not in (GIVEN, "num_classes")} | given
+    found_out: dict[str, Any] = values[RESOLVED]
+    return {
+        name: value
+        for name, value in values.items()
+        if name != RESOLVED and (name not in found_out or value != found_out[name])
+    }
 
 
 def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -203,6 +210,9 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """Return `: did you mean X?`, or nothing where no allowed name is near."""
+    """Return `: did you mean X?`, or nothing where no allowed name is near; or why there is no such setting."""
+    reason = DERIVED.get(name.lstrip("-").removeprefix("train."))
+    if reason:
+        return f": {reason}"
     near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
     return f": did you mean {near[0]}?" if near else ""

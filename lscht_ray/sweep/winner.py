@@ -1,5 +1,6 @@
 """Puts the best epoch of the best trial into `best/`, and removes all but the best and the last checkpoint of each."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import write_json
 from lscht_ray.model import videomae
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import as_used
 from lscht_ray.sweep import rescue
 from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
 
@@ -33,8 +35,7 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
             videomae.export(full, kept.parent / places.EXPORT)
             for name in (places.BEST, f"{places.EXPORT}/model.safetensors"):
                 checkpoint.list_hash(kept.parent, name)
-            config = sweep.trial_config(winner.params).model_dump(mode="json")
-            write_json(kept.parent / places.CONFIG, config)
+            write_json(kept.parent / places.CONFIG, _settings(sweep, winner, storage, len(full["glosses"])))
     for record in ledger.ranking():
         best, checkpoints = ledger.best_epoch(record), rescue.checkpoints(storage, record.trial_id)
         if best is not None and best["epoch"] in checkpoints.values():  # else a later one took its place
@@ -42,6 +43,13 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
                 if epoch not in (best["epoch"], max(record.epochs)):
                     storage.delete(f"{places.trial(record.trial_id)}/{name}")
     return kept
+
+
+def _settings(sweep: SweepConfig, record: TrialRecord, storage: Storage, num_classes: int) -> dict[str, Any]:
+    """What config.json says of a trial: its settings, and the device that it was trained on."""
+    config = sweep.trial_config(record.params)
+    written = json.loads(storage.read_text(f"{places.trial(record.trial_id)}/{places.CONFIG}") or "{}")
+    return as_used(config, num_classes=num_classes, device=written.get("device", config.device))
 
 
 def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> dict[str, Any] | None:
