@@ -214,7 +214,7 @@ def test_config_json_says_what_was_used_and_is_read_as_it_was_given(tmp_path: Pa
         with pytest.raises(InputError, match="num_classes: no such setting: it follows from the data set"):
             train("--config", str(tmp_path / "changed.json"))
     for flags in (["--config", str(file)], ["--num_classes", "7"]):
-        with pytest.raises(InputError, match="num_classes.*: it follows from the data set"):
+        with pytest.raises(InputError, match=r"num_classes.*: it follows from the data set"):
             train(*flags)
 
 
