@@ -189,8 +189,8 @@ def test_where_there_is_no_room_what_children_write_meanwhile_is_removed_too(
 ) -> None:
     cache = _cache.ClipCache(tmp_path / "set")
     keeping = fill._Keeping(cache, {"folder": str(cache.folder)}, frozenset((tmp_path / "a.mp4",)), 100)
-    assert keeping.addition(tmp_path / "b.mp4") == {}
-    waiting = keeping.addition(tmp_path / "a.mp4")
+    assert keeping.addition(tmp_path / "b.mp4", 30) == {}
+    waiting = keeping.addition(tmp_path / "a.mp4", 30)
     assert waiting["keep"]
     for number, content in enumerate(({"kept": "1.clip", "bytes": 60}, last, {"kept": "3.clip", "bytes": 1})):
         (cache.folder / f"{number + 1}.clip").touch()
@@ -212,7 +212,7 @@ def test_a_hang_is_ended_and_named_and_the_others_are_kept(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = watched(monkeypatch, tmp_path / "children", stuck="odd.mp4")
-    config = settings(videos, tmp_path / "cache", probe_seconds=6)
+    config = settings(videos, tmp_path / "cache", probe_seconds=4)
     found = looked(config, keep=True)
     ((video, reason),) = found.left_out
     assert video.name == "odd.mp4"
@@ -252,6 +252,13 @@ def test_frames_are_kept_only_within_limits(
     gathered = _Gathered(keep, max_bytes, seconds)
     assert find_facts(str(paint(tmp_path / "clip.mp4")), gathered.add).frames == 40
     assert (gathered.frames and len(gathered.frames)) == kept
+
+
+def test_keeping_frames_takes_nothing_of_the_time_for_the_look(tmp_path: Path) -> None:
+    """So that no video is called one that hangs because its frames were kept."""
+    addition = fill._Keeping(_cache.ClipCache(tmp_path), {}, frozenset([tmp_path]), 10**9).addition(tmp_path, 30)
+    assert addition["keep_seconds"] > 0
+    assert addition["seconds"] - addition["keep_seconds"] == 30
 
 
 def test_an_error_in_keeping_does_not_harm_the_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ BREACHES = {
     "model/loss.py": ("from lscht_ray.clips import batch", "Floors"),
     "sweep/study.py": ("from lscht_ray import train", "Floors"),
     "training/loop.py": ("import ray.train", "ray: cluster/"),
+    "evaluate.py": ("from lscht_ray.cluster import room", "The cluster"),
     "training/plan.py": ("import optuna", "The library of the search"),
     "training/run.py": ("import transformers", "The libraries of the model"),
     "training/build.py": ("import av", "The decoders"),

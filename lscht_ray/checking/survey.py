@@ -37,8 +37,11 @@ class Keeping(Protocol):
 
     program: str
 
-    def addition(self, video: Path) -> dict[str, Any]:
-        """What is added to the question for a video's facts, so that its frames are kept; nothing: they are not."""
+    def addition(self, video: Path, seconds: float) -> dict[str, Any]:
+        """What is added to the question for a video's facts, so that its frames are kept; nothing: they are not.
+
+        The look alone may take ``seconds``; what keeping takes is allowed besides.
+        """
         ...
 
     def answered(self, video: Path, content: dict[str, Any]) -> None:
@@ -210,7 +213,7 @@ def _answers(
     """Ask for facts. Where keeping frames may have cost a child its memory, ask again without keeping any."""
     again = []
     if keeping is not None:
-        added = [question | keeping.addition(Path(question["path"])) for question in questions]
+        added = [question | keeping.addition(Path(question["path"]), question["seconds"]) for question in questions]
         with children(config, len(questions), keeping.program) as pool:
             for question, answer in pool.map(added):
                 content = answer.content

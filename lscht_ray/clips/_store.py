@@ -22,8 +22,6 @@ from lscht_ray.video.span import Box, Span
 
 KEPT_SHARE = 1 / 8
 """Share of the child's memory that the frames of a new video may take: the look itself must not fail for them."""
-KEPT_TIME = 1 / 2
-"""Share of the time for a look after which its frames are no longer kept."""
 
 
 def _store(question: dict[str, Any]) -> dict[str, Any]:
@@ -63,11 +61,16 @@ def _is_full(error: OSError) -> bool:
 
 
 class _Gathered:
-    """The frames of one video as the cache keeps them, gathered while a look decodes it."""
+    """The frames of one video as the cache keeps them, gathered while a look decodes it.
+
+    Args:
+        keep: What is kept, and where.
+        max_bytes: More than these, and none is kept.
+        seconds: Where converting them takes longer, none is kept: the rest of the time is for the look.
+    """
 
     def __init__(self, keep: dict[str, Any], max_bytes: int, seconds: float) -> None:
-        self.keep, self.max_bytes = keep, max_bytes
-        self.until = time.monotonic() + seconds
+        self.keep, self.max_bytes, self.seconds = keep, max_bytes, seconds
         self.converter = pictures.Converter(keep["short_side"], keep["pixel_format"])
         self.frames: list[pictures.Frames] | None = []
         """None: they are too many, or something went wrong; the cache is filled in a pass of its own."""
@@ -77,15 +80,17 @@ class _Gathered:
         """Convert one more decoded frame."""
         if self.frames is None:
             return
+        started = time.monotonic()
         try:
             self.frames.append(self.converter(frame))
             self.times.append(moment)
         except Exception:  # whatever it is: the look at the video must go on, and names it
             self.frames = None
             return
+        self.seconds -= time.monotonic() - started
         count = len(self.frames)
         too_many = count > self.keep["max_frames"] or count * self.frames[0].nbytes > self.max_bytes
-        if too_many or time.monotonic() > self.until:
+        if too_many or self.seconds < 0:
             self.frames = None
 
     def write(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +122,7 @@ def main(argv: list[str]) -> int:
         keep = question.get("keep")
         if not keep or memory is None:
             return probe.answer(question)
-        gathered = _Gathered(keep, int(KEPT_SHARE * memory), KEPT_TIME * question["seconds"])
+        gathered = _Gathered(keep, int(KEPT_SHARE * memory), question["keep_seconds"])
         facts = probe.answer(question, gathered.add)
         return facts | gathered.write(facts)
 

@@ -32,6 +32,8 @@ VERSION = 1
 DECODED = "decoded.txt"
 """File in each set: a line for every video that was decoded for it."""
 PROGRAM = "lscht_ray.clips._store"
+KEPT_TIME = 1 / 2
+"""What keeping a new video's frames may take, as a share of the time for a look alone, and besides it."""
 SMALL_BUILD = 8
 """Each child gets at least so many clips: starting one takes as long as decoding a few."""
 GB = 2**30
@@ -203,8 +205,10 @@ class _Keeping:
         if room <= 0:
             keep.clear()
 
-    def addition(self, video: Path) -> dict[str, Any]:
-        return {"keep": self._keep} if video in self.videos else {}
+    def addition(self, video: Path, seconds: float) -> dict[str, Any]:
+        besides = KEPT_TIME * seconds
+        whole = {"keep": self._keep, "keep_seconds": besides, "seconds": seconds + besides}
+        return whole if video in self.videos else {}
 
     def answered(self, video: Path, content: dict[str, Any]) -> None:
         if content.get("kept"):

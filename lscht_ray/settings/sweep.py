@@ -105,7 +105,7 @@ class AshaConfig(Settings):
 
     grace_period: int = Field(3, ge=1)
     """Epochs that every trial gets."""
-    reduction_factor: float = Field(2.0, gt=1)
+    reduction_factor: float = Field(2.0, ge=1.01)
     """Of the trials that reach a rung, one in reduction_factor goes on."""
 
 

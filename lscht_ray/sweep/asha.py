@@ -22,7 +22,7 @@ def ladder(grace_period: int, reduction_factor: float, max_epochs: int) -> list[
 
     Args:
         grace_period: The first rung, from 1.
-        reduction_factor: eta, above 1.
+        reduction_factor: eta, at least 1.01.
         max_epochs: The last epoch, from which no trial goes on anyway.
     """
     rungs: list[int] = []
