@@ -78,3 +78,4 @@ def test_a_median_of_few_says_nothing() -> None:
     assert not as_good_as_the_median(0.5, [0.5, 0.6, 0.7], higher_is_better=True)
     assert as_good_as_the_median(0.6, [0.5, 0.6, 0.7], higher_is_better=True)
     assert not as_good_as_the_median(0.7, [0.5, 0.6, 0.7], higher_is_better=False)
+    assert as_good_as_the_median(0.6, [0.5, 0.6, 0.7], higher_is_better=False)

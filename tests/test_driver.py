@@ -8,7 +8,7 @@ import pytest
 
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
-from lscht_ray.cluster.driver import Search
+from lscht_ray.cluster.driver import Ending, Search
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.sweep import AshaConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
@@ -151,3 +151,67 @@ def test_a_trial_that_never_reported_begins_again(tmp_path: Path) -> None:
     search = taken_up(tmp_path)
     assert statuses(search) == ["interrupted"]
     assert goes_on(search) == [proposal.trial_id]
+
+
+def test_what_a_trial_took_and_why_it_failed_outlives_its_driver(tmp_path: Path) -> None:
+    """GPU hours, and so money, and the causes of failures; of a trial that was killed the seconds of its epochs."""
+    driver = Killed(tmp_path)
+    killed, failed = driver.trial(0.5, 0.5), driver.trial(0.5)
+    driver.ledger.trials[failed].gpus, driver.ledger.trials[failed].before = 0.5, 7200.0
+    driver.ledger.end(failed, "no memory")
+    driver.study.end(driver.ledger.trials[failed], driver.ledger)
+    search = taken_up(tmp_path)
+    one, other = (search.ledger.trials[name] for name in (failed, killed))
+    assert (one.status, one.error, one.gpus) == ("failed", "no memory", 0.5)
+    assert one.gpu_hours == pytest.approx(1, abs=0.01)
+    assert (other.status, other.seconds) == ("interrupted", pytest.approx(2, abs=0.5))
+    assert other.origin == "train"
+
+
+def test_an_epoch_that_nobody_heard_of_counts_by_the_best_until_there(tmp_path: Path) -> None:
+    """A trial that was good before its rung is not pruned; and the study is told of that epoch's score."""
+    driver = Killed(tmp_path)
+    driver.end(driver.trial(0.8, 0.8, 0.8, 0.8))
+    peaked = driver.trial(0.9, 0.1, heard=1)
+    search = taken_up(tmp_path)
+    assert statuses(search) == ["completed", "interrupted"]
+    assert search.study.past()[peaked].scores == {1: 0.9, 2: 0.9}
+
+
+def test_of_a_loss_the_smaller_one_goes_on_from_a_rung(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"metric": "val_loss", "mode": "min"})
+    study = new_study(tmp_path, config, 3)
+    ledger = Ledger("val_loss", "min", 4)
+    rule = Judge(config, ledger, study)
+    going_on = {}
+    for score in (0.5, 0.9, 0.4):
+        proposal = study.ask()
+        assert proposal is not None
+        ledger.start(proposal.trial_id, proposal.params)
+        going_on[score] = rule.goes_on(proposal.trial_id, 2, score)
+        ledger.report(proposal.trial_id, {"epoch": 2, "val_loss": score})
+    assert going_on == {0.5: True, 0.9: False, 0.4: True}
+
+
+def test_nothing_after_a_line_that_is_cut_off_is_read(tmp_path: Path) -> None:
+    """A worker that started again elsewhere may have gone on in the same file."""
+    driver = Killed(tmp_path)
+    name = driver.trial(0.5, 0.6, 0.7)
+    file = tmp_path / places.trial(name) / places.METRICS
+    first, second, third = file.read_text().splitlines()
+    file.write_text(f"{first}\n{second[:-20]}\n{third}\n")
+    assert list(taken_up(tmp_path).ledger.trials[name].epochs) == [1]
+
+
+@pytest.mark.parametrize(
+    ("ending", "found_best", "code"),
+    [
+        (Ending(), True, 0),
+        (Ending(), False, 1),
+        (Ending(cause="no memory"), True, 1),
+        (Ending(reason="budget.hours"), True, 0),
+        (Ending(interrupted=True), True, 130),
+    ],
+)
+def test_the_exit_code_of_a_sweep(ending: Ending, found_best: bool, code: int) -> None:
+    assert ending.exit_code(found_best=found_best) == code

@@ -118,3 +118,87 @@ def test_the_summary_has_each_trials_rungs() -> None:
     """The best epoch up to a rung, for every rung that the trial came to; each rung once."""
     rows = filled({"a": (0.5, 0.7, 0.6, 0.6), "b": (0.2,)}, rungs=(1, 3)).summary()["trials"]
     assert [row["rungs"] for row in rows] == [{1: 0.5, 3: 0.7}, {1: 0.2}]
+
+
+def epoch(number: int, **values: float) -> dict[str, Any]:
+    return {"epoch": number, "val_loss": 0.5, "seconds": 1.0, "early_stopped": 0.0, **values}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "patience", "error", "cut_short", "status"),
+    [
+        (2, False, None, False, "pruned"),
+        (2, False, None, True, "interrupted"),
+        (2, True, None, True, "early_stopped"),
+        (4, True, None, False, "early_stopped"),  # patience ended it at the last epoch
+        (4, False, None, True, "completed"),
+        (4, False, "why", False, "failed"),
+    ],
+)
+def test_how_a_trial_ended(epochs: int, patience: bool, error: str | None, cut_short: bool, status: str) -> None:
+    ledger = Ledger("val_loss", "min", 4)
+    ledger.start("a", {})
+    for number in range(1, epochs + 1):
+        ledger.report("a", epoch(number, early_stopped=float(patience and number == epochs)))
+    ledger.end("a", error, cut_short=cut_short)
+    assert ledger.trials["a"].status == status
+
+
+def test_seconds_and_gpu_hours_add_up_over_restarts_and_rest_in_between() -> None:
+    ledger = Ledger("val_loss", "min", 4)
+    ledger.start("a", {}, gpus=2.0)
+    for seconds in (3600.0, 1800.0):
+        ledger.start("a", {}, gpus=2.0)
+        ledger.trials["a"].started -= seconds
+        ledger.end("a", "why")
+        ledger.trials["a"].started -= 99999.0  # long ago
+        assert ledger.trials["a"].ended is not None
+        ledger.trials["a"].ended -= 99999.0
+    assert ledger.trials["a"].seconds == pytest.approx(5400, abs=5)
+    assert ledger.gpu_hours == pytest.approx(3, abs=0.01)
+
+
+def test_one_trial_is_interrupted_or_all_that_run() -> None:
+    ledger = Ledger("val_loss", "min", 4)
+    for name in "abc":
+        ledger.start(name, {})
+    ledger.end("c")
+    ledger.interrupt("a")
+    assert [record.status for record in ledger.in_order()] == ["interrupted", "running", "pruned"]
+    assert [record.trial_id for record in ledger.ended()] == ["c"]
+    ledger.interrupt()
+    assert [record.status for record in ledger.in_order()] == ["interrupted", "interrupted", "pruned"]
+
+
+def test_of_a_loss_less_is_better_everywhere() -> None:
+    ledger = Ledger("val_loss", "min", 4, second="seconds", rungs=(2,))
+    for name, losses, seconds in (
+        ("a", (0.9, 0.4, 0.6), 1.0),
+        ("b", (0.4, 0.4, 0.5), 2.0),
+        ("c", (0.3, 0.9, 0.9), 3.0),
+    ):
+        ledger.start(name, {})
+        for number, loss in enumerate(losses, start=1):
+            ledger.report(name, epoch(number, val_loss=loss, seconds=seconds))
+        ledger.end(name)
+    summary = ledger.summary()
+    assert summary["best"]["trial_id"] == "c"
+    assert [row["metrics"]["epoch"] for row in summary["trials"]] == [2, 1, 1]  # of equal epochs the earliest
+    assert [row["rungs"] for row in summary["trials"]] == [{2: 0.4}, {2: 0.4}, {2: 0.3}]
+    assert summary["pareto_front"] == ["c", "a"]
+    assert ledger.scores_at(2, without="c") == [0.4, 0.4]
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_top5_accuracy"])
+def test_accuracies_have_a_standard_error_and_losses_none(metric: str) -> None:
+    ledger = Ledger(metric, "max", 1)
+    assert ledger.standard_error({metric: 0.8, "val_clips": 100}) == pytest.approx(0.04)
+    assert Ledger("val_loss", "min", 1).standard_error({"val_loss": 0.8, "val_clips": 100}) is None
+
+
+def test_a_report_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger("val_loss", "min", 4)
+    ledger.start("a", {})
+    ledger.trials["a"].heard = 0.0
+    ledger.report("a", epoch(1))
+    assert ledger.trials["a"].heard > 0

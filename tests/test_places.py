@@ -43,6 +43,7 @@ def test_readme_lists_every_file_of_an_evaluation() -> None:
         (places.epoch_folder(7, "a1b2c3d4"), 7),
         ("last_checkpoint.pt", None),
         ("checkpoint_epoch_.pt", None),
+        ("7.pt", None),
         ("checkpoint_manager_snapshot.json", None),
     ],
 )

@@ -123,5 +123,8 @@ def beyond(span: Span, facts: Facts) -> str:
 def outside(box: Box, facts: Facts) -> bool:
     """Whether a box reaches beyond the picture, as WLASL's boxes do where the clips were scaled down."""
     width, height = (1, 1) if box.unit == "share" else (facts.width, facts.height)
-    most = 1 + BOX_TOLERANCE
-    return min(box.left, box.top) < -BOX_TOLERANCE * width or box.right > most * width or box.bottom > most * height
+    too_wide, too_high = (
+        low < -BOX_TOLERANCE * length or high > (1 + BOX_TOLERANCE) * length
+        for low, high, length in ((box.left, box.right, width), (box.top, box.bottom, height))
+    )
+    return too_wide or too_high

@@ -67,6 +67,12 @@ class Ending:
             return [f"the sweep has ended: {self.reason}; {unfinished}"]
         return [unfinished] if self.interrupted else []
 
+    def exit_code(self, *, found_best: bool) -> int:
+        """The exit code of the sweep: 0, 130 after Ctrl-C, else 1."""
+        if self.interrupted:
+            return 130
+        return 0 if found_best and not self.cause else 1
+
     def figures(self, sweep: Sweep, ledger: Ledger) -> dict[str, Any]:
         """What summary.json says of it."""
         price = sweep.config.train.gpu_hour_price
@@ -98,9 +104,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
     results.conclude(config, ledger, sweep.folder, sweep.place, best, screen)
     for line in ending.lines(sweep):
         screen.print(line)
-    if ending.interrupted:
-        return 130
-    return 0 if best and not ending.cause else 1
+    return ending.exit_code(found_best=best is not None)
 
 
 def _keep_results(

@@ -48,6 +48,15 @@ def run(folder: Path, small: Path, said: io.StringIO, steps: range, poison: floa
     )
 
 
+def test_only_steps_in_a_row_end_a_run(small: Path, tmp_path: Path, faults: Faults) -> None:
+    faults.provoke("every second step's loss is not finite")
+    said = io.StringIO()
+    outcome = run(tmp_path, small, said, range(2, 10, 2), max_skipped_steps=2)
+    assert outcome.history[-1]["skipped_steps"] == 4
+    assert said.getvalue().count("(1 in a row, 2 end the run)") == 4
+    faults.survive("every second step's loss is not finite")
+
+
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
     small: Path, tmp_path: Path, faults: Faults, poison: float

@@ -1,0 +1,114 @@
+"""Which videos can be used, and how annotated parts and boxes apply to them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lscht_ray.checking.usable import applied, beyond, outside, settle, unusable
+from lscht_ray.dataset.annotations import read
+from lscht_ray.dataset.samples import Sample
+from lscht_ray.settings.data import DataConfig
+from lscht_ray.video.facts import Facts
+from lscht_ray.video.span import Box, Span
+
+HUNDRED = Facts(1, 2, frames=100, width=200, height=100, fps=25.0, duration=4.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "reason"),
+    [
+        (HUNDRED, {}, ""),
+        (HUNDRED, {"min_frames": 101}, "few_frames: 100 frames, min_frames asks for 101"),
+        (Facts(1, 2, frames=9, trouble="truncated", reason="cut"), {}, "truncated: cut"),
+        (Facts(1, 2, frames=9, trouble="truncated", reason="cut"), {"salvage": True}, ""),
+        (Facts(1, 2, frames=0, trouble="truncated", reason="cut"), {"salvage": True}, "truncated: cut"),
+        (Facts(1, 2, frames=9, trouble="hang", reason="slow"), {"salvage": True}, "hang: slow"),
+        (None, {}, "unreadable: it vanished while it was looked at"),
+    ],
+)
+def test_what_can_be_used(facts: Facts | None, settings: dict[str, object], reason: str) -> None:
+    assert unusable(facts, DataConfig.model_validate(settings)) == reason
+
+
+@pytest.mark.parametrize(
+    ("span", "where"),
+    [
+        (Span(0, 100), ""),
+        (Span(0, None), ""),
+        (Span(0, 101), ""),  # rounding
+        (Span(0, 110), "end"),
+        (Span(99, None), ""),
+        (Span(100, None), "start"),
+        (Span(0, 4.03, "second"), ""),
+        (Span(0, 4.5, "second"), "end"),
+        (Span(4, 5, "second"), "start"),
+    ],
+)
+def test_which_end_lies_beyond_the_video(span: Span, where: str) -> None:
+    assert beyond(span, HUNDRED) == where
+
+
+@pytest.mark.parametrize(
+    ("span", "ranges", "expected"),
+    [
+        (None, "auto", None),
+        (Span(10, 20), "auto", Span(10, 20)),
+        (Span(10, 20), "ignore", None),
+        (Span(10, 20, fps=25.2), "auto", Span(10, 20, fps=25.2)),  # the same rate, written with fewer digits
+        (Span(10, 20, fps=50.0), "auto", Span(0.2, 0.4, "second")),
+        (Span(10, 20, fps=12.5), "auto", Span(0.8, 1.6, "second")),
+        (Span(10, None, fps=50.0), "auto", Span(0.2, None, "second")),
+        (Span(0, 20, doubtful=True), "auto", None),
+        (Span(1, 20, doubtful=True), "auto", Span(1, 20, doubtful=True)),
+        (Span(1, 200, doubtful=True), "auto", None),
+        (Span(0, 20, doubtful=True), "apply", Span(0, 20, doubtful=True)),
+    ],
+)
+def test_which_part_is_the_clip(span: Span | None, ranges: str, expected: Span | None) -> None:
+    assert applied(span, HUNDRED, DataConfig.model_validate({"frame_ranges": ranges})) == expected
+
+
+@pytest.mark.parametrize("unit", ["pixel", "share"])
+@pytest.mark.parametrize("side", ["left", "top", "right", "bottom"])
+def test_a_box_that_reaches_beyond_a_side(unit: str, side: str) -> None:
+    width, height = (1.0, 1.0) if unit == "share" else (200.0, 100.0)
+    sides = {"left": 0.0, "top": 0.0, "right": width, "bottom": height}
+    assert not outside(Box(**sides, unit=unit), HUNDRED)  # type: ignore[arg-type]
+    length = width if side in ("left", "right") else height
+    for share, expected in ((0.01, False), (0.03, True)):
+        moved = sides[side] + (-share if side in ("left", "top") else share) * length
+        assert outside(Box(**{**sides, side: moved}, unit=unit), HUNDRED) is expected  # type: ignore[arg-type]
+
+
+def test_what_does_not_apply_is_counted_in_a_note(tmp_path: Path) -> None:
+    clip = Sample(tmp_path / "1.mp4", "casa", 0, "train", None, None, None)
+    samples = (
+        clip,
+        replace(clip, video=tmp_path / "2.mp4", span=Span(0, 20, doubtful=True)),
+        replace(clip, video=tmp_path / "3.mp4", split="val", box=Box(0, 0, 300, 100)),
+        replace(clip, video=tmp_path / "4.mp4", gloss="tú", label=1, split="val"),
+    )
+    write_table(tmp_path)
+    annotated = replace(read(tmp_path / "t.csv"), samples=samples, glosses=("casa", "tú"), notes=("one before",))
+    facts = dict.fromkeys((sample.video for sample in samples), HUNDRED)
+
+    def notes(**settings: object) -> tuple[str, ...]:
+        clips = settle(annotated, facts, DataConfig.model_validate(settings))
+        assert len(clips.clips) == 4
+        kept = clips.trainable("drop")
+        assert [clip.gloss for clip in kept.clips] == ["casa"] * 3
+        assert kept.notes[: len(clips.notes)] == clips.notes
+        assert "tú" in " ".join(kept.notes[len(clips.notes) :])  # a gloss without a training clip
+        return clips.notes
+
+    cut = "1 clips are annotated with a frame range and seem cut to it already: the whole clip is used"
+    boxed = "the boxes of 1 clips reach beyond their pictures: these are used whole"
+    assert notes() == ("one before", cut)
+    assert notes(frame_ranges="apply") == notes(frame_ranges="ignore") == ("one before",)
+    assert notes(crop_to_bbox=True) == ("one before", cut, boxed)
+
+
+def write_table(folder: Path) -> None:
+    (folder / "1.mp4").touch()
+    (folder / "t.csv").write_text("path,label,split\n1.mp4,casa,train\n")
