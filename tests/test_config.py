@@ -8,7 +8,7 @@ import yaml
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import write_json
 from lscht_ray.settings.commandline import find_config, parse, shipped_configs
-from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.sweep import AshaConfig, Dimension, SweepConfig
 from lscht_ray.settings.train import METRIC_MODES, TrainConfig, as_used
 
 SHIPPED = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))
@@ -295,3 +295,17 @@ def test_a_typo_in_a_recipe_is_named_where_tune_takes_it(tmp_path: Path) -> None
         sweep("--config", str(tmp_path / "own.yaml"))
     assert "line 2: layer_decai: no such setting: did you mean layer_decay?" in str(caught.value)
     assert "drop_path" not in str(caught.value)
+
+
+def test_a_grid_over_steps_has_both_ends() -> None:
+    """Though 0.3 / 0.1 is a little less than 3 in binary numbers."""
+    assert Dimension(type="quniform", low=0, high=0.3, step=0.1).values() == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+def test_every_trial_may_get_all_its_epochs_before_a_rung_and_keeps_no_other_checkpoints() -> None:
+    config = SweepConfig(asha=AshaConfig(grace_period=3), train=TrainConfig(max_epochs=3, checkpoint_every=2))
+    assert config.trial_config({"lr": 1e-3}).checkpoint_every == 0
+    with pytest.raises(ValueError, match="must not be above"):
+        SweepConfig(asha=AshaConfig(grace_period=4), train=TrainConfig(max_epochs=3))
+    with pytest.raises(ValueError, match=r"greater than or equal to 1\.01"):
+        AshaConfig(reduction_factor=1.0001)

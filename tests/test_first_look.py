@@ -254,6 +254,13 @@ def test_frames_are_kept_only_within_limits(
     assert (gathered.frames and len(gathered.frames)) == kept
 
 
+def test_after_the_look_others_may_evict_what_it_kept(videos: Path, tmp_path: Path) -> None:
+    looked(settings(videos, tmp_path / "cache"), keep=True)
+    (marker,) = (tmp_path / "cache").rglob(disk.IN_USE)
+    with marker.open() as file:
+        assert disk.flock(file.fileno(), exclusive=True, wait=False)
+
+
 def test_keeping_frames_takes_nothing_of_the_time_for_the_look(tmp_path: Path) -> None:
     """So that no video is called one that hangs because its frames were kept."""
     addition = fill._Keeping(_cache.ClipCache(tmp_path), {}, frozenset([tmp_path]), 10**9).addition(tmp_path, 30)

@@ -13,6 +13,7 @@ import pytest
 from lscht_ray.errors import InputError
 from lscht_ray.host import lock
 from lscht_ray.host.disk import NETWORK, file_system, find_root
+from lscht_ray.host.environment import environment
 from lscht_ray.host.files import replacing, write_csv, write_json, write_text
 
 MOUNTS = [("/", "overlay"), ("/home", "ext4"), ("/home/ana/my clips", "nfs4"), ("/mnt", "ext4"), ("/mnt", "fuse.sshfs")]
@@ -123,3 +124,13 @@ def test_text_that_is_no_unicode_is_written_so_that_it_can_be_read(tmp_path: Pat
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "vídeo\\udc80.mp4"
     write_csv(tmp_path / "a.csv", [("path", "split"), ("mañana, ana.mp4", "train")])
     assert (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines() == ["path,split", '"mañana, ana.mp4",train']
+
+
+def test_variables_for_a_library_are_restored_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_SET", "before")
+    monkeypatch.delenv("TEST_UNSET", raising=False)
+    with pytest.raises(KeyError), environment({"TEST_SET": "within", "TEST_UNSET": "within"}):
+        assert (os.environ["TEST_SET"], os.environ["TEST_UNSET"]) == ("within", "within")
+        raise KeyError
+    assert os.environ["TEST_SET"] == "before"
+    assert "TEST_UNSET" not in os.environ
