@@ -54,12 +54,27 @@ def what_matters(content: dict[str, Any]) -> list[Any]:
     return rows
 
 
+HALF_A_GPU: dict[str, Any] = {"gpus_per_worker": 0.5, "cpus_per_worker": 0.5}
+PRICE = ("--train.gpu_hour_price", 2, "--train.device", "cpu")
+
+
+def costs_half_a_gpu_each(content: dict[str, Any]) -> None:
+    """The GPU hours and their price are those of the trials."""
+    hours = sum(trial["seconds"] for trial in content["trials"]) * 0.5 / 3600
+    assert content["gpu_hours"] == pytest.approx(hours, rel=0.05)
+    assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
+
+
+def eight_trials(folder: Path, data: Path, cluster: Any) -> Path:
+    resources = {"address": cluster.address, **HALF_A_GPU}
+    return sweep_file(folder, data, **SEARCH, num_trials=8, epochs=4, trial_runner="in_actor", resources=resources)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(small: Path, command: Door, cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of 8 trials, one at a time, on a cluster that runs."""
+    """A sweep of 8 trials, one at a time, in processes that stay, on a cluster that runs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    file = sweep_file(folder, small, **SEARCH, num_trials=8, epochs=4, resources={"address": cluster.address})
-    result = command("tune", "--config", file, cwd=folder)
+    result = command("tune", "--config", eight_trials(folder, small, cluster), *PRICE, cwd=folder)
     assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
@@ -78,12 +93,13 @@ def test_the_study_is_optunas_own(undisturbed: Path) -> None:
     for row in rows:  # who came to each of ASHA's rungs, and how
         scores = trials[rows.index(row)].intermediate_values
         assert row["rungs"] == {str(epoch): scores[epoch] for epoch in (1, 2) if epoch <= row["epochs"]}
+    costs_half_a_gpu_each(summary(undisturbed))
     assert study(undisturbed).best_value == summary(undisturbed)["best"]["metrics"]["val_loss"]
 
 
-DRIVER_KILLS = ("trial_00001 starts", "trial_00001 epoch 2/", "trial_00005 completed|trial_00005 pruned")
-"""What the driver has just printed when it is killed: before and between the epochs of a trial, and as one has ended
-whose settings a sampler of the earlier ones chose. `test_driver` has what the next driver makes of each state."""
+DRIVER_KILLS = ("trial_00001 epoch 2/", "trial_00005 completed|trial_00005 pruned")
+"""What the driver has just printed when it is killed: between the epochs of a trial, and as one has ended whose
+settings a sampler of the earlier ones chose. `test_driver` has what the next driver makes of each state."""
 
 
 @pytest.mark.ray
@@ -98,8 +114,7 @@ def test_a_driver_killed_again_and_again(
 ) -> None:
     """No trial is lost, none is run twice, and the sweep is the one that nobody disturbed."""
     fault = "kill -9 of a sweep's driver"
-    there = {"address": cluster.address}
-    flags: list[object] = ["--config", sweep_file(tmp_path, small, **SEARCH, num_trials=8, epochs=4, resources=there)]
+    flags: list[object] = ["--config", eight_trials(tmp_path, small, cluster), *PRICE]
     for moment in DRIVER_KILLS:
         process = background("tune", *flags)
         said = until(process, *moment.split("|"))
@@ -197,46 +212,20 @@ def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(
     assert process.returncode == 130, said
 
 
-HALF_A_GPU = {"gpus_per_worker": 0.5, "cpus_per_worker": 0.5, "max_concurrent_trials": 99}
-PRICE = ("--train.gpu_hour_price", 2, "--train.device", "cpu")
-
-
-def costs_half_a_gpu_each(content: dict[str, Any]) -> None:
-    """The GPU hours and their price are those of the trials."""
-    hours = sum(trial["seconds"] for trial in content["trials"]) * 0.5 / 3600
-    assert content["gpu_hours"] == pytest.approx(hours, rel=0.05)
-    assert content["cost"] == pytest.approx(2 * content["gpu_hours"], abs=0.01)
-
-
-@pytest.mark.ray
-def test_trials_share_gpus_and_the_budget_counts_them(small: Path, command: Door, tmp_path: Path, cluster: Any) -> None:
-    """Three trials on two GPUs; they cost half a GPU each."""
-    settings: dict[str, Any] = {"num_trials": 3, "trial_stopping": "none", "budget": {"money": 100}}
-    resources = {"address": cluster.address, **HALF_A_GPU}
-    result = command(
-        *("tune", "--config", sweep_file(tmp_path, small, **SEARCH, **settings, resources=resources), *PRICE),
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "3 trial(s) at a time" in result.stdout
-    assert "max_concurrent_trials 99 would not fit" in result.stdout
-    assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["completed"] * 3
-    costs_half_a_gpu_each(summary(tmp_path))
-
-
 @pytest.mark.ray
 def test_a_trial_in_a_process_that_stays_is_the_same_as_one_under_ray_train_beside_another(
     small: Path, command: Door, tmp_path: Path, cluster: Any, undisturbed: Path
 ) -> None:
     """The same weights, bit for bit."""
     settings: dict[str, Any] = {"num_trials": 2, "trial_runner": "torch_trainer", "trial_stopping": "none"}
-    resources = {"address": cluster.address, **HALF_A_GPU}
+    resources = {"address": cluster.address, **HALF_A_GPU, "max_concurrent_trials": 99}
     result = command(
         *("tune", "--config", sweep_file(tmp_path, small, **SEARCH, **settings, epochs=4, resources=resources), *PRICE),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "2 trial(s) at a time" in result.stdout
+    assert "max_concurrent_trials 99 would not fit" in result.stdout
     assert what_matters(summary(tmp_path))[0] == what_matters(summary(undisturbed))[0]
     one, other = (
         checkpoint.load(max(trial_folder(folder, 1).glob("checkpoint_epoch_*")) / "last_checkpoint.pt")
