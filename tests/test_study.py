@@ -250,3 +250,12 @@ def test_two_objectives_in_the_study(tmp_path: Path) -> None:
     run_some(made, 12)
     assert all(len(trial.values) == 2 for trial in made.study.trials)
     assert made.study.best_trials
+
+
+def test_where_a_trial_comes_from_is_known_however_often_it_was_interrupted(tmp_path: Path) -> None:
+    for _ in range(3):
+        driver = new_study(tmp_path, SweepConfig())
+        proposal = driver.ask()
+        assert proposal is not None
+        assert (proposal.trial_id, proposal.origin) == ("trial_00001", "train")
+        end(driver, proposal.trial_id, "interrupted", 0.5)
