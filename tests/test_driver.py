@@ -9,11 +9,12 @@ import pytest
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.cluster.driver import Ending, Search
+from lscht_ray.errors import InputError
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.sweep import AshaConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import judge
-from lscht_ray.sweep.folder import Sweep
+from lscht_ray.sweep.folder import Sweep, settle
 from lscht_ray.sweep.judge import Judge
 from lscht_ray.sweep.ledger import Ledger
 from support.studies import new_study
@@ -215,3 +216,14 @@ def test_nothing_after_a_line_that_is_cut_off_is_read(tmp_path: Path) -> None:
 )
 def test_the_exit_code_of_a_sweep(ending: Ending, found_best: bool, code: int) -> None:
     assert ending.exit_code(found_best=found_best) == code
+
+
+def test_a_sweep_goes_on_with_a_larger_budget_but_not_with_another_search(tmp_path: Path) -> None:
+    def settled(**changes: Any) -> int:
+        config = SweepConfig.model_validate(CONFIG.model_dump() | changes)
+        return settle(config, tmp_path, str(tmp_path), None, new=not (tmp_path / places.SWEEP).exists())
+
+    settled(budget={"hours": 0.004})
+    assert settled(budget={"hours": 1}, resources={"cpus_per_worker": 2}, max_failures=3) == CONFIG.num_trials
+    with pytest.raises(InputError, match="metric: was 'val_accuracy', now 'val_loss'"):
+        settled(metric="val_loss", mode="min")

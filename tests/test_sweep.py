@@ -193,23 +193,16 @@ def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background,
 
 
 @pytest.mark.ray
-def test_a_budget_ends_a_sweep_and_a_larger_one_goes_on(
-    small: Path, command: Door, background: Background, tmp_path: Path, cluster: Any
-) -> None:
-    """The clock's, in an epoch of a trial; what was not finished goes on."""
+def test_a_budget_ends_a_sweep(small: Path, command: Door, tmp_path: Path, cluster: Any) -> None:
+    """The clock's, in an epoch of a trial, which is to go on later."""
     there = {"address": cluster.address}
     settings = {**SEARCH, "num_trials": 2, "budget": {"hours": 0.004}, "resources": there}
     result = command("tune", "--config", sweep_file(tmp_path, small, **settings, epochs=3000), cwd=tmp_path)
     assert "the sweep has ended: budget.hours 0.004" in result.stdout, result.stdout + result.stderr
-    first = summary(tmp_path)
-    assert first["ended_by"].startswith("budget.hours")
-    assert [trial["status"] for trial in first["trials"]] == ["interrupted"]
-    process = background("tune", "--resume", sweep_folder(tmp_path), "--budget.hours", "1")
-    until(process, "trial_00001 starts again")
-    until(process, f"trial_00001 epoch {first['trials'][0]['epochs'] + 1}/3000")
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode == 130, said
+    assert f"go on with: python -m lscht_ray.tune --resume {sweep_folder(tmp_path)}" in result.stdout
+    assert result.returncode == (0 if summary(tmp_path)["best"] else 1)
+    assert summary(tmp_path)["ended_by"].startswith("budget.hours")
+    assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["interrupted"]
 
 
 @pytest.mark.ray
