@@ -150,7 +150,7 @@ def test_a_spot_notice_saves_and_the_trial_goes_on_elsewhere(
 
     faults.provoke("spot notice, then the node is gone")
     there = {"address": cluster.address, "accelerator_type": SPOT}
-    process = start("--train.repeated_augmentation", 150, epochs=2, resources=there, max_failures=0)
+    process = start("--train.repeated_augmentation", 100, epochs=2, resources=there, max_failures=0)
     (worker,) = wait_for(process, tmp_path, workers)
     wait_for(process, tmp_path, lambda: list(trial_folder(tmp_path, 1).glob("checkpoint_epoch_*")))
     node = node_of(worker, spot_nodes)
