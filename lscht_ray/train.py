@@ -46,9 +46,8 @@ def main(argv: list[str]) -> int:
     else:
         from lscht_ray.training import data
 
-        clip_set = data.ready(
-            config, screen, keep=not flags.plan
-        )  # a mistake in the data ends here, without a run folder
+        # A mistake in the data ends here, without a run folder.
+        clip_set = data.ready(config, screen, keep=not flags.plan)
         if flags.plan:
             from lscht_ray.training import plan
 

@@ -13,10 +13,10 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.sweep import AshaConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.sweep import judge
+from lscht_ray.sweep import judge, winner
 from lscht_ray.sweep.folder import Sweep, settle
 from lscht_ray.sweep.judge import Judge
-from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.ledger import Ledger, TrialRecord
 from support.studies import new_study
 
 CONFIG = SweepConfig(train=TrainConfig(max_epochs=4), asha=AshaConfig(grace_period=2), num_trials=3)
@@ -227,3 +227,16 @@ def test_a_sweep_goes_on_with_a_larger_budget_but_not_with_another_search(tmp_pa
     assert settled(budget={"hours": 1}, resources={"cpus_per_worker": 2}, max_failures=3) == CONFIG.num_trials
     with pytest.raises(InputError, match="metric: was 'val_accuracy', now 'val_loss'"):
         settled(metric="val_loss", mode="min")
+
+
+@pytest.mark.parametrize(
+    ("written", "device"), [('{"device": "cuda:0"}', "cuda:0"), ('{"devi', "auto"), (None, "auto")]
+)
+def test_the_best_trials_settings_say_its_device_where_it_wrote_it_down(
+    tmp_path: Path, written: str | None, device: str
+) -> None:
+    if written is not None:
+        Storage(str(tmp_path)).write_text(f"{places.trial('trial_00001')}/{places.CONFIG}", written)
+    settings = winner._settings(CONFIG, TrialRecord("trial_00001", {"lr": 2e-3}), Storage(str(tmp_path)), 3)
+    assert (settings["device"], settings["num_classes"], settings["lr"]) == (device, 3, 2e-3)
+    assert TrainConfig.model_validate(settings) == CONFIG.trial_config({"lr": 2e-3})

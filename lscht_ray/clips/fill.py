@@ -206,9 +206,10 @@ class _Keeping:
             keep.clear()
 
     def addition(self, video: Path, seconds: float) -> dict[str, Any]:
+        if video not in self.videos:
+            return {}
         besides = KEPT_TIME * seconds
-        whole = {"keep": self._keep, "keep_seconds": besides, "seconds": seconds + besides}
-        return whole if video in self.videos else {}
+        return {"keep": self._keep, "keep_seconds": besides, "seconds": seconds + besides}
 
     def answered(self, video: Path, content: dict[str, Any]) -> None:
         if content.get("kept"):

@@ -21,7 +21,7 @@ def points(sweep: SweepConfig) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         InputError: It can't be read, or has a value outside of the search space.
     """
-    points = [(BASELINE, sweep.first_point())]
+    tried = [(BASELINE, sweep.first_point())]
     for source in sweep.start_from:
         given = _settings(source)
         values = {name: given.get(name, getattr(sweep.train, name)) for name in sweep.search_space}
@@ -30,9 +30,9 @@ def points(sweep: SweepConfig) -> list[tuple[str, dict[str, Any]]]:
             if not _within(sweep.search_space[name], value):
                 text = f"start_from {source}: its {name} ({value!r}) is outside of search_space.{name}: widen that"
                 raise InputError(text)
-        if chosen not in [params for _, params in points]:
-            points.append((source, chosen))
-    return points
+        if chosen not in [params for _, params in tried]:
+            tried.append((source, chosen))
+    return tried
 
 
 def _settings(source: str) -> dict[str, Any]:

@@ -48,7 +48,10 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
 def _settings(sweep: SweepConfig, record: TrialRecord, storage: Storage, num_classes: int) -> dict[str, Any]:
     """What config.json says of a trial: its settings, and the device that it was trained on."""
     config = sweep.trial_config(record.params)
-    written = json.loads(storage.read_text(f"{places.trial(record.trial_id)}/{places.CONFIG}") or "{}")
+    try:
+        written = json.loads(storage.read_text(f"{places.trial(record.trial_id)}/{places.CONFIG}") or "{}")
+    except ValueError:  # it is cut off: its trial was killed just then
+        written = {}
     return as_used(config, num_classes=num_classes, device=written.get("device", config.device))
 
 
