@@ -17,6 +17,10 @@ class TrainingError(InputError):
     exit_code = 1
 
 
+class UnfitSettingsError(TrainingError):
+    """A run can't go on for its settings, whatever machine it is on: it diverges, or not one clip fits."""
+
+
 class OutOfMemoryError(TrainingError):
     """The memory does not hold that many clips at a time; it may hold fewer.
 

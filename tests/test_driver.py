@@ -16,7 +16,8 @@ from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import judge, winner
 from lscht_ray.sweep.folder import Sweep, settle
 from lscht_ray.sweep.judge import Judge
-from lscht_ray.sweep.ledger import Ledger, TrialRecord
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.record import TrialRecord
 from support.studies import new_study
 
 CONFIG = SweepConfig(train=TrainConfig(max_epochs=4), asha=AshaConfig(grace_period=2), num_trials=3)

@@ -1,9 +1,12 @@
 """The reaches into Optuna's private parts (sweep/_optuna_internals.py): what is used is there and does what we need."""
 
 from pathlib import Path
+from typing import Any
 
 import optuna
+import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from lscht_ray.sweep import _optuna_internals
@@ -42,6 +45,27 @@ def test_a_grid_ends_without_ending_anything_else() -> None:
         trial.suggest_categorical("x", [1, 2])
         study.tell(trial, 0.0)
     assert sampler.is_exhausted(study)
+
+
+@pytest.mark.parametrize("kind", [_optuna_internals.GPOfPruned, _optuna_internals.CmaEsOfPruned])
+def test_a_sampler_learns_from_pruned_trials_alone(kind: Any) -> None:
+    """Without a single complete trial; one that never reported anything tells nothing. The study stays as it was."""
+    pytest.importorskip("scipy")
+    pytest.importorskip("cmaes")
+    drawn = {}
+    for name, sampler in (("learned", kind(seed=1, n_startup_trials=4)), ("random", RandomSampler(seed=1))):
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        for _ in range(14):
+            trial = study.ask()
+            x, y = (trial.suggest_float(axis, 0, 1) for axis in "xy")
+            trial.report(-((x - 0.3) ** 2) - (y - 0.3) ** 2, 1)
+            study.tell(trial, state=TrialState.PRUNED)
+        silent = study.ask()
+        study.tell(silent, state=TrialState.PRUNED)
+        drawn[name] = [trial.params for trial in study.trials[5:14]]
+        assert {trial.state for trial in study.trials} == {TrialState.PRUNED}
+    away = {name: sum((p["x"] - 0.3) ** 2 + (p["y"] - 0.3) ** 2 for p in tried) for name, tried in drawn.items()}
+    assert away["learned"] < away["random"]
 
 
 def test_cma_keeps_its_state_under_a_name_of_its_own(tmp_path: Path) -> None:

@@ -1,23 +1,28 @@
 """The ledger of a sweep, its budget and its live view."""
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from lscht_ray.settings.sweep import BudgetConfig
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.summary import Summary
 from lscht_ray.sweep.view import View
 
 
-def filled(values: dict[str, tuple[float, ...]], rungs: tuple[int, ...] = ()) -> Ledger:
+def filled(values: dict[str, tuple[float, ...]], rungs: tuple[int, ...] = (), before: float = 0.0) -> Ledger:
     ledger = Ledger("val_accuracy", "max", 4, rungs=rungs)
     for name, scores in values.items():
         ledger.start(name, {"lr": 1.0}, gpus=0.5)
+        ledger.trials[name].before = before
         for epoch, value in enumerate(scores, start=1):
             ledger.report(name, {"epoch": epoch, "val_accuracy": value, "early_stopped": 0.0, "val_clips": 100})
         ledger.end(name, None if scores else "out of memory")
@@ -56,9 +61,7 @@ def test_budgets() -> None:
         budget.began -= 7200
         return budget.used_up() or ""
 
-    ledger = filled({"a": (0.9,), "b": (0.5,), "c": (0.6,)})
-    for record in ledger.trials.values():
-        record.before = 3600.0
+    ledger = filled({"a": (0.9,), "b": (0.5,), "c": (0.6,)}, before=3600.0)
     assert used_up(ledger, hours=3, gpu_hours=2, money=4, trials_without_improvement=3) == ""
     assert "2 hours have passed" in used_up(ledger, hours=2)
     assert "1.5 GPU hours have been used" in used_up(ledger, gpu_hours=1.5)
@@ -79,6 +82,22 @@ def test_trials_that_all_fail_for_one_cause() -> None:
     assert hopeless("no file /a/1", "no file /a/2", "no file /a/3") == "no file /a/1"
     assert hopeless("no file", "no memory", "no file") is None
     assert hopeless("", "no file", "no file", "no file") is None
+
+
+def test_settings_that_are_unfit_end_a_sweep_only_where_ten_trials_show_nothing_else() -> None:
+    def hopeless(*statuses: str) -> str | None:
+        ledger = Ledger("val_accuracy", "max", 1)
+        budget = Budget(BudgetConfig(), None, ledger)
+        for number, status in enumerate(statuses):
+            ledger.start(f"t{number:02d}", {})
+            error = None if status == "completed" else "the loss is nan"
+            ledger.end(f"t{number:02d}", error, for_its_settings=status == "unfit")
+        return budget.hopeless()
+
+    assert hopeless(*["unfit"] * 9) is None
+    assert hopeless(*["unfit"] * 10) == "the loss is nan"
+    assert hopeless("completed", *["unfit"] * 12) is None
+    assert hopeless(*["failed"] * 3) == "the loss is nan"
 
 
 def test_failures_before_a_restart_are_not_held_against_it() -> None:
@@ -202,3 +221,72 @@ def test_a_report_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.trials["a"].heard = 0.0
     ledger.report("a", epoch(1))
     assert ledger.trials["a"].heard > 0
+
+
+def test_a_trial_that_its_own_patience_ended_counts_at_later_rungs() -> None:
+    """With the score that it ended with; another that was stopped at the first rung has not come to the second."""
+    ledger = Ledger("val_accuracy", "max", 8, rungs=(2, 4))
+    for name, scores, patience in (("patient", (0.5, 0.7), 1.0), ("stopped", (0.1, 0.2), 0.0)):
+        ledger.start(name, {})
+        for number, value in enumerate(scores, start=1):
+            metrics = {"epoch": number, "val_accuracy": value, "early_stopped": patience * (number == 2)}
+            ledger.report(name, metrics)
+        ledger.end(name)
+    assert (ledger.scores_at(2), ledger.scores_at(4)) == ([0.7, 0.2], [0.7])
+
+
+@given(st.data())
+def test_what_is_kept_as_epochs_come_is_what_all_epochs_say(data: st.DataObject) -> None:
+    """Best epochs, scores, leader and counts, in any order of starts, reports, repeated epochs and ends."""
+    higher = data.draw(st.booleans())
+    ledger = Ledger("val_accuracy", "max" if higher else "min", 6)
+    names = ["a", "b", "c"]
+    for name in names:
+        ledger.start(name, {}, gpus=1.0)
+    for _ in range(data.draw(st.integers(0, 25))):
+        name, action = data.draw(st.sampled_from(names)), data.draw(st.integers(0, 9))
+        record = ledger.trials[name]
+        if action == 0 and record.status == "running":
+            ledger.end(name, data.draw(st.sampled_from([None, "why"])))
+        elif action == 1:
+            ledger.start(name, {})
+        else:
+            number = max(record.epochs, default=0) + (action > 2) or 1
+            value = data.draw(st.integers(0, 5)) / 5
+            ledger.report(name, {"epoch": number, "val_accuracy": value, "early_stopped": 0.0})
+        ledger.leader()
+        for record in ledger.trials.values():
+            sign = -1 if higher else 1
+            order = sorted(record.epochs.values(), key=lambda m: (sign * m["val_accuracy"], m["epoch"]))
+            assert ledger.best_epoch(record) == (order[0] if order else None)
+            for upto in range(8):
+                known = [m["val_accuracy"] for number, m in record.epochs.items() if number <= upto]
+                assert ledger.score(record, upto) == ((max if higher else min)(known) if known else None)
+        assert ledger.leader() is next(iter(ledger.ranking()), None)
+        assert {r.trial_id for r in ledger.running()} == {n for n, r in ledger.trials.items() if r.status == "running"}
+        assert len(ledger.ended()) == 3 - len(ledger.running())
+        assert ledger.gpu_hours == pytest.approx(sum(r.gpu_hours for r in ledger.trials.values()), abs=1e-3)
+
+
+def test_the_summary_is_written_now_and_then_and_never_forgotten(tmp_path: Path) -> None:
+    ledger, now = filled({"a": (0.5,)}), [0.0]
+    summary = Summary(ledger, tmp_path, lambda: now[0])
+
+    def written() -> int | None:
+        file = tmp_path / "summary.json"
+        found = len(json.loads(file.read_text())["trials"]) if file.is_file() else None
+        file.unlink(missing_ok=True)
+        return found
+
+    summary.keep_up()
+    assert written() is None  # nothing has changed
+    summary.changed()
+    assert written() == 1
+    ledger.start("b", {})
+    summary.changed()
+    assert written() is None  # it was written a moment ago
+    now[0] = 10.0
+    summary.keep_up()
+    assert written() == 2
+    summary.keep_up()
+    assert written() is None

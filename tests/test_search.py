@@ -21,10 +21,15 @@ from lscht_ray.cluster.watch import Watch
 from lscht_ray.settings.sweep import AshaConfig, ResourcesConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.judge import Judge
-from lscht_ray.sweep.ledger import Ledger, TrialRecord
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.record import TrialRecord
 from lscht_ray.sweep.rescue import Rescue
 from lscht_ray.sweep.study import Proposal
 from support.studies import new_study
+
+
+def nothing() -> None:
+    pass
 
 
 def test_as_many_trials_at_a_time_as_there_is_room_for(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_a_trial_whose_own_process_was_ended_for_its_memory_goes_on_with_fewer_c
     proposals = search.Proposals(made, lambda: 1, lambda: 0.0)
 
     ledger, screen = Ledger("val_accuracy", "max", 30), Console(file=io.StringIO())
-    watching = Watch(ledger, made, storage, "a driver", screen, ended.append, stopping=lambda: False)
+    watching = Watch(ledger, made, storage, "a driver", screen, ended.append, nothing, stopping=lambda: False)
     said = tmp_path / "error.txt"
     said.write_text("OutOfMemoryError: 5 worker(s) were killed due to the node running low on memory.\n")
     at_once = []
@@ -75,13 +80,33 @@ def test_a_trial_whose_process_never_ran_has_failed(tmp_path: Path) -> None:
     study, ledger = new_study(tmp_path, SweepConfig(), 1), Ledger("val_accuracy", "max", 30)
     ended: list[TrialRecord] = []
     screen = Console(file=io.StringIO())
-    watching = Watch(ledger, study, Storage(str(tmp_path)), "a driver", screen, ended.append, stopping=lambda: False)
+    watching = Watch(
+        ledger, study, Storage(str(tmp_path)), "a driver", screen, ended.append, nothing, stopping=lambda: False
+    )
     said = tmp_path / "error.txt"
     said.write_text("ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n")
     failed: Any = SimpleNamespace(config={"proposal": study.ask(), "gpus": 0.0}, error_file=str(said))
     watching.on_trial_error(0, [], failed)
     assert [(record.status, record.error[:14]) for record in ended] == [("failed", "ActorDiedError")]
     assert [trial.state for trial in study.study.trials] == [TrialState.FAIL]
+
+
+def test_a_trial_whose_settings_are_unfit_is_pruned_in_the_study_and_says_why(tmp_path: Path) -> None:
+    """Its worker ends as if all were well, so that nobody starts it again; the reason is in the storage."""
+    study, ledger, storage = (
+        new_study(tmp_path, SweepConfig(), 1),
+        Ledger("val_accuracy", "max", 30),
+        Storage(str(tmp_path)),
+    )
+    screen, ended = Console(file=io.StringIO()), list[TrialRecord]()
+    watching = Watch(ledger, study, storage, "a driver", screen, ended.append, nothing, stopping=lambda: False)
+    running: Any = SimpleNamespace(config={"proposal": study.ask(), "gpus": 0.0}, error_file=None)
+    watching.on_trial_start(0, [], running)
+    Rescue(storage, "trial_00001").give_up("the loss is nan\nthe clips of that step:\n  a.mp4")
+    watching.on_trial_complete(0, [], running)
+    assert [(record.status, record.error) for record in ended] == [("unfit", "the loss is nan")]
+    (trial,) = study.study.trials
+    assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {0: 0.0})
 
 
 ASHA = SweepConfig(train=TrainConfig(max_epochs=5), asha=AshaConfig(grace_period=2))

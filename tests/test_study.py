@@ -1,10 +1,13 @@
 """Search spaces, the study and its samplers."""
 
 import json
+import math
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -12,13 +15,14 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from lscht_ray.errors import InputError
-from lscht_ray.settings.sweep import Dimension, SamplerConfig, SweepConfig
+from lscht_ray.settings.sweep import AshaConfig, Dimension, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts, study
 from lscht_ray.sweep._samplers import Samplers
-from lscht_ray.sweep.ledger import Status
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.record import Status
 from lscht_ray.sweep.study import Study
-from support.studies import end, new_study
+from support.studies import end, new_study, simulated
 
 
 @pytest.mark.parametrize(
@@ -199,12 +203,23 @@ def test_no_pickle_in_the_database_is_read(tmp_path: Path) -> None:
 def test_what_is_tried_first_and_known_from_another_sweep(tmp_path: Path) -> None:
     earlier = tmp_path / "earlier"
     earlier.mkdir()
+    others = {"weight_decay": 0.1, "label_smoothing": 0.2}
     trials = [
-        {"trial_id": f"trial_{n:05d}", "params": params, "status": status, "metrics": {"val_accuracy": n / 10}}
-        for n, params, status in (
-            (1, {"lr": 2e-4, "weight_decay": 0.1, "label_smoothing": 0.2}, "completed"),
-            (2, {"lr": 3e-4, "weight_decay": 0.1, "label_smoothing": 0.2}, "failed"),
-            (3, {"lr": 0.9, "weight_decay": 0.1, "label_smoothing": 0.2}, "pruned"),  # outside of this space
+        {
+            "trial_id": f"trial_{n:05d}",
+            "params": {"lr": lr, **others},
+            "status": status,
+            "epochs": n,
+            "metrics": {"val_accuracy": n / 10},
+        }
+        for n, lr, status in (
+            (1, 2e-4, "completed"),
+            (2, 3e-4, "failed"),
+            (3, 0.9, "pruned"),  # outside of this space
+            (4, 4e-4, "pruned"),
+            (5, 5e-4, "interrupted"),
+            (6, 6e-4, "unfit"),
+            (7, 7e-4, "early_stopped"),
         )
     ]
     content = {"metric": "val_accuracy", "best": {"params": trials[0]["params"]}, "trials": trials}
@@ -224,8 +239,15 @@ def test_what_is_tried_first_and_known_from_another_sweep(tmp_path: Path) -> Non
     assert found[str(run)] == {"lr": 5e-5, "weight_decay": 0.05, "label_smoothing": 0.1}
     assert found[str(earlier)] == trials[0]["params"]
     made = new_study(tmp_path, sweep)
-    assert made.learn(firsts.warm_start(str(earlier), "val_accuracy")) == 1
+    assert made.learn(firsts.warm_start(str(earlier), "val_accuracy")) == 4
     assert made.learn(firsts.warm_start(str(earlier), "val_accuracy")) == 0  # told once
+    told = {trial.params["lr"]: trial for trial in made.study.trials if trial.state.is_finished()}
+    assert {lr: (trial.state, trial.value, trial.last_step) for lr, trial in told.items()} == {
+        2e-4: (TrialState.COMPLETE, 0.1, 1),
+        4e-4: (TrialState.PRUNED, 0.4, 4),
+        6e-4: (TrialState.PRUNED, 0.6, 6),
+        7e-4: (TrialState.COMPLETE, 0.7, 7),
+    }
     assert [row["lr"] for row in run_some(made, 4)] == [1e-4, 1e-5, 5e-5, 2e-4]
     assert "trial_00005" not in made.past()
     (run / "config.json").write_text(json.dumps({"lr": 0.9}))
@@ -259,3 +281,79 @@ def test_where_a_trial_comes_from_is_known_however_often_it_was_interrupted(tmp_
         assert proposal is not None
         assert (proposal.trial_id, proposal.origin) == ("trial_00001", "train")
         end(driver, proposal.trial_id, "interrupted", 0.5)
+
+
+def climbing(params: dict[str, Any]) -> list[float]:
+    """Eight epochs towards an accuracy that falls with the distance from lr 1e-4 (in powers of ten)."""
+    away = abs(math.log10(params["lr"]) + 4)
+    return [(0.9 - 0.3 * away) * (1 - 0.5**epoch) for epoch in range(1, 9)]
+
+
+def asha_sweep(kind: str, **train: Any) -> SweepConfig:
+    space = {
+        "lr": Dimension(type="loguniform", low=3e-6, high=1e-2),
+        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
+    }
+    given: dict[str, Any] = {"max_epochs": 8, "lr": 5e-3, **train}
+    asha = AshaConfig(grace_period=2, reduction_factor=2)
+    return SweepConfig(
+        train=TrainConfig(**given), search_space=space, asha=asha, sampler=SamplerConfig(type=kind, seed=3)
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["tpe", "gp", "cma"])
+def test_every_sampler_learns_from_the_trials_that_asha_stops(kind: str) -> None:
+    """Few trials are complete under ASHA: a sampler that learned from those alone proposed what random does."""
+    found = {}
+    for name in (kind, "random"):
+        ledger = simulated(new_study(None, asha_sweep(name), 30), climbing)
+        found[name] = [record.params for record in ledger.in_order()]
+    counts = Counter(record.status for record in ledger.trials.values())
+    assert counts["completed"] < 10 < counts["pruned"]
+    assert not [a for a, b in zip(found[kind][11:], found["random"][11:], strict=True) if a == b]
+    away = {name: np.median([abs(math.log10(p["lr"]) + 4) for p in tried[20:]]) for name, tried in found.items()}
+    assert away[kind] < 0.7 * away["random"]
+
+
+@pytest.mark.parametrize(("epochs", "kind"), [(0, "tpe"), (1, "tpe"), (0, "gp")])
+def test_where_training_diverges_is_not_proposed_again_and_again(epochs: int, kind: str) -> None:
+    """Above lr 1e-4 trials end with a loss that is not finite, from the start or after an epoch."""
+
+    def diverging(params: dict[str, Any]) -> list[float]:
+        return [0.2] * epochs if params["lr"] > 1e-4 else climbing(params)
+
+    diverged = {}
+    for fails in (True, False):
+        study = new_study(None, asha_sweep(kind), 40)
+        ledger = simulated(study, diverging, fails)
+        diverged[fails] = sum(bool(record.error) for record in ledger.in_order()[10:])
+        states = {trial.user_attrs["trial_id"]: trial.state for trial in study.study.trials}
+        for record in ledger.trials.values():
+            if record.error:
+                assert states[record.trial_id] is (TrialState.FAIL if fails else TrialState.PRUNED)
+    assert diverged[False] <= 13
+    assert diverged[False] < 0.7 * diverged[True]
+
+
+def test_of_a_loss_unfit_trials_reached_the_worst_that_any_has(tmp_path: Path) -> None:
+    study = new_study(tmp_path, SweepConfig(metric="val_loss"))
+    ledger = Ledger("val_loss", "min", 4)
+    for name, error in (("trial_00001", None), ("trial_00002", "the loss is nan")):
+        proposal = study.ask()
+        assert proposal is not None
+        ledger.start(name, proposal.params)
+        if error is None:
+            ledger.report(name, {"epoch": 1, "val_loss": 2.5, "early_stopped": 0.0})
+        ledger.end(name, error, for_its_settings=True)
+        study.end(ledger.trials[name], ledger)
+    last = study.study.trials[-1] if study.study.trials[-1].state.is_finished() else study.study.trials[1]
+    assert (last.state, last.intermediate_values) == (TrialState.PRUNED, {0: 2.5})
+
+
+def test_in_a_sweep_patience_watches_what_trials_are_judged_by() -> None:
+    sweep = SweepConfig(metric="val_mean_class_accuracy")
+    assert sweep.trial_config({"lr": 1e-4}).early_stopping_metric == "val_mean_class_accuracy"
+    assert sweep.trial_config({"lr": 1e-4}).best_metric == "val_mean_class_accuracy"
+    choices = {"early_stopping_metric": Dimension(type="choice", choices=["val_loss", "val_accuracy"])}
+    with pytest.raises(ValidationError, match=r"it is the sweep's metric \(val_accuracy\) in every trial"):
+        SweepConfig(search_space=choices)

@@ -236,7 +236,9 @@ def test_a_silent_trial_is_named_with_the_probable_reason(tmp_path: Path, monkey
     storage, said = Storage(str(tmp_path)), io.StringIO()
     study, ledger = Study(SweepConfig(), None, 9), Ledger("val_accuracy", "max", 30)
     screen = Console(file=said, width=200)
-    watching = watch.Watch(ledger, study, storage, "driver", screen, lambda record: None, stopping=lambda: False)
+    watching = watch.Watch(
+        ledger, study, storage, "driver", screen, lambda record: None, lambda: None, stopping=lambda: False
+    )
 
     def trial(number: int, status: str = "RUNNING") -> Any:
         proposal = Proposal(f"trial_{number:05d}", {}, TrainConfig())

@@ -71,6 +71,8 @@ INSIDE = "inside"
 """Folder: the checkpoint from inside an epoch."""
 CLIPS_AT_ONCE = "clips_at_once.txt"
 """How many clips go through the model at a time, where the memory holds no more."""
+UNFIT = "unfit.txt"
+"""Why the trial can't be trained with its settings, on whatever machine."""
 RAY_CHECKPOINTS = "checkpoint_manager_snapshot.json"
 """Ray Train's own list of the trial's checkpoints."""
 

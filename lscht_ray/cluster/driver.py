@@ -35,8 +35,10 @@ from lscht_ray.sweep import firsts, judge, results, view, winner
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.judge import Judge
-from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
+from lscht_ray.sweep.ledger import Ledger, epoch_metrics
+from lscht_ray.sweep.record import TrialRecord
 from lscht_ray.sweep.study import Past, Study
+from lscht_ray.sweep.summary import Summary
 
 STAYING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
 """Time for a stopped trial to leave a process that the next one is to run in."""
@@ -137,6 +139,7 @@ class Search:
         self.storage, self.ledger, self.screen = storage, ledger, screen
         self.study = Study(sweep.config, sweep.url, sweep.num_trials)
         self.judge = Judge(sweep.config, ledger, self.study)
+        self.summary = Summary(ledger, sweep.folder)
 
     def run(self) -> Ending:
         """Run the trials that are to be run; of a sweep that goes on, those that have not ended."""
@@ -185,7 +188,7 @@ class Search:
             epoch, score = int(metrics["epoch"]), float(metrics[f"best_{self.config.metric}"])
             if not self.judge.goes_on(record.trial_id, epoch, score):
                 self.ledger.prune(record.trial_id)
-            record.epochs[epoch] = epoch_metrics(metrics)
+            self.ledger.report(record.trial_id, epoch_metrics(metrics))
             self.study.report(record.trial_id, epoch, score)
 
     def _run_tune(self, limits: Budget) -> Ending:
@@ -209,6 +212,7 @@ class Search:
                 self.sweep.driver,
                 self.screen,
                 self._on_end,
+                self._keep_up,
                 stopping=lambda: bool(signals or stop.reason or stop.cause),
             )
             stack.enter_context(environment(STAYING if planned.in_actor else {}))
@@ -237,10 +241,20 @@ class Search:
     def _on_end(self, record: TrialRecord) -> None:
         """A trial has ended: write down what is known now."""
         try:
-            write_json(self.sweep.folder / places.SUMMARY, self.ledger.summary())
+            self.summary.changed()
             self._write_hparams(record)
         except OSError as error:
-            self.screen.print(f"warning: {self.sweep.folder} can't be written: {error}")
+            self._warn(error)
+
+    def _keep_up(self) -> None:
+        """Now and then: write down what is known, where that was not done at once."""
+        try:
+            self.summary.keep_up()
+        except OSError as error:
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        self.screen.print(f"warning: {self.sweep.folder} can't be written: {error}")
 
     def _write_hparams(self, record: TrialRecord) -> None:
         """Add TensorBoard's HPARAMS entry of a trial beside its other events."""

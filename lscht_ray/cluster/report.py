@@ -154,6 +154,15 @@ class Report:
             return False
         return True
 
+    def give_up(self, reason: str) -> bool:
+        """Note that the trial's settings are unfit, so that nobody starts it again; whether that could be written."""
+        try:
+            self.rescue.give_up(reason)
+        except OSError as error:
+            self.complain(error)
+            return False
+        return True
+
     def complain(self, error: OSError) -> None:
         """Warn once that the storage can't be written."""
         if not self.complained:

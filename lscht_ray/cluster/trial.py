@@ -49,6 +49,8 @@ def work_order(proposal: Proposal, sweep: SweepConfig, storage: str, driver: str
 def run_trial(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver: str) -> None:
     """Train as proposed; a trial that starts again goes on from its last checkpoint.
 
+    One whose settings have proved unfit ends here: `watch` finds the reason in the storage.
+
     Out of memory, it starts again with half as many clips at a time: Ray retries some such failures, and not all.
 
     Args:
@@ -66,6 +68,8 @@ def run_trial(trial: dict[str, Any], sweep: SweepConfig, storage: str, driver: s
             _trainer(order, sweep, trial["gpus"]).fit()
             return
         except ray.train.TrainingFailedError as error:
+            if rescue.unfit():
+                return
             if ENDED_FOR_MEMORY in str(error):
                 halve(rescue, order.config)
             if rescue.clips_at_once() == before:

@@ -1,5 +1,6 @@
 """Follows the trials from the driver: keeps the ledger, prints progress, frees what stopped trials leave behind."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -26,7 +27,8 @@ from lscht_ray.cluster.trial import halve, proposal_of, trial_name
 from lscht_ray.host.console import short
 from lscht_ray.host.processes import is_alive
 from lscht_ray.sweep.budget import Budget
-from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
+from lscht_ray.sweep.ledger import Ledger, epoch_metrics
+from lscht_ray.sweep.record import TrialRecord
 from lscht_ray.sweep.rescue import Rescue
 from lscht_ray.sweep.study import Study
 
@@ -74,6 +76,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         driver: Stands for this driver.
         screen: Where lines are printed.
         on_end: Gets the record of each trial that ended.
+        on_step: Called at each of Tune's steps, many a second.
         stopping: Whether the sweep is about to end, so that a trial which ends now is to go on later.
     """
 
@@ -85,10 +88,11 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         driver: str,
         screen: Console,
         on_end: Callable[[TrialRecord], None],
+        on_step: Callable[[], None],
         stopping: Callable[[], bool],
     ) -> None:
         self.ledger, self.study, self.storage, self.driver = ledger, study, storage, driver
-        self.screen, self.on_end, self.stopping = screen, on_end, stopping
+        self.screen, self.on_end, self.on_step, self.stopping = screen, on_end, on_step, stopping
         self.groups: dict[str, str] = {}
         self.processes: dict[str, int] = {}
         self.named: set[str] = set()
@@ -124,9 +128,9 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self.ledger.report(name, epoch_metrics(result))
         self.study.report(name, int(result["epoch"]), float(result[SCORE]))
         self.named.discard(name)
-        metric, best = self.ledger.metric, self.ledger.ranking()[0]
-        leader = self.ledger.best_epoch(best)
-        assert leader is not None
+        metric, best = self.ledger.metric, self.ledger.leader()
+        leader = self.ledger.best_epoch(best) if best is not None else None
+        assert best is not None and leader is not None  # this trial has reported
         self._say(
             f"{name} epoch {int(result['epoch'])}/{self.ledger.max_epochs}: {metric} {result[metric]:.4f}"
             f"   best so far {leader[metric]:.4f} ({best.trial_id}, epoch {int(leader['epoch'])})"
@@ -134,7 +138,7 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial ended, by itself or stopped by ASHA."""
-        self._end(trial_name(trial), None)
+        self._end(trial_name(trial), None)  # by itself also where its settings proved unfit
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial failed, and Tune starts it again."""
@@ -155,10 +159,11 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
                 self._fail(record.trial_id, str(error))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Now and then: name trials that have been silent for long, and why that may be."""
+        """Write down what is due, and name trials that have been silent for long, and why that may be."""
+        self.on_step()
         now = time.monotonic()
-        for record in self.ledger.trials.values():
-            if record.status == "running" and now - record.heard > _patience(record):
+        for record in self.ledger.running():
+            if now - record.heard > _patience(record):
                 self._name(record.trial_id, now - record.heard, partial(self._reason, record))
         for trial in trials:
             if trial.status == Trial.PENDING:
@@ -190,7 +195,11 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         return halve(Rescue(self.storage, record.trial_id), self.study.sweep.trial_config(record.params))
 
     def _end(self, name: str, error: str | None) -> None:
-        self.ledger.end(name, error, cut_short=self.stopping())
+        unfit = ""
+        with contextlib.suppress(OSError):  # the storage can't be reached now
+            unfit = Rescue(self.storage, name).unfit().split("\n")[0]
+        error = unfit or error
+        self.ledger.end(name, error, cut_short=self.stopping(), for_its_settings=bool(unfit))
         record = self.ledger.trials[name]
         self.study.end(record, self.ledger)
         cause = f": {error}" if error else ""

@@ -16,7 +16,7 @@ import ray.train
 import ray.util
 
 from lscht_ray.cluster.report import Report, WorkOrder
-from lscht_ray.errors import OutOfMemoryError
+from lscht_ray.errors import OutOfMemoryError, UnfitSettingsError
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.processes import is_alive
 
@@ -54,7 +54,10 @@ def carry_out(
     stop: StopRequest | None = None,
     clip_set: ClipSet | None = None,
 ) -> None:
-    """Train as ordered, from where the trial was.
+    """Train as ordered, from where the trial was; not at all where its settings have proved unfit before.
+
+    Where they do so now, that is noted, and one worker ends as if the trial were over: it is not started again. Of
+    several workers each must fail, since the others may wait for it.
 
     Args:
         order: The trial.
@@ -67,12 +70,14 @@ def carry_out(
 
     Raises:
         OutOfMemoryError: One of several workers has no memory; how much is enough was written down.
+        UnfitSettingsError: One of several workers found the settings unfit, which was written down.
     """
     import torch
 
     from lscht_ray.artifacts.recorder import RunFolders
     from lscht_ray.host.console import new_console, quiet_console
     from lscht_ray.training import run as training
+    from lscht_ray.training.metrics import rank_and_world
 
     torch.set_num_threads(order.threads)
     scratch = _scratch(Path(order.storage).name, order.trial_id)
@@ -81,6 +86,8 @@ def carry_out(
         folders.run.mkdir(parents=True)
         screen = new_console() if first else quiet_console()
         hook = report(order, folders, screen, first)
+        if hook.rescue.unfit():
+            return
         hook.begin()
         hooks = training.Hooks(
             prepare_model=prepare_model,
@@ -107,6 +114,11 @@ def carry_out(
         text = f"{error}\nstarting again with {half} clips at a time; the global batch stays"
         new_console().print(text)  # whichever worker it is
         raise
+    except UnfitSettingsError as error:
+        noted = hook.give_up(str(error))
+        if rank_and_world()[1] > 1 or not noted:
+            raise
+        screen.print(str(error))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -84,7 +84,7 @@ class SamplerConfig(Settings):
     seed: int = Field(42, ge=0)
     """Seed of the proposals: with one trial at a time, the same seed gives the same trials."""
     n_startup_trials: int = Field(10, ge=1)
-    """Random trials before tpe, gp and cma learn from the finished ones."""
+    """Random trials before tpe, gp and cma learn from those that have ended, pruned ones included."""
 
 
 class BudgetConfig(Settings):
@@ -235,6 +235,9 @@ class SweepConfig(Settings):
             if name not in TrainConfig.model_fields:
                 problems.append((name, "is no setting of train" + suggestion(name, TrainConfig.model_fields)))
                 continue
+            if name in ("best_metric", "early_stopping_metric"):
+                problems.append((name, f"it is the sweep's metric ({self.metric}) in every trial: set metric"))
+                continue
             if dimension.choices is None and not isinstance(base[name], int | float):
                 hint = f"a range needs a number for the first trial, and train.{name} is {base[name]!r}"
                 problems.append((name, hint))
@@ -330,7 +333,7 @@ class SweepConfig(Settings):
         Raises:
             pydantic.ValidationError: The values contradict each other.
         """
-        fixed = {"best_metric": self.metric, "checkpoint_every": 0}
+        fixed = {"best_metric": self.metric, "early_stopping_metric": self.metric, "checkpoint_every": 0}
         return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
 
     def problem(self, params: dict[str, Any]) -> str | None:

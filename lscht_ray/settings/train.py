@@ -93,7 +93,7 @@ class TrainConfig(DataConfig):
     early_stopping: bool = True
     """Stop when `early_stopping_metric` has not improved for `patience` epochs."""
     early_stopping_metric: Metric = "val_loss"
-    """What early stopping watches."""
+    """What early stopping watches; in a sweep always the sweep's `metric`, by which its trials are judged."""
     patience: int = Field(5, ge=1)
     """Epochs without improvement before the run stops."""
     min_delta: float = Field(0.0, ge=0)

@@ -39,7 +39,7 @@ class Samplers:
         if self.config.type == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         if self.config.type == "gp":
-            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=self.config.n_startup_trials)
+            return _optuna_internals.GPOfPruned(seed=seed, n_startup_trials=self.config.n_startup_trials)
         return optuna.samplers.TPESampler(
             seed=seed,
             multivariate=True,
@@ -61,7 +61,9 @@ class Samplers:
         if self.config.type == "cma":
             # Optuna keeps CMA-ES' state as a pickle in the database, which anybody who can write there could replace:
             # a sweep that is resumed begins with a new distribution instead of loading one.
-            sampler = optuna.samplers.CmaEsSampler(seed=self.config.seed, n_startup_trials=self.config.n_startup_trials)
+            sampler = _optuna_internals.CmaEsOfPruned(
+                seed=self.config.seed, n_startup_trials=self.config.n_startup_trials
+            )
             _optuna_internals.own_cma_state(sampler, uuid.uuid4().hex[:8])
             return sampler
         return None

@@ -8,6 +8,8 @@ from lscht_ray.sweep.ledger import Ledger
 
 SAME_FAILURES = 3
 """Trials that must fail for one cause before the sweep is given up."""
+UNFIT = 10
+"""So many must fail where their settings are the cause: others may do."""
 
 
 class Budget:
@@ -23,6 +25,7 @@ class Budget:
         self.limits, self.price, self.ledger = limits, price, ledger
         self.began = time.monotonic()
         self.earlier = set(ledger.trials)
+        self._hope = False
 
     def used_up(self) -> str | None:
         """The limit that has been reached, in words; None where there is none."""
@@ -51,10 +54,14 @@ class Budget:
 
     def hopeless(self) -> str | None:
         """The one cause for which every trial of this start has failed; None where another trial may still succeed."""
-        ended = [record for record in self.ledger.ended() if record.trial_id not in self.earlier]
-        if len(ended) < SAME_FAILURES or any(record.status != "failed" for record in ended):
+        if self._hope:
             return None
-        causes = {re.sub(r"[0-9a-fx.:/_-]+", "#", record.error) for record in ended[:SAME_FAILURES]}
+        ended = [record for record in self.ledger.ended() if record.trial_id not in self.earlier]
+        self._hope = any(record.status not in ("failed", "unfit") for record in ended)
+        needed = UNFIT if any(record.status == "unfit" for record in ended) else SAME_FAILURES
+        if self._hope or len(ended) < needed:
+            return None
+        causes = {re.sub(r"[0-9a-fx.:/_-]+", "#", record.error) for record in ended[:needed]}
         return ended[0].error if len(causes) == 1 else None
 
     def describe(self) -> str:

@@ -1,6 +1,7 @@
 """What a sweep tries first, and what it knows from another one."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,27 @@ def _within(dimension: Dimension, value: Any) -> bool:
     return dimension.low <= value <= dimension.high
 
 
-def warm_start(folder: str, metric: str) -> Iterator[tuple[dict[str, Any], float, str]]:
-    """The finished trials of an earlier sweep: searched settings, best score, and where they come from.
+@dataclass(frozen=True)
+class Known:
+    """A trial of an earlier sweep.
+
+    Attributes:
+        params: The searched settings and their values.
+        score: Its best value of the sweep's metric.
+        epochs: How many it ran.
+        pruned: Whether it was stopped as too weak, or its settings were unfit.
+        origin: Where it comes from.
+    """
+
+    params: dict[str, Any]
+    score: float
+    epochs: int
+    pruned: bool
+    origin: str
+
+
+def warm_start(folder: str, metric: str) -> Iterator[Known]:
+    """The trials of an earlier sweep that have ended; not those that failed, or were to go on later.
 
     Raises:
         InputError: It is no sweep's folder, or that sweep sought another metric.
@@ -70,5 +90,11 @@ def warm_start(folder: str, metric: str) -> Iterator[tuple[dict[str, Any], float
     if content.get("metric") != metric:
         raise InputError(f"warm_start {folder}: that sweep sought {content.get('metric')}, this one seeks {metric}")
     for trial in content.get("trials", []):
-        if trial.get("metrics") and trial.get("status") != "failed":
-            yield trial["params"], float(trial["metrics"][metric]), f"{path.name}/{trial['trial_id']}"
+        if trial.get("metrics") and trial.get("status") in ("completed", "early_stopped", "pruned", "unfit"):
+            yield Known(
+                params=trial["params"],
+                score=float(trial["metrics"][metric]),
+                epochs=int(trial["epochs"]),
+                pruned=trial["status"] in ("pruned", "unfit"),
+                origin=f"{path.name}/{trial['trial_id']}",
+            )

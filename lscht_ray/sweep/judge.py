@@ -33,15 +33,14 @@ class Judge:
         record = self.ledger.trials.get(trial_id)
         if record is not None and epoch in record.epochs:
             return True
-        others = self.ledger.scores_at(epoch, without=trial_id)
-        higher = self.sweep.mode == "max"
+        higher, factor = self.sweep.mode == "max", self.sweep.asha.reduction_factor
         good = True
-        if self.sweep.trial_stopping == "median":
-            good = epoch < self.sweep.asha.grace_period or asha.as_good_as_the_median(
-                score, others, higher_is_better=higher
-            )
+        if self.sweep.trial_stopping == "median" and epoch >= self.sweep.asha.grace_period:
+            others = self.ledger.scores_at(epoch, without=trial_id)
+            good = asha.as_good_as_the_median(score, others, higher_is_better=higher)
         elif epoch in self.rungs:
-            good = asha.among_the_best(score, others, self.sweep.asha.reduction_factor, higher_is_better=higher)
+            others = self.ledger.scores_at(epoch, without=trial_id)
+            good = asha.among_the_best(score, others, factor, higher_is_better=higher)
         if not good:
             self.study.stop(trial_id)
         return good

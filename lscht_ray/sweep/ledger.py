@@ -2,57 +2,12 @@
 
 import math
 import time
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Status = Literal["running", "completed", "early_stopped", "pruned", "failed", "interrupted"]
-
-
-@dataclass
-class TrialRecord:
-    """One trial.
-
-    Attributes:
-        trial_id: Its name, also that of its folder.
-        params: The searched settings and their values.
-        origin: Where its settings come from.
-        status: How it ended, or that it runs.
-        epochs: The metrics of each epoch it reported, by epoch.
-        error: Why it failed; empty where it did not.
-        gpus: How many GPUs it takes.
-        before: Seconds that it ran before its latest start.
-        started: When it was last started (`time.monotonic`).
-        heard: When it last reported.
-        ended: When it ended; None while it runs.
-    """
-
-    trial_id: str
-    params: dict[str, Any]
-    origin: str = "sampler"
-    status: Status = "running"
-    epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
-    error: str = ""
-    gpus: float = 0.0
-    before: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    ended: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """How long it has run, start-up included."""
-        return self.before + (self.ended if self.ended is not None else time.monotonic()) - self.started
-
-    @property
-    def gpu_hours(self) -> float:
-        """The GPU hours that it has taken."""
-        return self.seconds * self.gpus / 3600
-
-    @property
-    def early_stopped(self) -> bool:
-        """Whether its own patience ended it."""
-        return bool(self.epochs) and bool(self.epochs[max(self.epochs)].get("early_stopped"))
+from lscht_ray.sweep.record import Curve, TrialRecord
 
 
 class Ledger:
@@ -76,69 +31,147 @@ class Ledger:
     ) -> None:
         self.metric, self.mode, self.max_epochs, self.second, self.rungs = metric, mode, max_epochs, second, rungs
         self.trials: dict[str, TrialRecord] = {}
+        self._sign = 1 if mode == "max" else -1
+        # What follows is asked for at every epoch or at every step of the driver: it is kept, for with thousands of
+        # trials it would cost more to find it anew than all the rest.
+        self._running: dict[str, TrialRecord] = {}
+        self._ended: list[TrialRecord] = []
+        self._hours = 0.0
+        self._scores: defaultdict[int, dict[str, float]] = defaultdict(dict)
+        self._patient: dict[str, TrialRecord] = {}
+        self._leader: TrialRecord | None = None
+        self._since: tuple[TrialRecord | None, int, int] = (None, 0, 0)
 
     def enter(self, record: TrialRecord) -> None:
         """Enter a trial that ran before this start of the sweep."""
         record.started = record.ended = time.monotonic()
         self.trials[record.trial_id] = record
+        self._note_scores(record, 1)
+        self._note_end(record)
 
     def start(self, trial_id: str, params: dict[str, Any], gpus: float = 0.0, origin: str = "sampler") -> None:
         """A trial starts, or starts again."""
         record = self.trials.setdefault(trial_id, TrialRecord(trial_id, params, origin))
         if record.ended is not None:
+            self._hours -= record.gpu_hours
+            self._ended = [other for other in self._ended if other is not record]
+            self._patient.pop(trial_id, None)
             record.before, record.started = record.seconds, time.monotonic()
         record.status, record.ended, record.heard, record.gpus = "running", None, time.monotonic(), gpus
+        self._running[trial_id] = record
 
     def report(self, trial_id: str, metrics: dict[str, Any]) -> None:
         """A trial finished an epoch; one that it repeats after a restart counts once."""
-        record = self.trials[trial_id]
-        record.epochs[int(metrics["epoch"])] = metrics
+        record, epoch = self.trials[trial_id], int(metrics["epoch"])
+        last = self._last(record)
+        if epoch in record.epochs:  # it may be another value: on a GPU sums have no fixed order
+            record.curve = self._leader = None
+        record.epochs[epoch] = metrics
         record.heard = time.monotonic()
+        self._note_scores(record, min(epoch, last + 1))
 
-    def end(self, trial_id: str, error: str | None = None, *, cut_short: bool = False) -> None:
+    def _note_scores(self, record: TrialRecord, first: int) -> None:
+        """Keep a trial's scores from an epoch on, and whether it is the best trial now."""
+        for epoch in range(first, self._last(record) + 1):
+            score = self.score(record, epoch)
+            if score is not None:
+                self._scores[epoch][record.trial_id] = score
+        if self._leader is not None and record.epochs:
+            self._leader = min(self._leader, record, key=self._rank)
+
+    def _rank(self, record: TrialRecord) -> tuple[float, str]:
+        """What trials are sorted by: the best epoch; of equal ones those come first that were proposed first."""
+        best = self.best_epoch(record)
+        return (-self._sign * best[self.metric] if best is not None else math.inf, record.trial_id)
+
+    def end(
+        self, trial_id: str, error: str | None = None, *, cut_short: bool = False, for_its_settings: bool = False
+    ) -> None:
         """A trial is over.
 
         Args:
             trial_id: The trial.
             error: Why it failed; None: its last report says how it ended.
             cut_short: The sweep ends, not the trial, which is to go on later.
+            for_its_settings: Whether it failed for its settings, as it would on any machine.
         """
         record = self.trials[trial_id]
         record.ended = time.monotonic()
         whole = len(record.epochs) >= self.max_epochs
         if error is not None:
-            record.status, record.error = "failed", error
+            record.status, record.error = "unfit" if for_its_settings else "failed", error
         elif record.early_stopped:
             record.status = "early_stopped"
         elif whole:
             record.status = "completed"
         else:
             record.status = "interrupted" if cut_short else "pruned"
+        self._note_end(record)
 
     def prune(self, trial_id: str) -> None:
-        """A trial that does not run was judged too weak to go on."""
-        self.trials[trial_id].status = "pruned"
+        """A trial that does not run, and was to go on, was judged too weak for that."""
+        record = self.trials[trial_id]
+        if record.status == "interrupted":
+            record.status = "pruned"
+            self._ended.append(record)
 
     def interrupt(self, trial_id: str | None = None) -> None:
         """All trials that run, or that one alone, end before their time and are to go on later."""
-        for record in self.trials.values():
-            if record.status == "running" and trial_id in (None, record.trial_id):
+        for record in self.running():
+            if trial_id in (None, record.trial_id):
                 record.status, record.ended = "interrupted", time.monotonic()
+                self._note_end(record)
+
+    def _note_end(self, record: TrialRecord) -> None:
+        """Count a trial that does not run any more."""
+        self._running.pop(record.trial_id, None)
+        self._hours += record.gpu_hours
+        if record.status != "interrupted":
+            self._ended.append(record)
+        if record.status == "early_stopped":
+            self._patient[record.trial_id] = record
+
+    def _curve(self, record: TrialRecord) -> Curve:
+        """The trial's curve, brought up to date."""
+        curve, epochs = record.curve, record.epochs
+        newest = next(reversed(epochs), 0)
+        if curve is not None and len(curve.numbers) == len(epochs) - 1 and curve.numbers[-1:] < [newest]:
+            curve.add(newest, epochs[newest])
+        elif curve is None or len(curve.numbers) != len(epochs):
+            curve = record.curve = Curve(epochs, self.metric, self._sign)
+        return curve
+
+    def _last(self, record: TrialRecord) -> int:
+        """The last epoch that a trial has finished; 0: none."""
+        return next(iter(self._curve(record).numbers[-1:]), 0)
 
     def score(self, record: TrialRecord, epoch: int) -> float | None:
         """The best value of the metric in a trial up to an epoch; None where no epoch until then is known."""
-        values = [float(metrics[self.metric]) for number, metrics in record.epochs.items() if number <= epoch]
-        return (max if self.mode == "max" else min)(values, default=None)
+        curve = self._curve(record)
+        known = bisect_right(curve.numbers, epoch)
+        return float(curve.best[known - 1][self.metric]) if known else None
 
     def scores_at(self, epoch: int, without: str = "") -> list[float]:
-        """The scores at an epoch of all trials that came there, but for one."""
-        came = [r for r in self.trials.values() if r.trial_id != without and max(r.epochs, default=0) >= epoch]
-        return [score for record in came if (score := self.score(record, epoch)) is not None]
+        """The scores at an epoch of all trials that came there, but for one.
+
+        A trial that its own patience ended has come to every later epoch, too: with the score that it ended with.
+        """
+        scores = dict(self._scores[epoch])
+        for name, record in self._patient.items():
+            score = self.score(record, epoch)
+            if score is not None:
+                scores[name] = score
+        scores.pop(without, None)
+        return list(scores.values())
 
     @property
     def gpu_hours(self) -> float:
         """The GPU hours that all trials have taken."""
-        return sum(record.gpu_hours for record in self.trials.values())
+        return self._hours + sum(record.gpu_hours for record in self._running.values())
+
+    def running(self) -> list[TrialRecord]:
+        """Trials that run."""
+        return list(self._running.values())
 
     def memory_share(self) -> float:
         """The largest share of a GPU's memory that was in use beside a trial that had it alone; 0: not known."""
@@ -147,15 +180,15 @@ class Ledger:
 
     def ended(self) -> list[TrialRecord]:
         """Trials that are over, in the order of their ends."""
-        over = [record for record in self.trials.values() if record.status not in ("running", "interrupted")]
-        return sorted(over, key=lambda record: (record.ended or 0.0, record.trial_id))
+        return self._ended
 
     def since_improvement(self) -> int:
         """How many trials have ended since the one that is the best."""
-        ended, ranking = self.ended(), self.ranking()
-        if not ranking or ranking[0] not in ended:
-            return 0
-        return len(ended) - 1 - ended.index(ranking[0])
+        leader, ended = self.leader(), self._ended
+        if self._since[:2] != (leader, len(ended)):
+            places = [place for place, record in enumerate(ended) if record is leader]
+            self._since = (leader, len(ended), len(ended) - 1 - places[0] if places else 0)
+        return self._since[2]
 
     def standard_error(self, metrics: dict[str, Any]) -> float | None:
         """The standard error sqrt(p (1 - p) / n) of an accuracy over n validation clips; None for other metrics."""
@@ -180,12 +213,11 @@ class Ledger:
 
     def front(self) -> list[TrialRecord]:
         """With a second metric, the trials that no other one beats in one of both and at least equals in the other."""
-        sign = -1 if self.mode == "max" else 1
         points = []
         for record in self.ranking():
             best = self.best_epoch(record)
             if self.second is not None and best is not None:
-                points.append((sign * best[self.metric], best[self.second], record))
+                points.append((-self._sign * best[self.metric], best[self.second], record))
         return [
             record
             for first, second, record in points
@@ -194,8 +226,13 @@ class Ledger:
 
     def best_epoch(self, record: TrialRecord) -> dict[str, Any] | None:
         """The metrics of a trial's best epoch, of equal ones the earliest."""
-        sign = -1 if self.mode == "max" else 1
-        return min(record.epochs.values(), key=lambda m: (sign * m[self.metric], m["epoch"]), default=None)
+        return next(iter(self._curve(record).best[-1:]), None)
+
+    def leader(self) -> TrialRecord | None:
+        """The best trial of all (the first of `ranking`); None where none has reported."""
+        if self._leader is None:
+            self._leader = next(iter(self.ranking()), None)
+        return self._leader
 
     def in_order(self) -> list[TrialRecord]:
         """All trials by name, which is the order of their proposal."""
@@ -203,10 +240,7 @@ class Ledger:
 
     def ranking(self) -> list[TrialRecord]:
         """Trials that reported at least once, by their best epoch, the best first."""
-        scored = [(self.best_epoch(record), record) for record in self.in_order()]
-        sign = -1 if self.mode == "max" else 1
-        ranked = sorted((sign * best[self.metric], index) for index, (best, _) in enumerate(scored) if best)
-        return [scored[index][1] for _, index in ranked]
+        return sorted((record for record in self.trials.values() if record.epochs), key=self._rank)
 
     def summary(self, checkpoint: str | None = None) -> dict[str, Any]:
         """The content of summary.json.
@@ -257,7 +291,7 @@ class Ledger:
             "seconds": round(record.seconds, 1),
             "gpu_hours": round(record.gpu_hours, 4),
             "origin": record.origin,
-            "rungs": {rung: self.score(record, rung) for rung in self.rungs if max(record.epochs, default=0) >= rung},
+            "rungs": {rung: self.score(record, rung) for rung in self.rungs if self._last(record) >= rung},
         }
         return {**row, "error": record.error} if record.error else row
 

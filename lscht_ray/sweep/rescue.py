@@ -1,4 +1,5 @@
-"""What a trial that starts again finds in the storage: its checkpoints, and how many clips its memory holds.
+"""What a trial that starts again finds in the storage: its checkpoints, how many clips its memory holds, and whether it
+is worth starting at all.
 
 Ray puts the checkpoints of finished epochs there. They are found by their folders' names, since Ray's own list of them
 is cut off where a disk is full or a process is killed while it writes.
@@ -93,6 +94,14 @@ class Rescue:
             json.loads(text if text is not None else "{}")
         except ValueError:
             self.storage.delete_file(f"{self.place}/{places.RAY_CHECKPOINTS}")
+
+    def unfit(self) -> str:
+        """Why the trial can't be trained with its settings; empty where nothing is known against them."""
+        return self.storage.read_text(f"{self.place}/{places.UNFIT}") or ""
+
+    def give_up(self, reason: str) -> None:
+        """Note that the trial can't be trained with its settings, so that nobody starts it again."""
+        self.storage.write_text(f"{self.place}/{places.UNFIT}", reason)
 
     def clips_at_once(self) -> int | None:
         """How many clips may go through the model at a time, where the memory did not hold as many as were set."""

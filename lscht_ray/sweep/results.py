@@ -16,7 +16,7 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
     _table(sweep, ledger, screen)
     for record in ledger.trials.values():
         if record.error:
-            screen.print(f"{record.trial_id} failed: {record.error}")
+            screen.print(f"{record.trial_id} {record.status}: {record.error}")
     totals = ledger.totals()
     saved = 1 - totals["epochs_run"] / max(1, totals["epochs_planned"])
     screen.print(

@@ -18,7 +18,9 @@ from lscht_ray.errors import InputError
 from lscht_ray.settings.sweep import Dimension, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import _optuna_internals, _samplers
-from lscht_ray.sweep.ledger import Ledger, TrialRecord
+from lscht_ray.sweep.firsts import Known
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.record import TrialRecord
 
 NAME = "sweep"
 TRIAL, STATUS, ORIGIN, ERROR, SECONDS, GPUS = "trial_id", "status", "origin", "error", "seconds", "gpus"
@@ -29,6 +31,7 @@ ENDS = {
     "completed": TrialState.COMPLETE,
     "early_stopped": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
+    "unfit": TrialState.PRUNED,
     "failed": TrialState.FAIL,
     "interrupted": TrialState.FAIL,
 }
@@ -114,6 +117,8 @@ class Study:
         self._running: dict[str, optuna.Trial] = {}
         self._reported: defaultdict[str, set[int]] = defaultdict(set)
         self._unfinished = self._take_up()
+        self._names = set(self.past())
+        """Of all trials so far: reading them anew for each trial would cost more with every one."""
 
     def is_new(self) -> bool:
         """Whether nothing was asked or told yet."""
@@ -128,17 +133,22 @@ class Study:
             for origin, params in firsts:
                 self.study.enqueue_trial(params, user_attrs={ORIGIN: origin})
 
-    def learn(self, others: Iterable[tuple[dict[str, Any], float, str]]) -> int:
-        """Tell the sampler of trials of another sweep: settings, score and origin. How many could be used."""
-        known = {trial.user_attrs.get(ORIGIN) for trial in self.study.get_trials(deepcopy=False)}
+    def learn(self, others: Iterable[Known]) -> int:
+        """Tell the sampler of trials of another sweep, each as it ended; how many could be used."""
+        seen = {trial.user_attrs.get(ORIGIN) for trial in self.study.get_trials(deepcopy=False)}
         learned = 0
-        for params, score, origin in others:
-            values = {name: value for name, value in params.items() if name in self.sweep.search_space}
-            if origin in known or set(values) != set(self.sweep.searched(params)):
+        for known in others:
+            values = {name: value for name, value in known.params.items() if name in self.sweep.search_space}
+            if known.origin in seen or set(values) != set(self.sweep.searched(known.params)):
                 continue
             try:
                 trial = optuna.create_trial(
-                    params=values, distributions=self._space(values), value=score, user_attrs={ORIGIN: origin}
+                    state=TrialState.PRUNED if known.pruned else TrialState.COMPLETE,
+                    params=values,
+                    distributions=self._space(values),
+                    value=known.score,
+                    intermediate_values={known.epochs: known.score},
+                    user_attrs={ORIGIN: known.origin},
                 )
             except (ValueError, TypeError):  # a value outside of this sweep's search space
                 continue
@@ -164,7 +174,7 @@ class Study:
         return None
 
     def _new(self) -> Proposal | None:
-        number = len(self.past()) + 1
+        number = len(self._names) + 1
         if number > self.num_trials or self.sampler.at_an_end(self.study):
             return None
         for attempt in range(TRIES):
@@ -177,6 +187,7 @@ class Study:
                 continue
             proposal = self._proposal(f"trial_{number:05d}", params, trial.user_attrs.get(ORIGIN, "sampler"))
             trial.set_user_attr(TRIAL, proposal.trial_id)
+            self._names.add(proposal.trial_id)
             self._running[proposal.trial_id] = trial
             return proposal
         raise InputError(f"search_space: of {TRIES} proposals in a row none can be used; the last: {problem}")
@@ -227,14 +238,27 @@ class Study:
         with self._writing():
             for key, value in {STATUS: record.status, ERROR: record.error, **took}.items():
                 trial.set_user_attr(key, value)
-            state, best = ENDS[record.status], ledger.best_epoch(record)
-            if state is TrialState.FAIL or best is None:
+            state, best, several = ENDS[record.status], ledger.best_epoch(record), len(self.study.directions) > 1
+            if record.status == "unfit" and best is None and not several:
+                self._report_nothing(trial, ledger)
+            elif state is TrialState.FAIL or best is None:
                 self.study.tell(trial, state=TrialState.FAIL)
-            elif state is TrialState.COMPLETE or len(self.study.directions) > 1:
+            elif state is TrialState.COMPLETE or several:
                 names = [ledger.metric, *([ledger.second] if ledger.second else [])]
                 self.study.tell(trial, values=[float(best[name]) for name in names])
             else:
                 self.study.tell(trial, state=state)
+
+    def _report_nothing(self, trial: optuna.Trial, ledger: Ledger) -> None:
+        """Tell of a trial whose settings were unfit from the start, so that samplers keep away from them.
+
+        It has reached what no trial can fall below: no right answer, or the largest loss that any has shown.
+        """
+        losses = [float(m[ledger.metric]) for r in ledger.trials.values() for m in r.epochs.values()]
+        lowest = 0.0 if ledger.mode == "max" else max(losses, default=None)
+        if lowest is not None:
+            trial.report(lowest, 0)
+        self.study.tell(trial, state=TrialState.PRUNED)
 
     def put_back(self, record: TrialRecord) -> None:
         """A trial that runs is to be started again, before new ones."""

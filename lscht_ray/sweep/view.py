@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lscht_ray.sweep.budget import Budget
-from lscht_ray.sweep.ledger import Ledger, TrialRecord
+from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.record import TrialRecord
 
 SHOWN = 12
 """Running trials that are listed."""

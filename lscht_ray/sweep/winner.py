@@ -13,7 +13,8 @@ from lscht_ray.model import videomae
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import as_used
 from lscht_ray.sweep import rescue
-from lscht_ray.sweep.ledger import Ledger, TrialRecord, epoch_metrics
+from lscht_ray.sweep.ledger import Ledger, epoch_metrics
+from lscht_ray.sweep.record import TrialRecord
 
 
 def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path) -> Path | None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lscht_ray.clips.batch import Batch
-from lscht_ray.errors import OutOfMemoryError, TrainingError
+from lscht_ray.errors import OutOfMemoryError, UnfitSettingsError
 from lscht_ray.model.loss import class_similarity
 from lscht_ray.training import _torch_internals, device
 from lscht_ray.training.metrics import all_reduced, rank_and_world
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         logits: (B, K).
-        labels: (B,) class ids.
+        labels: (B,) class ids; of a mixed clip that with the larger share.
         mask: (B,) bool; clips where it is False count for nothing.
         loss_sum: () the weighted sum of the clips' losses.
         weight: () the weight that it is to be divided by.
@@ -61,7 +61,7 @@ def gradients(parts: Parts, state: TrainState, batch: Batch, step: int, console:
         What the model said of each micro-batch.
 
     Raises:
-        TrainingError: There is no memory for a single clip.
+        UnfitSettingsError: There is no memory for a single clip.
         OutOfMemoryError: One of several workers has no memory for as many clips; it can't try again alone.
     """
     generators = device.random_state(parts.device)
@@ -82,7 +82,7 @@ def gradients(parts: Parts, state: TrainState, batch: Batch, step: int, console:
 def _halve_or_give_up(micro: MicroBatches, error: BaseException) -> None:
     first = str(error).splitlines()[0]
     if micro.size == 1:
-        raise TrainingError(f"out of memory with a single clip: {first}\n  try gradient_checkpointing") from None
+        raise UnfitSettingsError(f"out of memory with a single clip: {first}\n  try gradient_checkpointing") from None
     if rank_and_world()[1] > 1:  # the others wait within this step: all must start again
         raise OutOfMemoryError(f"out of memory with {micro.size} clips at a time: {first}", micro.size)
     micro.halve()
@@ -110,7 +110,8 @@ def _forward(parts: Parts, state: TrainState, chunk: Batch, number: int) -> Outc
     similarity = None
     if parts.temperature is not None:
         similarity = class_similarity(cast(Any, state.network).classifier.weight, parts.temperature)
-    return Outcome(logits, moved.labels, moved.mask, *parts.criterion(logits, targets, moved.mask, similarity))
+    losses = parts.criterion(logits, targets, moved.mask, similarity)
+    return Outcome(logits, targets.argmax(dim=1), moved.mask, *losses)
 
 
 def apply(parts: Parts, state: TrainState, outcomes: list[Outcome]) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lscht_ray.artifacts.recorder import Recorder
-from lscht_ray.errors import TrainingError
+from lscht_ray.errors import UnfitSettingsError
 from lscht_ray.host.console import EpochProgress
 from lscht_ray.training.state import Skipped
 
@@ -63,7 +63,7 @@ class StepLog:
             videos: The clips' files, for the message where it was not.
 
         Raises:
-            TrainingError: Too many steps in a row were not finite.
+            UnfitSettingsError: Too many steps in a row were not finite.
         """
         self._steps.append(_Step(number, lr, tuple(video for video in videos if video)))
         self._figures.append(torch.cat([figures, finite[None].float()]))
@@ -100,10 +100,10 @@ class StepLog:
         """End the run because of steps that were not finite.
 
         Raises:
-            TrainingError: Always; it names the clips of the last such step.
+            UnfitSettingsError: Always; it names the clips of the last such step.
         """
         listed = "\n  ".join(self._unusable)
-        raise TrainingError(
+        raise UnfitSettingsError(
             f"{why}: the run ends. A lower lr or gradient_clip may help.\n"
             f"The clips of the last such step (on this worker):\n  {listed}"
         )

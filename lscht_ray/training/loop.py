@@ -18,7 +18,7 @@ from rich.console import Console
 from lscht_ray.artifacts import checkpoint
 from lscht_ray.artifacts.recorder import Recorder
 from lscht_ray.clips.batch import Batch
-from lscht_ray.errors import TrainingError
+from lscht_ray.errors import TrainingError, UnfitSettingsError
 from lscht_ray.host.console import EpochProgress, epoch_block
 from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.model.optim import WarmupCosine
@@ -63,7 +63,8 @@ def fit(
 
     Raises:
         Interrupted: The run was asked to stop, and has saved where it is.
-        TrainingError: Too many steps were not finite, validation was not, or no clip could be read.
+        UnfitSettingsError: Too many steps were not finite, or validation was not.
+        TrainingError: No clip could be read.
     """
     after_step = partial(_save_or_stop, parts, state, reporting, saver, save_every, stop)
     stopped = state.out_of_patience
@@ -149,7 +150,8 @@ def train_one_epoch(
         The epoch's figures over all workers (`metrics.Tally.result`).
 
     Raises:
-        TrainingError: No step was finite, no clip could be read, or fp16 overflows at any scale.
+        UnfitSettingsError: No step was finite, or fp16 overflows at any scale.
+        TrainingError: No clip could be read.
     """
     state.model.train()
     tally = Tally(parts.num_classes, parts.device)
@@ -170,7 +172,7 @@ def train_one_epoch(
             _watch_loading(parts, reporting, "training")
         log.flush()
     if state.scaler.is_enabled() and state.scaler.get_scale() < SMALLEST_SCALE:
-        raise TrainingError(
+        raise UnfitSettingsError(
             "the gradients overflow fp16 at any scale: nothing is learned. Use --precision fp32 or a lower lr"
         )
     result = tally.result()
@@ -215,7 +217,8 @@ def validate(parts: Parts, state: TrainState, reporting: Reporting, label: str) 
         The figures over all workers (`metrics.Tally.result`).
 
     Raises:
-        TrainingError: No clip could be read, or the loss is not finite.
+        UnfitSettingsError: The loss is not finite.
+        TrainingError: No clip could be read.
     """
     network = state.evaluated.eval()
     tally = Tally(parts.num_classes, parts.device)
@@ -278,11 +281,14 @@ def _of_readable(result: dict[str, float], what: str, recorder: Recorder) -> dic
     """A pass's figures.
 
     Raises:
-        TrainingError: No clip could be read, or the loss is not finite.
+        UnfitSettingsError: The loss is not finite.
+        TrainingError: No clip could be read.
     """
     if not result["count"]:
         video, reason = next(iter(recorder.unreadable.items()), ("", "unknown"))
         raise TrainingError(f"not one {what} clip could be read; the first: {video}: {reason}")
     if not math.isfinite(result["loss"] + result["criterion"]):
-        raise TrainingError(f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr")
+        raise UnfitSettingsError(
+            f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr"
+        )
     return result
