@@ -17,6 +17,7 @@ from lscht_ray.settings.data import CheckConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lscht_ray.clips.transforms import ClipFormat
     from lscht_ray.dataset.annotations import Annotations
     from lscht_ray.dataset.problems import Problem
     from lscht_ray.dataset.samples import Clip
@@ -60,9 +61,8 @@ def main(argv: list[str]) -> int:
         _write(flags.write_splits, "--write_splits", screen, lambda file: _splits(file, annotated))
     if flags.build_cache:
         from lscht_ray.clips import fill
-        from lscht_ray.video.pictures import default_short_side
 
-        short_side = config.short_side or default_short_side(config.image_size or 224)
+        short_side = _clip_format(config).decoded_short_side
         fill.fill(annotated.root, usable.settle(annotated, facts, config).clips, config, short_side, screen)
     if flags.contact_sheet:
         clips = usable.settle(annotated, facts, config).clips
@@ -77,7 +77,7 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=str, help="write a page with thumbnails to this file")
     parser.add_argument("--facts", type=str, help="write what is known of every video as CSV to this file")
     parser.add_argument("--write_splits", type=str, help="write path, label, split and signer of every clip as CSV")
-    text = "decode every clip into this node's cache now (for a model of --image_size, 224 by default)"
+    text = "decode every clip into this node's cache now (for --model_name)"
     parser.add_argument("--build-cache", "--build_cache", dest="build_cache", action="store_true", help=text)
     text = "write a picture of what the model sees of each gloss, plain and augmented"
     parser.add_argument("--contact-sheet", "--contact_sheet", dest="contact_sheet", type=str, help=text)
@@ -125,10 +125,25 @@ def _sheet(file: Path, glosses: Sequence[str], clips: Sequence[Clip], config: Ch
 
     if not clips:
         raise InputError("--contact-sheet: not one clip can be used")
-    sheet, count = contact_sheet.draw(glosses, clips, config, config.seed)
+    sheet, count = contact_sheet.draw(glosses, clips, config, _clip_format(config), config.seed)
     if count < len(glosses):
         screen.print(f"the contact sheet shows {count} of {len(glosses)} glosses")
     contact_sheet.write(sheet, file)
+
+
+def _clip_format(config: CheckConfig) -> ClipFormat:
+    """The clips that the model takes which is meant."""
+    from lscht_ray.clips.transforms import ClipFormat
+    from lscht_ray.model import shape
+
+    size, mean, std = shape.IMAGE_SIZE, shape.IMAGENET_MEAN, shape.IMAGENET_STD
+    if config.model_name is not None:
+        from lscht_ray.model import videomae
+
+        wanted = videomae.input_of(config.model_name)
+        size, mean, std = wanted.image_size, wanted.mean, wanted.std
+    decoded = (config.short_side, config.pixel_format, config.eval_crop)
+    return ClipFormat(config.image_size or size, mean, std, *decoded)
 
 
 def _pictures(

@@ -379,6 +379,28 @@ def test_contact_sheet_facts_and_splits(sound: Path, door: Door, tmp_path: Path)
     assert (run / "splits.csv").read_text() == (tmp_path / "s.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("crop", "severity", "said"),
+    [
+        ("centre", "warning", "the square in the middle, 56% of such a picture"),
+        ("letterbox", "info", "at 56% of the size, between black bars"),
+        ("squash", "info", "squashed to 1/1.78 of its longer side"),
+    ],
+)
+def test_what_the_model_sees_of_pictures_that_are_no_squares(
+    tmp_path: Path, door: Door, crop: str, severity: str, said: str
+) -> None:
+    for gloss in ("casa", "tú"):
+        (tmp_path / "clips" / gloss).mkdir(parents=True)
+        for number, size in enumerate([(96, 54), (54, 96), (64, 64), (96, 54)]):
+            paint(tmp_path / "clips" / gloss / f"{number}.mp4", size=size, frames=20 + number)
+    _, report, _ = checked(door, tmp_path / "clips", "--eval_crop", crop, cwd=tmp_path)
+    wide, tall = (kinds(report, kind) for kind in ("wide_picture", "tall_picture"))
+    assert [(p["severity"], said in p["detail"]) for p in wide] == [(severity, True)]
+    assert "4 videos are wider than high, up to 96x54 pixels" in wide[0]["detail"]
+    assert "2 videos are higher than wide, up to 54x96 pixels" in tall[0]["detail"]
+
+
 def test_bad_input_can_not_run(sound: Path, door: Door, tmp_path: Path) -> None:
     refused(door("check", tmp_path / "nowhere", cwd=tmp_path), "no such file or folder")
     refused(door("check", sound, "--json", tmp_path / "no" / "where.json", cwd=tmp_path), "there is no folder")

@@ -12,10 +12,11 @@ import torch
 from lscht_ray.checking import survey
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill
+from lscht_ray.clips.augmentation import Augmentation
 from lscht_ray.clips.batch import Batch, joined
 from lscht_ray.clips.dataset import ClipDataset, ClipReader, EpochSampler, Position, Sampling
 from lscht_ray.clips.loader import DeviceLoader, PrefetchLoader, build_loader
-from lscht_ray.clips.transforms import Augmentation, ClipFormat, EvaluationTransform, TrainingTransform
+from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 from lscht_ray.dataset.annotations import read
 from lscht_ray.host.console import quiet_console
 from lscht_ray.settings.train import TrainConfig

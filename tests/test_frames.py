@@ -98,3 +98,37 @@ def test_at_an_even_rate_time_and_frames_agree() -> None:
     for num_frames in (1, 4, 16, 40, 64):
         by_time = clip_indices(EVEN, num_frames, sampling="time")
         assert np.abs(by_time - clip_indices(EVEN, num_frames)).max() <= 1
+
+
+def ranges(count: int, span: Span | None, **how: float) -> np.ndarray:
+    """Half-open ranges that 2,000 draws take of a video; more frames than it has show the whole range."""
+    rng = np.random.default_rng(0)
+    taken = (clip_indices(np.arange(count) / 25, 4 * count, span=span, rng=rng, **how) for _ in range(2000))  # type: ignore[arg-type]
+    return np.array([(indices[0], indices[-1] + 1) for indices in taken])
+
+
+@pytest.mark.parametrize(
+    "how", [{"speed_jitter": 0.2}, {"boundary_shift": 0.1}, {"speed_jitter": 0.2, "boundary_shift": 0.1}]
+)
+def test_few_draws_leave_a_clip_that_is_a_whole_video_as_it_is(how: dict[str, float]) -> None:
+    """All that is possible there is a shorter clip: draws that would be longer are not made, instead of cut off."""
+    drawn = ranges(100, None, **how)
+    lengths = np.diff(drawn, axis=1)[:, 0]
+    assert (lengths == 100).mean() < 0.1
+    assert lengths.min() in range(60, 83)
+    assert np.abs(np.histogram(lengths, bins=4, range=(lengths.min(), 100))[0].min()) > 50
+
+
+def test_a_clip_with_room_around_it_becomes_longer_as_often_as_shorter_and_moves_both_ways() -> None:
+    for how, low, high in (({"speed_jitter": 0.2}, 80, 120), ({"boundary_shift": 0.1}, 80, 120)):
+        drawn = ranges(300, Span(100, 200), **how)
+        lengths = np.diff(drawn, axis=1)[:, 0]
+        assert low <= lengths.min() < low + 4 and high - 4 < lengths.max() <= high
+        assert abs((lengths > 100).mean() - (lengths < 100).mean()) < 0.08
+        assert abs(drawn.mean() - 150) < 0.5
+
+
+def test_a_clip_at_a_videos_end_grows_to_the_other_side_as_far_as_that_goes() -> None:
+    drawn = ranges(110, Span(10, 110), boundary_shift=0.2)
+    assert drawn[:, 0].min() == 0 and drawn[:, 0].max() > 26
+    assert drawn[:, 1].max() == 110 and (drawn[:, 1] == 110).mean() < 0.1

@@ -103,10 +103,27 @@ def test_what_does_not_apply_is_counted_in_a_note(tmp_path: Path) -> None:
         return clips.notes
 
     cut = "1 clips are annotated with a frame range and seem cut to it already: the whole clip is used"
-    boxed = "the boxes of 1 clips reach beyond their pictures: these are used whole"
+    boxed = (
+        "the boxes of 1 of 1 clips reach beyond their pictures, so the videos seem to be cut to them already: "
+        "crop_to_bbox is ignored for all"
+    )
     assert notes() == ("one before", cut)
     assert notes(frame_ranges="apply") == notes(frame_ranges="ignore") == ("one before",)
     assert notes(crop_to_bbox=True) == ("one before", cut, boxed)
+
+
+def test_boxes_of_which_many_do_not_fit_are_those_of_other_videos_and_none_is_used(tmp_path: Path) -> None:
+    """One in ten may be a slip, and its clip is used whole; with more, those that fit do so by chance."""
+    clip = Sample(tmp_path / "1.mp4", "casa", 0, "train", None, None, None)
+    write_table(tmp_path)
+    for wrong, used in ((1, 9), (2, 0)):
+        boxes = [Box(0, 0, 300, 100)] * wrong + [Box(0, 0, 150, 100)] * (10 - wrong)
+        samples = tuple(replace(clip, video=tmp_path / f"{n}.mp4", box=box) for n, box in enumerate(boxes))
+        annotated = replace(read(tmp_path / "t.csv"), samples=samples, notes=())
+        facts = dict.fromkeys((sample.video for sample in samples), HUNDRED)
+        clips = settle(annotated, facts, DataConfig(crop_to_bbox=True))
+        assert sum(clip.box is not None for clip in clips.clips) == used
+        assert ("crop_to_bbox is ignored for all" in clips.notes[0]) == (not used)
 
 
 def write_table(folder: Path) -> None:

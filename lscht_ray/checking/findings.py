@@ -21,6 +21,10 @@ HUGE_PIXELS = 4096 * 2304
 """Pixels above which a picture is a warning: every decoder process holds several of them."""
 BLACK_SHARE, FROZEN_SHARE = 0.5, 0.9
 """Shares of black and of repeated frames from which a clip is a warning."""
+SQUARE = 1.05
+"""Ratio of the sides up to which a picture counts as a square."""
+UNSEEN = 0.8
+"""Share of a picture below which it is a warning that no more than that is seen."""
 EXAMPLES = 5
 """Names that a problem lists at most."""
 LEFT_OUT = "left out of training and evaluation"
@@ -41,6 +45,7 @@ def find_problems(annotated: Annotations, facts: FactsByVideo, config: CheckConf
     problems += _videos(annotated, facts, config)
     problems += _ranges(annotated, facts, config)
     problems += _boxes(annotated, facts)
+    problems += _shapes(annotated, facts, config)
     problems += _duplicates.same_bytes(annotated, facts)
     problems += _duplicates.look_alike(annotated, facts)
     problems += _signers(annotated)
@@ -148,10 +153,38 @@ def _boxes(annotated: Annotations, facts: FactsByVideo) -> Iterator[Problem]:
     boxed = [sample for sample in annotated.samples if sample.box is not None and sample.video in facts]
     wrong = [s for s in boxed if s.box is not None and facts[s.video].width and usable.outside(s.box, facts[s.video])]
     if wrong:
+        foreign = usable.are_foreign(len(wrong), len(boxed))
+        action = "with --crop_to_bbox these are used whole"
+        if foreign:
+            action = "the videos seem to be cut to them already: --crop_to_bbox is ignored for all"
         detail = f"the boxes of {len(wrong)} of {len(boxed)} clips reach beyond their pictures: {_videos_of(wrong)}"
-        yield Problem(
-            "bbox_beyond_picture", "info", str(annotated.root), detail, "with --crop_to_bbox these are used whole"
-        )
+        yield Problem("bbox_beyond_picture", "info", str(annotated.root), detail, action)
+
+
+def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -> Iterator[Problem]:
+    """Say what the model sees of pictures that are no squares."""
+    found = defaultdict[str, list[tuple[float, Facts]]](list)
+    for video in dict.fromkeys(sample.video for sample in annotated.samples):
+        video_facts = facts.get(video)
+        if video_facts is None or not video_facts.width or usable.unusable(video_facts, config):
+            continue
+        ratio = video_facts.width / video_facts.height
+        if max(ratio, 1 / ratio) > SQUARE:
+            found["wide" if ratio > 1 else "tall"].append((max(ratio, 1 / ratio), video_facts))
+    for shape, listed in sorted(found.items()):
+        ratio, most = max(listed, key=lambda pair: pair[0])
+        detail = f"{len(listed)} videos are {'wider than high' if shape == 'wide' else 'higher than wide'}, up to "
+        detail += f"{most.width}x{most.height} pixels"
+        bad: Severity = "warning" if config.eval_crop == "centre" and 1 / ratio < UNSEEN else "info"
+        seen, action = {
+            "centre": (
+                f"the model sees the square in the middle, {1 / ratio:.0%} of such a picture",
+                "look whether hands leave it (--contact-sheet); --eval_crop squash or letterbox shows all",
+            ),
+            "letterbox": (f"the model sees all of it, at {1 / ratio:.0%} of the size, between black bars", "nothing"),
+            "squash": (f"the model sees all of it, squashed to 1/{ratio:.2f} of its longer side", "nothing"),
+        }[config.eval_crop]
+        yield Problem(f"{shape}_picture", bad, str(annotated.root), f"{detail}: {seen} (eval_crop)", action)
 
 
 def _videos_of(samples: list[Sample]) -> str:

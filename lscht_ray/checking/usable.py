@@ -15,6 +15,9 @@ RATE_TOLERANCE = 0.01
 """Frame rates, and ends of spans, that differ by a smaller share are equal."""
 BOX_TOLERANCE = 0.02
 """A box may reach so far beyond the picture, as a share of its sides."""
+FOREIGN_BOXES = 0.1
+"""Where a larger share of a data set's boxes reaches beyond the pictures, they are those of other videos: of the raw
+ones that these were cut from. Those that fit by chance would cut a picture a second time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
     clips: list[Clip] = []
     left_out: list[tuple[Path, str]] = []
     unapplied = uncut = 0
+    wrong, boxed = foreign_boxes(annotations, facts)
+    boxes_apply = config.crop_to_bbox and not are_foreign(wrong, boxed)
     for sample in annotations.samples:
         video_facts = facts.get(sample.video)
         reason = unusable(video_facts, config)
@@ -69,7 +74,7 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
             left_out.append((sample.video, "range_beyond_clip: its range starts after the last frame"))
             continue
         unapplied += span is None and sample.span is not None and sample.span.doubtful
-        box = sample.box if config.crop_to_bbox else None
+        box = sample.box if boxes_apply else None
         if box is not None and outside(box, video_facts):
             box, uncut = None, uncut + 1
         clips.append(make_clip(sample, video_facts, span, box, config))
@@ -77,6 +82,11 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
     if unapplied and config.frame_ranges == "auto":
         notes.append(
             f"{unapplied} clips are annotated with a frame range and seem cut to it already: the whole clip is used"
+        )
+    if config.crop_to_bbox and not boxes_apply:
+        notes.append(
+            f"the boxes of {wrong} of {boxed} clips reach beyond their pictures, so the videos seem to be cut to them "
+            "already: crop_to_bbox is ignored for all"
         )
     if uncut:
         notes.append(f"the boxes of {uncut} clips reach beyond their pictures: these are used whole")
@@ -118,6 +128,18 @@ def beyond(span: Span, facts: Facts) -> str:
     if span.start >= last:
         return "start"
     return "end" if span.end is not None and span.end > last * (1 + RATE_TOLERANCE) else ""
+
+
+def foreign_boxes(annotations: Annotations, facts: dict[Path, Facts]) -> tuple[int, int]:
+    """How many boxes reach beyond their pictures, and how many there are."""
+    known = [(sample.box, facts.get(sample.video)) for sample in annotations.samples if sample.box is not None]
+    found = [outside(box, video_facts) for box, video_facts in known if video_facts is not None and video_facts.width]
+    return sum(found), len(found)
+
+
+def are_foreign(wrong: int, boxed: int) -> bool:
+    """Whether boxes of which so many reach beyond their pictures are those of other videos."""
+    return wrong > FOREIGN_BOXES * boxed
 
 
 def outside(box: Box, facts: Facts) -> bool:

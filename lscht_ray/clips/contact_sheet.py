@@ -1,9 +1,13 @@
-"""Draws one picture of what the model sees: per gloss, the frames of a clip, and of the same clip augmented."""
+"""Draws one picture of what the model sees: per gloss, the frames of a clip, and of the same clip augmented.
+
+Both are what the model gets, with its normalisation taken back.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -22,18 +26,18 @@ MAX_GLOSSES = 100
 """A larger picture can't be looked at any more; the first glosses are shown."""
 
 
-def draw(glosses: Sequence[str], clips: Sequence[Clip], config: DataConfig, seed: int) -> tuple[Image.Image, int]:
+def draw(
+    glosses: Sequence[str], clips: Sequence[Clip], config: DataConfig, clip_format: ClipFormat, seed: int
+) -> tuple[Image.Image, int]:
     """Draw the contact sheet; return it and the number of glosses on it.
 
     Args:
         glosses: In the order in which they are shown.
         clips: The clips that can be used.
         config: How clips are read and augmented.
+        clip_format: The clips that the model takes.
         seed: Seed of the augmentation.
     """
-    clip_format = ClipFormat(
-        config.image_size or 224, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), config.short_side, config.pixel_format
-    )
     varied = reader.augmentation(config)
     chosen = [clip for gloss in glosses if (clip := _one(clips, gloss)) is not None][:MAX_GLOSSES]
     datasets = [
@@ -53,7 +57,7 @@ def draw(glosses: Sequence[str], clips: Sequence[Clip], config: DataConfig, seed
     strips: list[tuple[str, list[NDArray[np.uint8]]]] = []
     for index, clip in enumerate(chosen):
         pairs = zip(datasets, transforms, strict=True)
-        pictures = [_strip(transform(dataset[Position(1, index)])[0]) for dataset, transform in pairs]
+        pictures = [_strip(transform(dataset[Position(1, index)])[0], clip_format) for dataset, transform in pairs]
         strips.append((f"{clip.gloss}   {clip.split}   {clip.video.name}", pictures))
     return _sheet(strips), len(chosen)
 
@@ -64,9 +68,10 @@ def _one(clips: Sequence[Clip], gloss: str) -> Clip | None:
     return next((clip for clip in own if clip.split == "train"), own[0] if own else None)
 
 
-def _strip(clip: Tensor) -> NDArray[np.uint8]:
-    """float32 (T, C, H, W) in 0..1 -> uint8 (CELL, T * CELL, C), its frames side by side."""
-    frames = (clip.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()[:MAX_FRAMES]
+def _strip(clip: Tensor, clip_format: ClipFormat) -> NDArray[np.uint8]:
+    """Normalised float32 (T, C, H, W) -> uint8 (CELL, T * CELL, C), its frames side by side."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (clip_format.mean, clip_format.std))
+    frames = ((clip * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()[:MAX_FRAMES]
     small = [np.asarray(Image.fromarray(frame).resize((CELL, CELL))) for frame in frames]
     return np.concatenate(small, axis=1)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry
+from lscht_ray.clips.augmentation import Augmentation, draw, packed_draw
 from lscht_ray.clips.batch import Batch
-from lscht_ray.clips.transforms import Augmentation, draw, packed_draw
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.video.decode import Choose, UnreadableVideoError, decode
 from lscht_ray.video.frames import Indices, Times, clip_indices

@@ -1,8 +1,9 @@
 """Makes of the settings what reads, samples and augments clips."""
 
 from lscht_ray.clips._cache import ClipCache
+from lscht_ray.clips.augmentation import Augmentation
 from lscht_ray.clips.dataset import ClipReader, Sampling
-from lscht_ray.clips.transforms import Augmentation, ClipFormat
+from lscht_ray.clips.transforms import ClipFormat
 from lscht_ray.settings.data import DataConfig
 
 
@@ -30,5 +31,8 @@ def augmentation(config: DataConfig) -> Augmentation:
         rotation=config.rotation,
         randaugment_ops=config.randaugment_ops,
         randaugment_magnitude=config.randaugment_magnitude,
+        randaugment_probability=config.randaugment_probability,
         erasing_probability=config.erasing_probability,
+        erasing_fill=config.erasing_fill,
+        eval_crop=config.eval_crop,
     )

@@ -7,23 +7,22 @@ Legend: B clips, T frames, H height, W width, N bytes of a frame, S the model's 
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from lscht_ray.clips.augmentation import Augmentation, Draw, EvalCrop
 from lscht_ray.clips.batch import Batch, sent
 from lscht_ray.video.pictures import default_short_side
 
 GREY = (0.2989, 0.587, 0.114)
 """Weights of the colours in a grey level (torchvision's)."""
-RATIO = (3 / 4, 4 / 3)
-"""Aspect ratios of the random crop (torchvision's)."""
-GEOMETRY = ("top", "left", "height", "width", "flip", "angle")
+NOISE_SEED = 2**24
+"""Added to a clip's seed for the noise of its erased rectangle: RandAugment has the seed itself."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class ClipFormat:
         std: Standard deviation of each colour, 0 to 1.
         short_side: Short side in pixels at which clips are decoded; None: `default_short_side` of S.
         pixel_format: How decoded frames are packed: rgb (H, W, 3), or yuv420: planes Y (H, W), U and V (H/2, W/2).
+        eval_crop: The part of a picture that evaluation shows (`augmentation.seen`).
     """
 
     image_size: int
@@ -43,106 +43,12 @@ class ClipFormat:
     std: tuple[float, float, float]
     short_side: int | None = None
     pixel_format: Literal["rgb", "yuv420"] = "rgb"
+    eval_crop: EvalCrop = "centre"
 
     @property
     def decoded_short_side(self) -> int:
         """Short side in pixels at which clips are decoded."""
         return self.short_side or default_short_side(self.image_size)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is varied at random in training; the attributes are the settings of the same names (`settings.data`)."""
-
-    crop_scale_min: float = 0.8
-    flip_probability: float = 0.5
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.0
-    hue: float = 0.0
-    rotation: float = 0.0
-    randaugment_ops: int = 0
-    randaugment_magnitude: int = 9
-    erasing_probability: float = 0.0
-
-
-class Draw(NamedTuple):
-    """The random choices of one clip; the defaults change nothing but the crop.
-
-    Attributes:
-        top: Upper edge of the crop, in pixels of the decoded picture.
-        left: Left edge of the crop, in the same pixels.
-        height: Height of the crop, in the same pixels.
-        width: Width of the crop, in the same pixels.
-        flip: 1: left and right are exchanged; 0: they are not.
-        brightness: Factor, 1 - b to 1 + b for the setting b.
-        contrast: Factor, 1 - c to 1 + c for the setting c.
-        saturation: Factor, 1 - s to 1 + s for the setting s.
-        hue: Turns of the colour circle, -0.5 to 0.5.
-        angle: Degrees, counter-clockwise.
-        erase_top: Upper edge of the erased rectangle, as a share of S.
-        erase_left: Left edge of the erased rectangle, as a share of S.
-        erase_height: Height of the erased rectangle, as a share of S; 0: nothing is erased.
-        erase_width: Width of the erased rectangle, as a share of S; 0: nothing is erased.
-        randaugment: Seed of RandAugment, below 2^24.
-    """
-
-    top: float
-    left: float
-    height: float
-    width: float
-    flip: float = 0.0
-    brightness: float = 1.0
-    contrast: float = 1.0
-    saturation: float = 1.0
-    hue: float = 0.0
-    angle: float = 0.0
-    erase_top: float = 0.0
-    erase_left: float = 0.0
-    erase_height: float = 0.0
-    erase_width: float = 0.0
-    randaugment: float = 0.0
-
-
-def draw(augmentation: Augmentation, rng: np.random.Generator, height: int, width: int) -> Draw:
-    """Draw a clip's random choices; the same generator state gives the same ones.
-
-    Args:
-        augmentation: What may vary, and how much.
-        rng: The clip's own generator.
-        height: Pixels of the decoded pictures.
-        width: Pixels of the decoded pictures.
-    """
-    crop = _crop(rng, height, width, augmentation.crop_scale_min)
-    factors = [rng.uniform(1 - x, 1 + x) for x in (augmentation.brightness, augmentation.contrast)]
-    flip = float(rng.random() < augmentation.flip_probability)
-    saturation = rng.uniform(1 - augmentation.saturation, 1 + augmentation.saturation)
-    hue = rng.uniform(-augmentation.hue, augmentation.hue)
-    angle = rng.uniform(-augmentation.rotation, augmentation.rotation)
-    erase = _rectangle(rng) if rng.random() < augmentation.erasing_probability else (0.0, 0.0, 0.0, 0.0)
-    brightness, contrast = factors
-    seed = float(rng.integers(2**24))
-    return Draw(*crop, flip, brightness, contrast, saturation, hue, angle, *erase, seed)
-
-
-def _crop(rng: np.random.Generator, height: int, width: int, scale_min: float) -> tuple[int, int, int, int]:
-    """Draw top, left, height, width of a crop in pixels, as torchvision's RandomResizedCrop does."""
-    for _ in range(10):
-        area = height * width * rng.uniform(scale_min, 1)
-        ratio = math.exp(rng.uniform(math.log(RATIO[0]), math.log(RATIO[1])))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-    w = min(width, round(height * RATIO[1]))
-    h = min(height, round(width / RATIO[0]))
-    return (height - h) // 2, (width - w) // 2, h, w
-
-
-def _rectangle(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Draw top, left, height, width of 2 to 33 % of the picture, as shares of S (Random Erasing, arXiv 1708.04896)."""
-    area, ratio = rng.uniform(0.02, 0.33), math.exp(rng.uniform(math.log(0.3), math.log(3.3)))
-    height, width = min(1.0, math.sqrt(area / ratio)), min(1.0, math.sqrt(area * ratio))
-    return rng.uniform(0, 1 - height), rng.uniform(0, 1 - width), height, width
 
 
 class TrainingTransform:
@@ -165,11 +71,8 @@ class TrainingTransform:
         """
         draws = [Draw(*row) for row in batch.draws.tolist()]
         clips = unpacked(batch, self.clip_format.pixel_format)
-        size = self.clip_format.image_size
-        if batch.frames.device.type == "cpu" and not any(draw.angle for draw in draws):
-            sampled = cropped(clips, draws, size, self._memory_for(len(clips), len(clips[0])))
-        else:
-            sampled = affine_sampled(clips, draws, size)
+        memory = self._memory_for(len(clips), len(clips[0])) if batch.frames.device.type == "cpu" else None
+        sampled = cropped(clips, draws, self.clip_format.image_size, memory)
         if self.randaugment is not None:
             sampled = torch.stack([self._randaugmented(c, d) for c, d in zip(sampled, draws, strict=True)])
         matrices, keep = colour_matrices(draws)
@@ -177,7 +80,7 @@ class TrainingTransform:
         for first in range(0, len(draws), at_once):
             rows = slice(first, first + at_once)
             _normalised(coloured(sampled[rows], matrices[rows], keep[rows]), self.clip_format)
-        return erased(sampled, draws)
+        return erased(sampled, draws, self.augmentation.erasing_fill)
 
     def _memory_for(self, clips: int, frames: int) -> Tensor:
         """Memory for a batch. Fresh memory for each would cost more than the arithmetic; numpy's is in huge pages."""
@@ -189,25 +92,40 @@ class TrainingTransform:
     def _randaugmented(self, clip: Tensor, draw: Draw) -> Tensor:
         """Apply RandAugment to a clip, float (T, 3, S, S) in 0..255: the same operations to all frames."""
         assert self.randaugment is not None
+        ops, probability = self.augmentation.randaugment_ops, self.augmentation.randaugment_probability
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: without CUDA it keeps a stack trace of every call, for ever.
-            torch.default_generator.manual_seed(int(draw.randaugment))
-            varied: Tensor = self.randaugment(clip.round().to(torch.uint8))
+            torch.default_generator.manual_seed(int(draw.seed))
+            applied = ops if probability == 1 else int((torch.rand(ops) < probability).sum())
+            self.randaugment.num_ops = applied
+            varied: Tensor = self.randaugment(clip.round().to(torch.uint8)) if applied else clip
         return varied.to(clip.dtype)
 
 
 class EvaluationTransform:
-    """Scales the short side of clips to S, cuts out the centre and normalises it. Nothing is random."""
+    """Scales clips as `ClipFormat.eval_crop` says and normalises them. Nothing is random."""
 
     def __init__(self, clip_format: ClipFormat) -> None:
         self.clip_format = clip_format
 
     def __call__(self, batch: Batch) -> Tensor:
         """Prepare clips, as `TrainingTransform` does without its draws."""
-        size = [self.clip_format.image_size]
+        size, crop = self.clip_format.image_size, self.clip_format.eval_crop
         clips = unpacked(batch, self.clip_format.pixel_format)
-        shaped = [F.center_crop(F.resize(c.permute(0, 3, 1, 2), size, antialias=True), size) for c in clips]
+        shaped = [shown(clip.permute(0, 3, 1, 2), size, crop) for clip in clips]
         return _normalised(torch.stack(shaped).float(), self.clip_format)
+
+
+def shown(clip: Tensor, size: int, crop: EvalCrop) -> Tensor:
+    """Scale and crop pictures (..., H, W) to squares of ``size`` pixels, as evaluation shows them."""
+    height, width = clip.shape[-2:]
+    fits = min(height, width) if crop == "centre" else max(height, width)
+    high, wide = (size, size) if crop == "squash" else (size * height // fits, size * width // fits)
+    small: Tensor = F.resize(clip, [max(1, high), max(1, wide)], antialias=True)
+    framed: Tensor = F.center_crop(
+        small, [size, size]
+    )  # it cuts what is too long, and adds black where it is too short
+    return framed
 
 
 # ---------------------------------------------------------------- the batched operations
@@ -234,7 +152,9 @@ def yuv_to_rgb(packed: Tensor, height: int, width: int) -> Tensor:
 
 
 def cropped(clips: list[Tensor], draws: list[Draw], size: int, memory: Tensor | None = None) -> Tensor:
-    """Crop, scale and flip clips with torchvision's uint8 kernels, the fastest way on a CPU.
+    """Turn, crop, scale and flip clips as drawn, with torchvision's antialiased kernels on any device.
+
+    A CPU's kernel computes in whole numbers, a GPU's in float32: they differ by at most one grey level.
 
     Args:
         clips: Each uint8 (T, H, W, 3).
@@ -246,41 +166,34 @@ def cropped(clips: list[Tensor], draws: list[Draw], size: int, memory: Tensor | 
         float (B, T, 3, S, S) in 0..255.
     """
     shape = (len(clips), len(clips[0]), 3, size, size)
-    crops = torch.empty(shape) if memory is None else memory[: len(clips)]
+    crops = clips[0].new_empty(shape, dtype=torch.float32) if memory is None else memory[: len(clips)]
     for target, clip, draw in zip(crops, clips, draws, strict=True):
         box = (int(draw.top), int(draw.left), int(draw.height), int(draw.width))
-        crop = F.resized_crop(clip.permute(0, 3, 1, 2), *box, [size, size], antialias=True)
+        pictures = clip.permute(0, 3, 1, 2)
+        if draw.angle:
+            pictures = turned(pictures, draw.angle, box)
+        crop = F.resized_crop(pictures, *box, [size, size], antialias=True)
         target.copy_(F.horizontal_flip(crop) if draw.flip else crop)
     return crops
 
 
-def affine_sampled(clips: list[Tensor], draws: list[Draw], size: int) -> Tensor:
-    """Crop, scale, flip and turn the whole batch in one bilinear sampling; float (B, T, 3, S, S) in 0..255.
+def turned(pictures: Tensor, angle: float, box: tuple[int, int, int, int]) -> Tensor:
+    """Turn pictures (T, 3, H, W) about the middle of a crop by degrees counter-clockwise; float32, of the same size.
 
-    Clips of several sizes are padded. Padding is never sampled: positions stay inside the crop, or inside the picture
-    where it is turned.
+    Positions beyond the picture show its edge: a turned picture has no black corners.
     """
-    height, width = max(clip.shape[1] for clip in clips), max(clip.shape[2] for clip in clips)
-    frames = len(clips[0])
-    source = clips[0].new_zeros(len(clips), frames * 3, height, width, dtype=torch.float32)
-    for target, clip in zip(source, clips, strict=True):
-        pictures = clip.permute(0, 3, 1, 2).flatten(0, 1)  # (T * 3, H, W)
-        target[:, : pictures.shape[1], : pictures.shape[2]] = pictures
-    drawn = sent(torch.tensor(draws), source.device)[:, :, None, None]  # (B, D, 1, 1)
-    top, left, high, wide, flip, angle = (drawn[:, Draw._fields.index(name)] for name in GEOMETRY)
-    steps = (torch.arange(size, device=source.device) + 0.5) / size - 0.5  # -0.5 .. 0.5
-    across = torch.where(flip > 0, -steps, steps).expand(-1, size, -1) * wide
-    down = steps[None, :, None] * high
-    turn = torch.deg2rad(angle)
-    x = left + wide / 2 - 0.5 + across * turn.cos() - down * turn.sin()
-    y = top + high / 2 - 0.5 + across * turn.sin() + down * turn.cos()
-    ends = sent(torch.tensor([clip.shape[1:3] for clip in clips]).float(), source.device)[:, :, None, None] - 1
-    turned = (angle != 0).float()  # 1: positions stay inside the picture; 0: inside the crop
-    x = x.clamp((1 - turned) * left, turned * ends[:, 1] + (1 - turned) * (left + wide - 1))
-    y = y.clamp((1 - turned) * top, turned * ends[:, 0] + (1 - turned) * (top + high - 1))
-    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=3)
-    sampled = torch.nn.functional.grid_sample(source, grid, "bilinear", "border", align_corners=True)
-    return sampled.reshape(len(clips), frames, 3, size, size)
+    top, left, high, wide = box
+    height, width = pictures.shape[-2:]
+    turn = math.radians(angle)
+    x0, y0 = left + wide / 2 - 0.5, top + high / 2 - 0.5
+    across = torch.arange(width, device=pictures.device)[None] - x0
+    down = torch.arange(height, device=pictures.device)[:, None] - y0
+    x = x0 + across * math.cos(turn) - down * math.sin(turn)
+    y = y0 + across * math.sin(turn) + down * math.cos(turn)
+    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=2)
+    flat = pictures.flatten(0, 1)[None].float()
+    sampled = torch.nn.functional.grid_sample(flat, grid[None], "bilinear", "border", align_corners=True)
+    return sampled.reshape(pictures.shape)
 
 
 def colour_matrices(draws: list[Draw]) -> tuple[Tensor, Tensor]:
@@ -320,14 +233,19 @@ def coloured(clips: Tensor, matrices: Tensor, keep: Tensor) -> Tensor:
     return clips.copy_(turned).add_(grey).clamp_(0, 255)
 
 
-def erased(clips: Tensor, draws: list[Draw]) -> Tensor:
-    """Set the drawn rectangles of normalised clips to 0, the mean colour, in place."""
+def erased(clips: Tensor, draws: list[Draw], fill: Literal["mean", "noise"] = "mean") -> Tensor:
+    """Set the drawn rectangles of normalised clips to 0, the mean colour, or to normal noise, in place."""
     size = clips.shape[-1]
     for clip, draw in zip(clips, draws, strict=True):
         if draw.erase_height and draw.erase_width:
             top, left = int(draw.erase_top * size), int(draw.erase_left * size)
             bottom = top + max(1, int(draw.erase_height * size))
-            clip[..., top:bottom, left : left + max(1, int(draw.erase_width * size))] = 0
+            rectangle = clip[..., top:bottom, left : left + max(1, int(draw.erase_width * size))]
+            if fill == "mean":
+                rectangle.zero_()
+            else:
+                generator = torch.Generator(clip.device).manual_seed(int(draw.seed) + NOISE_SEED)
+                rectangle.normal_(generator=generator)
     return clips
 
 
@@ -336,8 +254,3 @@ def _normalised(clips: Tensor, clip_format: ClipFormat) -> Tensor:
     std = sent(torch.tensor(clip_format.std), clips.device)[:, None, None] * 255
     mean = sent(torch.tensor(clip_format.mean), clips.device)[:, None, None] * 255
     return clips.sub_(mean).div_(std)
-
-
-def packed_draw(drawn: Draw | None, height: int, width: int) -> NDArray[np.float32]:
-    """A draw as a batch carries it, float32 (D,); None stands for the whole picture, with nothing varied."""
-    return np.array(drawn or Draw(0, 0, height, width), np.float32)

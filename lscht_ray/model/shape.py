@@ -1,10 +1,15 @@
-"""Reads for which clips a checkpoint was made, without importing the model where that can be avoided."""
+"""Says for which clips a checkpoint was made, without importing the model where that can be avoided."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from lscht_ray.errors import InputError
+
+IMAGE_SIZE = 224
+"""Height and width in pixels of the clips of VideoMAE's published checkpoints."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of each colour, 0 to 1: how these clips are normalised."""
 
 TINY: dict[str, Any] = {
     "image_size": 48,
@@ -34,6 +39,6 @@ def image_size(name: str) -> int | None:
         from lscht_ray.model import videomae
 
         try:
-            return videomae.image_size(name)
+            return videomae.input_of(name).image_size
         except InputError:  # building the model reports it
             return None

@@ -19,9 +19,8 @@ from transformers.utils import logging as transformers_logging
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model._transformers_internals import quick_table, quicken
-from lscht_ray.model.shape import TINY
+from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
 
 
@@ -48,6 +47,7 @@ def build(
     *,
     num_frames: int,
     image_size: int | None = None,
+    head_init_scale: float = 1.0,
     seed: int = 0,
     keep: bool = False,
 ) -> BuiltModel:
@@ -59,6 +59,7 @@ def build(
         glosses: In label order.
         num_frames: Frames per clip, T.
         image_size: Height and width of a clip in pixels; None: the checkpoint's.
+        head_init_scale: The new head's weights are multiplied by this.
         seed: Seed of the new weights.
         keep: Whether the loaded weights stay in this process's memory for its next trial.
 
@@ -86,19 +87,30 @@ def build(
             loaded = len(model.state_dict()) - len(HEAD)
             before = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
             origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
+        model.classifier.weight.data *= head_init_scale
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
     return BuiltModel(quicken(model), mean, std, origin)
 
 
-def image_size(name: str) -> int:
-    """Height and width in pixels of the clips that a checkpoint was made for. Its weights are not built.
+@dataclass(frozen=True)
+class Input:
+    """The clips that a checkpoint was made for: height and width in pixels, and mean and deviation of each colour."""
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def input_of(name: str) -> Input:
+    """For which clips a checkpoint was made. Its weights are not built.
 
     Raises:
         InputError: The checkpoint can't be found, or is no VideoMAE.
     """
     earlier = _earlier_run(name)
-    config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
-    return int(config.image_size)
+    if earlier is None:
+        return Input(int(_config(name).image_size), *_normalisation(name))
+    return Input(int(earlier["model_config"]["image_size"]), *_normalisation_of(earlier))
 
 
 @lru_cache(maxsize=1)

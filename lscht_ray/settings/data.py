@@ -70,7 +70,8 @@ class DataConfig(Settings):
     """Annotated frame ranges: auto applies them, but WLASL's only where the video holds more than the range; apply:
     always; ignore: the whole video is the clip."""
     crop_to_bbox: bool = False
-    """Cut pictures to the annotated box of the signer (raw videos; downloaded WLASL clips are cut already)."""
+    """Cut pictures to the annotated box of the signer. Where more than a tenth of the boxes reach beyond their pictures
+    (downloaded WLASL clips, which are cut already), it is ignored for all clips, and said."""
     decoder: Literal["auto", "pyav", "decord"] = "auto"
     """Video decoder; auto is PyAV, decord falls back to PyAV where its frames can't be trusted."""
     salvage: bool = False
@@ -93,8 +94,11 @@ class DataConfig(Settings):
     """Short side in pixels at which videos are decoded and cached; null: 8/7 of image_size (256 for 224)."""
     pixel_format: Literal["rgb", "yuv420"] = "rgb"
     """How decoded pictures are kept: rgb, or yuv420 at half the memory (colours at half the resolution)."""
+    eval_crop: Literal["centre", "letterbox", "squash"] = "centre"
+    """What of a picture that is no square the model sees, and training crops from. centre: the square in its middle (of
+    16:9 video 56 %); letterbox: all, with black bars; squash: all, scaled to a square."""
     crop_scale_min: float = Field(0.8, gt=0, le=1)
-    """Smallest area of the random crop, as a share of the picture (training)."""
+    """Smallest area of the random crop, as a share of what evaluation shows (`eval_crop`; training)."""
     flip_probability: Probability = 0.5
     """Probability of a horizontal flip (training); signs are handed: 0 where left and right differ in meaning."""
     brightness: float = Field(0.2, ge=0, le=1)
@@ -108,15 +112,21 @@ class DataConfig(Settings):
     rotation: float = Field(0.0, ge=0, le=45)
     """Largest angle of the random rotation, in degrees (training)."""
     randaugment_ops: int = Field(0, ge=0)
-    """Operations of RandAugment per clip (training); 0: none."""
+    """Operations of RandAugment that are drawn per clip (training); 0: none."""
+    randaugment_probability: Probability = 1.0
+    """Probability that each of these is applied; VideoMAE's own code has 0.5, so that of 4 operations 2 are."""
     randaugment_magnitude: int = Field(9, ge=0, le=30)
     """Strength of RandAugment, of 30."""
     erasing_probability: Probability = 0.0
     """Probability that a rectangle of the clip is erased (training)."""
+    erasing_fill: Literal["mean", "noise"] = "mean"
+    """What an erased rectangle shows: the mean colour, or noise that is drawn for each pixel of each frame."""
     boundary_shift: float = Field(0.0, ge=0, le=0.5)
-    """Share of a clip's length by which its start and end are moved at most (training)."""
+    """Share of a clip's length by which its start and end are moved at most, within the video (training): a clip that
+    is a whole video can only become shorter."""
     speed_jitter: float = Field(0.0, ge=0, lt=1)
-    """Share by which a clip is played faster or slower at most (training)."""
+    """Share by which a clip is played faster or slower at most (training). It takes a longer or shorter part of the
+    video; of a clip that is the whole video only a shorter one."""
 
     # Cache
     cache: Literal["auto", "off", "disk", "ram", "device"] = "auto"
@@ -176,5 +186,8 @@ class CheckConfig(DataConfig):
     """Child processes that look at videos; null: as many as there are cores."""
     max_file_gb: float = Field(4.0, gt=0, le=1e6)
     """GiB of the largest video file that is opened; larger ones are refused."""
+    model_name: str | None = None
+    """Model whose input the contact sheet shows and the cache is built for, as for `train`; null: that of VideoMAE's
+    published checkpoints."""
     seed: int = Field(42, ge=0)
     """Seed of the augmented clips on the contact sheet."""

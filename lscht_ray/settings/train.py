@@ -34,6 +34,8 @@ class TrainConfig(DataConfig):
     """Probability that a clip skips a branch of the last layer; it falls linearly to 0 at the first (training)."""
     head_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability of dropout before the head (training)."""
+    head_init_scale: float = Field(1.0, ge=0)
+    """The head's first weights are multiplied by this; VideoMAE's own code has 0.001: all glosses start alike."""
     lora_rank: int = Field(0, ge=0)
     """Rank of low-rank adapters, trained with the head instead of the backbone (needs the extra `lora`); 0: none."""
     lora_alpha: float = Field(16.0, gt=0)
@@ -205,6 +207,8 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("smoothing_by_similarity", not values["label_smoothing"], "without label_smoothing", "set label_smoothing"),
         ("similarity_temperature", not values["smoothing_by_similarity"], "here", "set smoothing_by_similarity"),
         ("randaugment_magnitude", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
+        ("randaugment_probability", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
+        ("erasing_fill", not values["erasing_probability"], "without erasing_probability", "set erasing_probability"),
     )
     return [(name, why, cure) for name, is_idle, why, cure in rules if is_idle]
 

@@ -79,6 +79,7 @@ def build_model(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: 
         glosses,
         num_frames=config.num_frames,
         image_size=config.image_size,
+        head_init_scale=config.head_init_scale,
         seed=config.seed,
         keep=keep_weights,
     )
@@ -94,7 +95,7 @@ def build_model(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: 
     eager = config.attention == "eager" or (config.attention, precision, device.type) == ("auto", "bf16", "cpu")
     adapt.attend(network, "eager" if eager else "sdpa")
     clip_format = ClipFormat(
-        built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format
+        built.model.config.image_size, built.mean, built.std, config.short_side, config.pixel_format, config.eval_crop
     )
     return Model(network.to(device), clip_format, built.origin, device, precision)
 

@@ -30,9 +30,10 @@ def clip_indices(
         span: The part of the video that is the clip; None: all of it.
         sampling: Evenly by the frames' numbers, or by their times, which differ where the frame rate varies.
         rng: Draws one frame from each of T segments (training); None: the middle of each (evaluation).
-        boundary_shift: In training, start and end are moved by up to this share of the clip's length.
+        boundary_shift: In training, start and end are moved by up to this share of the clip's length, and not beyond
+            the video: a clip that is the whole video only becomes shorter.
         speed_jitter: In training, the clip is played up to this share faster or slower, which takes a longer or shorter
-            part of the video.
+            part of the video; again not beyond it.
 
     Returns:
         (T,) indices in [0, N).
@@ -67,12 +68,19 @@ def span_indices(times: Times, span: Span | None) -> tuple[int, int]:
 def _jittered(
     start: int, stop: int, count: int, rng: np.random.Generator, shift: float, speed: float
 ) -> tuple[int, int]:
-    """Draw a half-open range near the given one, of at least one frame of the video."""
-    moved = rng.uniform(-shift, shift, 2) * (stop - start)
-    middle = (start + moved[0] + stop + moved[1]) / 2
-    half = (stop + moved[1] - start - moved[0]) / 2 * rng.uniform(1 - speed, 1 + speed)
-    first = min(max(round(middle - half), 0), count - 1)
-    return first, min(max(round(middle + half), first + 1), count)
+    """Draw a half-open range near the given one, of at least one frame of the video.
+
+    Each draw is even over what the video has: none is cut off at its ends, which would leave most clips that are whole
+    videos as they are.
+    """
+    length, most = stop - start, shift * (stop - start)
+    first = start + rng.uniform(max(-most, -start), most)
+    last = stop + rng.uniform(-most, min(most, count - stop))
+    middle, half = (first + last) / 2, (last - first) / 2
+    longest = max(1 - speed, min(1 + speed, min(middle, count - middle) / max(half, 1 / length)))
+    half *= rng.uniform(1 - speed, longest)
+    first_frame = min(max(round(middle - half), 0), count - 1)
+    return first_frame, min(max(round(middle + half), first_frame + 1), count)
 
 
 def _by_time(times: Times, start: int, stop: int, num_frames: int, rng: np.random.Generator | None) -> Indices:

@@ -1,0 +1,59 @@
+"""The contact sheet of `check`: what the model that is given sees."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import VideoMAEConfig
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
+
+from lscht_ray.checking import survey
+from lscht_ray.clips import reader
+from lscht_ray.clips.dataset import ClipDataset, Position
+from lscht_ray.clips.transforms import TrainingTransform
+from lscht_ray.host.console import quiet_console
+from lscht_ray.model.shape import TINY
+from lscht_ray.settings.train import TrainConfig
+from lscht_ray.training.build import build_model
+from support.doors import Door
+
+
+@pytest.mark.parametrize("size", [24, 32])
+def test_the_contact_sheet_shows_the_input_of_the_model_that_is_given(
+    small: Path, door: Door, tmp_path: Path, size: int
+) -> None:
+    """At its size, with its normalisation: the crops are those of training, and what is erased is the mean colour."""
+    mean, std = [0.2, 0.4, 0.6], [0.5, 0.25, 0.125]
+    VideoMAEForVideoClassification(VideoMAEConfig(**{**TINY, "image_size": size, "patch_size": 8})).save_pretrained(
+        tmp_path / "model"
+    )
+    VideoMAEImageProcessor(image_mean=mean, image_std=std).save_pretrained(tmp_path / "model")
+    given: dict[str, Any] = {"num_frames": 4, "erasing_probability": 1.0, "brightness": 0.0, "contrast": 0.0, "seed": 5}
+    flags = [word for name, value in given.items() for word in (f"--{name}", value)]
+    sheet_flags = ("--contact-sheet", tmp_path / "s.png", "--model_name", tmp_path / "model")
+    result = door("check", small, *sheet_flags, *flags, cwd=tmp_path)
+    assert result.returncode in (0, 1), result.stderr
+    with Image.open(tmp_path / "s.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    config = TrainConfig(data=str(small), model_name=str(tmp_path / "model"), **given)
+    clips = survey.ready(config, quiet_console())
+    model = build_model(config, clips.glosses)
+    first = next(clip for clip in clips.clips if clip.gloss == clips.glosses[0] and clip.split == "train")
+    varied = reader.augmentation(config)
+    dataset = ClipDataset(
+        [first],
+        reader=reader.reader(config, model.clip_format),
+        sampling=reader.sampling(config, training=True),
+        seed=5,
+        augmentation=varied,
+    )
+    (made,) = TrainingTransform(model.clip_format, varied)(dataset[Position(1, 0)])
+    colours = made * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    frame = Image.fromarray((colours[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy())
+    shown = pixels[18 + 96 : 18 + 2 * 96, :96]
+    assert np.abs(shown.astype(int) - np.asarray(frame.resize((96, 96))).astype(int)).max() <= 1
+    grey = [round(255 * value) for value in mean]
+    assert (np.abs(shown.astype(int) - grey).max(axis=2) <= 1).mean() > 0.015  # the erased rectangle
