@@ -6,6 +6,7 @@ https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/models
 Legend: B clips, C colours, T frames, H x W pixels, D width of a token.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.models.videomae import VideoMAEForVideoClassification, modeling_videomae
+
+from lscht_ray.model.positions import Grid, grid_of, interpolated
+
+POSITION_GRID = "position_grid"
+"""In a model's configuration: the grid of tubelets that its weights were trained on, where its clips have another.
+
+transformers keeps what it doesn't know; its own models take no notice of it.
+"""
 
 
 def position_table(positions: int, width: int) -> Tensor:
@@ -37,11 +46,15 @@ def quick_table() -> Iterator[None]:
 def quicken(model: VideoMAEForVideoClassification) -> VideoMAEForVideoClassification:
     """Make a model quicker in place; its weights keep their names, and it computes the same.
 
-    The position table (line 106) becomes a buffer, which moves to the device once and not at every step. The
-    convolution that makes the tokens (line 157) becomes `Tubelets`.
+    The position table (line 106) becomes a buffer, which moves to the device once and not at every step; where the
+    configuration names the grid that the weights were trained on, it is that grid's, stretched. The convolution that
+    makes the tokens (line 157) becomes `Tubelets`.
     """
     embeddings = model.videomae.embeddings
-    table = embeddings.position_embeddings
+    table, trained_on = embeddings.position_embeddings, getattr(model.config, POSITION_GRID, None)
+    if trained_on is not None:
+        before, width = Grid(*trained_on), model.config.hidden_size
+        table = interpolated(position_table(math.prod(before), width), before, grid_of(model.config))
     del embeddings.position_embeddings
     embeddings.register_buffer("position_embeddings", table, persistent=False)
     patches = embeddings.patch_embeddings

@@ -18,10 +18,17 @@ from transformers.utils import logging as transformers_logging
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
-from lscht_ray.model._transformers_internals import quick_table, quicken
+from lscht_ray.model import positions
+from lscht_ray.model._transformers_internals import POSITION_GRID, quick_table, quicken
 from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
 
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
+NORM = frozenset(("fc_norm.weight", "fc_norm.bias"))
+"""The norm between the mean of all tokens and the head."""
+PRE_TRAINING = ("decoder.", "encoder_to_decoder.", "mask_token", "videomae.layernorm.", "layernorm.")
+"""Weights that a self-supervised VideoMAE has beyond the encoder: they rebuild masked pictures. The last norm is
+replaced by the one before the head, as in VideoMAE's own fine-tuning (run_class_finetuning.py, use_mean_pooling)."""
+CLASSIFIER = "VideoMAEForVideoClassification"
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,12 @@ def build(
     head_init_scale: float = 1.0,
     seed: int = 0,
     keep: bool = False,
+    stretch: bool = True,
 ) -> BuiltModel:
     """Build VideoMAE for these glosses: a pretrained backbone and a new head.
+
+    A self-supervised checkpoint, which rebuilds masked pictures and has never classified, is taken without its decoder;
+    the head then sees the mean of all tokens through a new norm.
 
     Args:
         name: Hub id, local folder, an earlier run's folder or checkpoint, or ``tiny`` for a small model with random
@@ -62,15 +73,26 @@ def build(
         head_init_scale: The new head's weights are multiplied by this.
         seed: Seed of the new weights.
         keep: Whether the loaded weights stay in this process's memory for its next trial.
+        stretch: Whether positions are stretched (`positions.interpolated`) where clips are larger, smaller, longer or
+            shorter than those that the weights were trained on; else they are numbered anew, as earlier versions did.
 
     Raises:
         InputError: The checkpoint can't be found, is no VideoMAE, lacks weights, or has weights that VideoMAE has not.
     """
     earlier = _earlier_run(name)
     config = _config(name) if earlier is None else VideoMAEConfig.from_dict(earlier["model_config"])
+    bare = earlier is None and CLASSIFIER not in (config.architectures or [CLASSIFIER])
+    trained_on = tuple(getattr(config, POSITION_GRID, None) or positions.grid_of(config))
     config.update({"num_frames": num_frames, "image_size": image_size or config.image_size, **_gloss_maps(glosses)})
+    if bare:
+        config.update({"use_mean_pooling": True, "architectures": [CLASSIFIER]})
     if config.image_size % config.patch_size:
         raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
+    stretched = stretch and name != "tiny" and trained_on != positions.grid_of(config)
+    if stretched:
+        config.update({POSITION_GRID: list(trained_on)})
+    elif hasattr(config, POSITION_GRID):
+        delattr(config, POSITION_GRID)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "tiny":
@@ -81,15 +103,32 @@ def build(
             if earlier is not None:
                 model = _taken_from(earlier, config)
             else:
-                model = _kept(name, config.to_json_string()) if keep else _pretrained(name, config)
+                model = _kept(name, config.to_json_string(), bare) if keep else _pretrained(name, config, bare)
             torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
             torch.nn.init.zeros_(model.classifier.bias)
-            loaded = len(model.state_dict()) - len(HEAD)
-            before = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
-            origin = f"{loaded} weights loaded from {name}{before}, new head for {len(glosses)} glosses"
+            origin = _origin(name, model, earlier, len(glosses), bare=bare, stretched=stretched)
         model.classifier.weight.data *= head_init_scale
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
     return BuiltModel(quicken(model), mean, std, origin)
+
+
+def _origin(
+    name: str,
+    model: VideoMAEForVideoClassification,
+    earlier: dict[str, Any] | None,
+    glosses: int,
+    *,
+    bare: bool,
+    stretched: bool,
+) -> str:
+    """One line on what was taken, what was not, and what is new."""
+    loaded = len(model.state_dict()) - len(HEAD | NORM if bare else HEAD)
+    left = f" (its head for {len(earlier['glosses'])} glosses is not)" if earlier is not None else ""
+    if bare:
+        left = " (self-supervised: its decoder is not)"
+    new = "new norm and head" if bare else "new head"
+    places = "; positions stretched to another size or number of frames" if stretched else ""
+    return f"{loaded} weights loaded from {name}{left}, {new} for {glosses} glosses{places}"
 
 
 @dataclass(frozen=True)
@@ -114,13 +153,13 @@ def input_of(name: str) -> Input:
 
 
 @lru_cache(maxsize=1)
-def _loaded_once(name: str, config: str) -> VideoMAEForVideoClassification:
-    return _pretrained(name, VideoMAEConfig.from_dict(json.loads(config)))
+def _loaded_once(name: str, config: str, bare: bool) -> VideoMAEForVideoClassification:
+    return _pretrained(name, VideoMAEConfig.from_dict(json.loads(config)), bare)
 
 
-def _kept(name: str, config: str) -> VideoMAEForVideoClassification:
+def _kept(name: str, config: str, bare: bool) -> VideoMAEForVideoClassification:
     """Return a copy of the pretrained model, which is loaded once per process."""
-    return copy.deepcopy(_loaded_once(name, config))
+    return copy.deepcopy(_loaded_once(name, config, bare))
 
 
 def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEForVideoClassification:
@@ -224,7 +263,7 @@ def _fetched(name: str, fetch: Any) -> Any:
         ) from None
 
 
-def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+def _pretrained(name: str, config: VideoMAEConfig, bare: bool) -> VideoMAEForVideoClassification:
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # our own line says which head is new
     transformers_logging.disable_progress_bar()
@@ -244,11 +283,13 @@ def _pretrained(name: str, config: VideoMAEConfig) -> VideoMAEForVideoClassifica
         transformers_logging.set_verbosity(verbosity)
         transformers_logging.enable_progress_bar()
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
-    missing = sorted((set(info["missing_keys"]) | mismatched) - HEAD)
-    unexpected = sorted(set(info["unexpected_keys"]) - HEAD)
+    missing = sorted((set(info["missing_keys"]) | mismatched) - (HEAD | NORM if bare else HEAD))
+    unexpected = {key for key in info["unexpected_keys"] if not (bare and key.startswith(PRE_TRAINING))} - HEAD
     if missing or unexpected:
         lines = [f"  not in the checkpoint, or of another shape: {', '.join(missing)}"] if missing else []
-        lines += [f"  in the checkpoint, but unknown to VideoMAE: {', '.join(unexpected)}"] if unexpected else []
+        lines += [f"  in the checkpoint, but no part of such a model: {', '.join(sorted(unexpected))}"] * bool(
+            unexpected
+        )
         raise InputError("\n".join([f"--model_name {name}: only the head may be new, but", *lines]))
     return model
 

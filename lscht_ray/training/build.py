@@ -60,13 +60,16 @@ class Built(NamedTuple):
     origin: str
 
 
-def build_model(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False) -> Model:
+def build_model(
+    config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: bool = False, stretch: bool = True
+) -> Model:
     """The model with all that the settings do to it, on its device.
 
     Args:
         config: The settings.
         glosses: In label order.
         keep_weights: What was loaded stays in this process's memory for its next trial.
+        stretch: As for `videomae.build`.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
@@ -82,6 +85,7 @@ def build_model(config: TrainConfig, glosses: tuple[str, ...], *, keep_weights: 
         head_init_scale=config.head_init_scale,
         seed=config.seed,
         keep=keep_weights,
+        stretch=stretch,
     )
     network = cast(torch.nn.Module, built.model)
     if config.drop_path:
@@ -108,6 +112,7 @@ def build(
     prepare_model: PrepareModel = lambda network: network,
     most_at_once: int | None = None,
     keep_weights: bool = False,
+    stretch: bool = True,
 ) -> Built:
     """The parts and the state of a run.
 
@@ -118,11 +123,12 @@ def build(
         prepare_model: Wraps the model for several workers.
         most_at_once: Clips that may go through the model at a time, where there was no memory for more before.
         keep_weights: As for `build_model`.
+        stretch: As for `build_model`.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    model = build_model(config, clip_set.glosses, keep_weights=keep_weights)
+    model = build_model(config, clip_set.glosses, keep_weights=keep_weights, stretch=stretch)
     used = clip_set.split("train") + clip_set.split("val")
     filled = fill.fill(clip_set.annotations.root, used, config, model.clip_format.decoded_short_side, screen)
     batch_size = micro_batch(config, model)

@@ -125,6 +125,7 @@ def run(
         prepare_model=hooks.prepare_model,
         most_at_once=most_at_once,
         keep_weights=hooks.keep_weights,
+        stretch=saved is None or "position_grid" in saved["model_config"],  # as the run began
     )
     screen.print(f"{built.origin}; {built.parts.device}, {built.parts.precision}")
     screen.print(describe_batch(built, config))
