@@ -7,12 +7,15 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torchvision.ops import StochasticDepth
+from transformers import VideoMAEConfig
+from transformers.models.videomae import VideoMAEForVideoClassification
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model import adapt, videomae
 from lscht_ray.model.ema import Ema
 from lscht_ray.model.optim import build_optimizer
+from lscht_ray.model.shape import TINY
 
 CLIPS = torch.randn(6, 4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 
@@ -116,6 +119,19 @@ def test_freezing_and_thawing() -> None:
     assert {name for name, p in network.named_parameters() if p.requires_grad} == everything
 
 
+def test_the_norm_before_the_head_is_trained_with_the_head() -> None:
+    config = VideoMAEConfig(**{**TINY, "use_mean_pooling": True})
+    network = VideoMAEForVideoClassification(config)
+    adapt.Freezing(network).set(True)
+    head = {"classifier.weight", "classifier.bias", "fc_norm.weight", "fc_norm.bias"}
+    assert {name for name, p in network.named_parameters() if p.requires_grad} == head
+    for new_norm in (True, False):
+        network = VideoMAEForVideoClassification(config)
+        adapt.lora(network, rank=2, alpha=4.0, dropout=0.0, new_norm=new_norm)
+        trained = {name for name, p in network.named_parameters() if p.requires_grad and ".lora_" not in name}
+        assert trained == (head if new_norm else {"classifier.weight", "classifier.bias"})
+
+
 def test_checkpointed_layers_give_the_same_gradient() -> None:
     plain, saving = tiny().train(), tiny().train()
     adapt.checkpoint_layers(saving)
@@ -176,7 +192,7 @@ def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
     checkpoint.save(content, tmp_path / places.BEST)
     for name in (tmp_path, tmp_path / places.BEST):
         built = videomae.build(str(name), ("x", "y"), num_frames=8, seed=1)
-        assert built.origin.endswith("(its head for 3 glosses is not), new head for 2 glosses")
+        assert "(its head for 3 glosses is not), new head for 2 glosses; positions stretched" in built.origin
         assert (built.mean, built.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
         assert built.model.config.id2label == {0: "x", 1: "y"}
         saved = earlier.state_dict()

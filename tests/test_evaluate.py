@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 
+from lscht_ray.artifacts import report
+from lscht_ray.training.metrics import Tally
 from support.data import manifest
 from support.doors import FAST, Door, refused
 
@@ -50,6 +53,46 @@ def test_the_files_agree(trained: Path, small: Path, door: Door, tmp_path: Path)
     best = history[metrics["epoch"] - 1]
     assert metrics["accuracy"] == pytest.approx(best["val_accuracy"])  # the number that training reported
     assert metrics["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+    with np.load(folder / "probabilities.npz") as kept:
+        assert kept["glosses"].tolist() == glosses
+        assert [glosses[label] for label in kept["labels"]] == true
+        assert kept["videos"].tolist() == [row["video"] for row in predictions]
+        assert log_loss(kept["labels"], kept["probabilities"], labels=range(3)) == pytest.approx(
+            metrics["loss"], rel=1e-4
+        )
+
+
+def test_others_can_compute_every_figure_from_the_files(tmp_path: Path) -> None:
+    """Top-5 accuracy, log-loss and calibration error of 60 clips of 9 glosses, from probabilities.npz alone."""
+    rng = np.random.default_rng(0)
+    glosses, labels = tuple(f"seña {n}" for n in range(9)), rng.integers(0, 9, 60)
+    logits = torch.from_numpy(rng.normal(0, 1.5, (60, 9)).astype(np.float32))
+    tally = Tally(9)
+    tally.add(logits, torch.from_numpy(labels), torch.ones(60, dtype=torch.bool), torch.tensor(0.0), torch.tensor(1.0))
+    probabilities = logits.softmax(1).numpy()
+    found = tuple(
+        report.Prediction(f"{n}\udcff.mp4", int(label), row)
+        for n, (label, row) in enumerate(zip(labels, probabilities, strict=True))
+    )
+    metrics = tally.result()
+    confusion = tally.confusion.numpy().astype(np.int64)
+    report.write(report.Evaluation(glosses, metrics, confusion, found, {}), tmp_path, {})
+    with np.load(tmp_path / "probabilities.npz") as kept:
+        true, given = kept["labels"], kept["probabilities"]
+    assert top_k_accuracy_score(true, given, k=5) == pytest.approx(metrics["top5_accuracy"])
+    assert log_loss(true, given) == pytest.approx(metrics["loss"], rel=1e-5)
+    sure, right = given.max(1), given.argmax(1) == true
+    which = np.minimum((sure * 15).astype(int), 14)
+    gaps = [abs(right[which == b].mean() - sure[which == b].mean()) * (which == b).mean() for b in np.unique(which)]
+    assert sum(gaps) == pytest.approx(metrics["calibration_error"], abs=1e-6)
+    with (tmp_path / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:6] == ["video", "true", "predicted", "probability", "predicted_2", "probability_2"]
+    assert len(rows[0]) == 2 + 2 * 5
+    for row, given_row in zip(rows[1:], given, strict=True):
+        order = np.argsort(-given_row)[:5]
+        assert row[2::2] == [glosses[label] for label in order]
+        assert [float(value) for value in row[3::2]] == pytest.approx(given_row[order].tolist(), abs=1e-6)
 
 
 def test_a_run_folder_will_do_and_the_data_is_remembered(trained: Path, door: Door, tmp_path: Path) -> None:

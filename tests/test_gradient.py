@@ -66,6 +66,21 @@ def test_micro_batches_add_up_to_the_whole_and_it_is_torchs_gradient(small: Path
         torch.testing.assert_close(mine, parameter.grad, atol=1e-5, rtol=1e-4)
 
 
+def test_a_mixed_clip_counts_as_right_where_the_class_with_the_larger_share_is_said(
+    small: Path, tmp_path: Path
+) -> None:
+    """Not where its own label is said that has the smaller share; without mixing both are one."""
+    for mixup in (0.8, 0.0):
+        run = training(small, tmp_path, batch_size=12, mixup=mixup)
+        batch, apart = whole_epoch(run), 0
+        for step in range(8):
+            (outcome,) = gradients(run.parts, run.state, batch, step, quiet_console())
+            _, targets = run.parts.mixer(run.parts.augment(batch), batch.labels, batch.mask, step << 12)
+            assert torch.equal(outcome.labels, targets.argmax(dim=1))
+            apart += int((outcome.labels != batch.labels).sum())
+        assert (apart > 0) == (mixup > 0)
+
+
 def test_accumulation_trains_as_a_larger_batch_does(small: Path, tmp_path: Path) -> None:
     split = training(small, tmp_path, batch_size=3, accumulation=4)
     whole = training(small, tmp_path, batch_size=12)

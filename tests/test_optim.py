@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lscht_ray.model import videomae
-from lscht_ray.model.optim import WarmupCosine, build_optimizer, parameter_groups, scaled_lr
+from lscht_ray.model.optim import WarmupCosine, build_optimizer, parameter_groups, regrouped, scaled_lr
 
 
 def schedule(**settings: float) -> WarmupCosine:
@@ -102,3 +102,37 @@ def test_the_schedule_is_transformers_cosine_after_the_warm_up() -> None:
             assert made.lr_at(step) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
         optimizer.step()
         reference.step()
+
+
+def test_what_thaws_warms_up_anew() -> None:
+    """4 of 12 steps warm up; the backbone thaws at step 6: its rate is the head's times 1/5, 2/5, ... from there on."""
+    network = videomae.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
+    optimizer = build_optimizer(network, lr=1.0, weight_decay=0.05, thawing=True)
+    made = WarmupCosine(optimizer, peak=1.0, min_lr=0.0, warmup_ratio=1 / 3, total_steps=12, thaw_at=6)
+    names = {id(p): name for name, p in network.named_parameters()}
+    shares = []
+    for _ in range(12):
+        rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        assert len(rates) == len(names)
+        (head,) = {rate for name, rate in rates.items() if name.startswith("classifier.")}
+        (backbone,) = {rate for name, rate in rates.items() if not name.startswith("classifier.")}
+        assert head == made.lr
+        shares.append(backbone / head if head else None)
+        made.step()
+    assert shares[6:11] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert shares[:6] == [0.0] * 6
+
+
+def test_a_saved_state_without_groups_for_thawing_is_taken_over() -> None:
+    for layer_decay in (1.0, 0.7):
+        network = videomae.build("tiny", ("a", "b"), num_frames=4, image_size=24).model
+        before = build_optimizer(network, lr=1e-3, weight_decay=0.05, layer_decay=layer_decay)
+        network(pixel_values=torch.randn(2, 4, 3, 24, 24)).logits.sum().backward()
+        before.step()
+        now = build_optimizer(network, lr=1e-3, weight_decay=0.05, layer_decay=layer_decay, thawing=True)
+        assert len(now.param_groups) > len(before.param_groups)
+        now.load_state_dict(regrouped(before.state_dict(), now, network))
+        for parameter in network.parameters():
+            assert torch.equal(now.state[parameter]["exp_avg"], before.state[parameter]["exp_avg"])
+        same = now.state_dict()
+        assert regrouped(same, now, network) is same

@@ -50,3 +50,40 @@ def test_each_is_a_sweeps_base(path: Path) -> None:
     assert sweep.first_point()["lr"] == alone.lr
     both, _ = parse(SweepConfig, ["--config", "wlasl100.yaml", *flags], prog="tune", description="")
     assert (both.train.drop_path, both.asha.grace_period) == (alone.drop_path, 5)
+
+
+STRONG = {
+    "weight_decay": {"videomae_ucf101": 0.05, "signnet": 0.1},
+    "layer_decay": {"videomae_ucf101": 0.7, "signnet": 0.9},
+    "drop_path": {"videomae_ucf101": 0.2, "signnet": 0.3},
+    "head_dropout": {"videomae_ucf101": 0.5, "signnet": 0.0},
+    "lr": {"videomae_ucf101": 5e-4 * 128 / 256, "signnet": 1e-3 * 64 / 256},
+    "min_lr": {"videomae_ucf101": 1e-5 * 128 / 256, "signnet": 1e-6 * 64 / 256},
+    "max_epochs": {"videomae_ucf101": 100, "signnet": 200},
+}
+"""finetune.sh of MCG-NJU/VideoMAE (UCF101) and ganzobtn/slr_vit (WLASL-100, 16 frames), their lr rule applied."""
+OF_BOTH = {
+    "gradient_clip": 0.0,  # --clip_grad None
+    "head_init_scale": 0.001,  # --init_scale
+    "label_smoothing": 0.1,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "mix_probability": 1.0,
+    "crop_scale_min": 0.08,
+    "flip_probability": 0.5,
+    "randaugment_ops": 4,  # rand-m7-n4-mstd0.5-inc1
+    "randaugment_magnitude": 21,
+    "randaugment_probability": 0.5,
+    "erasing_probability": 0.25,  # --reprob
+    "erasing_fill": "noise",  # --remode pixel
+}
+
+
+@pytest.mark.parametrize("name", ["videomae_ucf101", "signnet"])
+def test_the_numbers_of_the_strong_recipes_are_their_sources(name: str) -> None:
+    config, _ = parse(TrainConfig, ["--config", f"recipes/{name}.yaml"], prog="train", description="")
+    expected = {key: values[name] for key, values in STRONG.items()} | OF_BOTH
+    assert {key: getattr(config, key) for key in expected} == pytest.approx(expected)
+    assert config.warmup_ratio * config.max_epochs == pytest.approx(5)  # --warmup_epochs
+    clips = config.batch_size * config.accumulation
+    assert clips == {"videomae_ucf101": 8 * 16 * 2, "signnet": 4 * 16}[name]

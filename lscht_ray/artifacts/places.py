@@ -34,12 +34,14 @@ EVALUATION_METRICS = "metrics.json"
 PER_CLASS = "per_class.csv"
 """One line per gloss."""
 PREDICTIONS = "predictions.csv"
-"""One line per clip."""
+"""One line per clip: the most probable glosses."""
+PROBABILITIES = "probabilities.npz"
+"""Of every gloss for each clip, as numpy reads it."""
 CONFUSION = "confusion_matrix.csv"
 """True glosses by predicted ones."""
 CONFUSION_PICTURE = "confusion_matrix.png"
 """The same as a picture."""
-EVALUATION_FILES = (EVALUATION_METRICS, PER_CLASS, PREDICTIONS, CONFUSION, CONFUSION_PICTURE)
+EVALUATION_FILES = (EVALUATION_METRICS, PER_CLASS, PREDICTIONS, PROBABILITIES, CONFUSION, CONFUSION_PICTURE)
 """Everything that an evaluation writes."""
 
 # ---------------------------------------------------------------- a sweep folder

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from lscht_ray.artifacts import places
 from lscht_ray.host.files import write_json
 
+LISTED = 5
+"""Classes that predictions.csv has of each clip."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -22,14 +25,17 @@ class Prediction:
     Attributes:
         video: The file.
         label: The class id of its gloss.
-        predicted: The class id that the model found most probable.
-        probability: Of that class, from 0 to 1.
+        probabilities: float32 (K,), of every class, with the sum 1.
     """
 
     video: str
     label: int
-    predicted: int
-    probability: float
+    probabilities: NDArray[np.float32]
+
+    def best(self, count: int) -> list[tuple[int, float]]:
+        """Return the most probable classes, the most probable first, each with its probability."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(int(label), float(self.probabilities[label])) for label in order]
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,7 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
     write_json(folder / places.EVALUATION_METRICS, content)
     per_class = evaluation.per_class()
     _write_csv(folder / places.PER_CLASS, per_class[0].keys(), (row.values() for row in per_class))
-    _write_csv(
-        folder / places.PREDICTIONS,
-        ("video", "true", "predicted", "probability"),
-        ((p.video, glosses[p.label], glosses[p.predicted], f"{p.probability:.6f}") for p in evaluation.predictions),
-    )
+    _write_predictions(evaluation, folder)
     matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
     _write_csv(folder / places.CONFUSION, ("true \\ predicted", *glosses), matrix)
     _draw_confusion(folder / places.CONFUSION_PICTURE, evaluation)
@@ -126,10 +128,30 @@ def text(evaluation: Evaluation) -> str:
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # file names may be no UTF-8
         writer = csv.writer(file)
         writer.writerow(list(header))
         writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+
+
+def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
+    """Write the most probable classes of each clip as CSV, and the probabilities of all classes as an .npz file."""
+    glosses, predictions = evaluation.glosses, evaluation.predictions
+    count = min(LISTED, len(glosses))
+    header = ["video", "true", "predicted", "probability"]
+    header += [f"{name}_{place}" for place in range(2, count + 1) for name in ("predicted", "probability")]
+    rows = []
+    for prediction in predictions:
+        best = ((glosses[label], f"{probability:.6f}") for label, probability in prediction.best(count))
+        rows.append([prediction.video, glosses[prediction.label], *(cell for pair in best for cell in pair)])
+    _write_csv(folder / places.PREDICTIONS, header, rows)
+    np.savez_compressed(
+        folder / places.PROBABILITIES,
+        videos=np.array([prediction.video for prediction in predictions]),
+        labels=np.array([prediction.label for prediction in predictions], np.int64),
+        probabilities=np.stack([prediction.probabilities for prediction in predictions]),
+        glosses=np.array(glosses),
+    )
 
 
 def _draw_confusion(path: Path, evaluation: Evaluation) -> None:

@@ -15,13 +15,7 @@ import torch
 from torch import Tensor
 from transformers.models.videomae import VideoMAEForVideoClassification, modeling_videomae
 
-from lscht_ray.model.positions import Grid, grid_of, interpolated
-
-POSITION_GRID = "position_grid"
-"""In a model's configuration: the grid of tubelets that its weights were trained on, where its clips have another.
-
-transformers keeps what it doesn't know; its own models take no notice of it.
-"""
+from lscht_ray.model.positions import POSITION_GRID, Grid, grid_of, interpolated
 
 
 def position_table(positions: int, width: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import StochasticDepth
 
 from lscht_ray.errors import InputError
+from lscht_ray.model.optim import in_head
 
 LORA_TARGETS = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
 
@@ -36,8 +37,10 @@ def head_dropout(model: torch.nn.Module, probability: float) -> None:
     cast(Any, model).classifier.register_forward_pre_hook(drop)
 
 
-def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> None:
+def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float, new_norm: bool = False) -> None:
     """Add low-rank adapters (arXiv 2106.09685) to every linear map of the encoder; only they and the head are trained.
+
+    ``new_norm``: The norm before the head is new, and trained, too.
 
     Raises:
         InputError: peft is not installed.
@@ -48,8 +51,9 @@ def lora(model: torch.nn.Module, *, rank: int, alpha: float, dropout: float) -> 
         raise InputError('lora_rank needs peft: pip install "lscht_ray[lora]"') from None
     settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=LORA_TARGETS)
     inject_adapter_in_model(settings, model)
-    for parameter in cast(Any, model).classifier.parameters():
-        parameter.requires_grad = True
+    for name, parameter in model.named_parameters():
+        if name.startswith("classifier.") or (new_norm and in_head(name)):
+            parameter.requires_grad = True
 
 
 def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -70,6 +74,8 @@ def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
 class Freezing:
     """Freezes the backbone and thaws it again; what was frozen before (the weights below LoRA) stays frozen.
 
+    The head and the norm before it are never frozen (`optim.in_head`).
+
     Attributes:
         frozen: Whether the backbone is frozen now.
     """
@@ -78,9 +84,7 @@ class Freezing:
         self.model = model
         self.frozen = False
         self._trained = [
-            parameter
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad and not name.startswith("classifier.")
+            parameter for name, parameter in model.named_parameters() if parameter.requires_grad and not in_head(name)
         ]
 
     def set(self, frozen: bool) -> bool:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import torch
 
+HEAD_PARTS = ("classifier.", "fc_norm.")
+"""How the names of the head's parameters begin, and of the norm's before it."""
 BASE_BATCH = 256
 """The global batch that a base learning rate is stated for (VideoMAE's and BEiT's convention)."""
 
@@ -27,29 +29,42 @@ def depth(name: str, layers: int) -> int:
     return 0 if ".embeddings." in f".{name}" else layers + 1
 
 
-def parameter_groups(model: torch.nn.Module, *, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+def in_head(name: str) -> bool:
+    """Return whether a parameter belongs to what stays trained while the backbone is frozen: the head and its norm.
+
+    The norm is between the mean of all tokens and the head, as deep as the head, and as new where the checkpoint has
+    never classified.
+    """
+    return name.startswith(HEAD_PARTS)
+
+
+def parameter_groups(
+    model: torch.nn.Module, *, weight_decay: float, layer_decay: float, thawing: bool = False
+) -> list[dict[str, Any]]:
     """Return AdamW's groups: by depth, and with or without weight decay (biases, norms and other vectors have none).
 
     A group's ``lr_scale`` is layer_decay^(layers + 1 - depth) (BEiT, arXiv 2106.08254): 1 for the head, the less the
-    nearer a layer is to the pixels. With a layer_decay of 1 there are two groups.
+    nearer a layer is to the pixels. With a layer_decay of 1 there are two groups. With ``thawing``, a group's
+    ``thaws`` says whether it is of the backbone, which is frozen at first.
     """
     names = [name for name, _ in model.named_parameters()]
     layers = 1 + max(
         (int(layer[1]) for name in names if (layer := re.search(r"encoder\.layer\.(\d+)\.", name))), default=-1
     )
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         at = depth(name, layers) if layer_decay != 1 else layers + 1
-        decays = parameter.ndim > 1
+        decays, thaws = parameter.ndim > 1, thawing and not in_head(name)
         group = groups.setdefault(
-            (at, not decays),
+            (at, not decays, not thaws),
             {
                 "params": [],
                 "weight_decay": weight_decay if decays else 0.0,
                 "lr_scale": layer_decay ** (layers + 1 - at),
                 "depth": at,
+                **({"thaws": thaws} if thawing else {}),
             },
         )
         group["params"].append(parameter)
@@ -57,12 +72,31 @@ def parameter_groups(model: torch.nn.Module, *, weight_decay: float, layer_decay
 
 
 def build_optimizer(
-    model: torch.nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0
+    model: torch.nn.Module, *, lr: float, weight_decay: float, layer_decay: float = 1.0, thawing: bool = False
 ) -> torch.optim.AdamW:
     """Build AdamW over the trained parameters, in torch's fused form where the device has it."""
-    groups = parameter_groups(model, weight_decay=weight_decay, layer_decay=layer_decay)
+    groups = parameter_groups(model, weight_decay=weight_decay, layer_decay=layer_decay, thawing=thawing)
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     return torch.optim.AdamW(groups, lr=lr, fused=fused)
+
+
+def regrouped(saved: dict[str, Any], optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, Any]:
+    """Return a saved state with the groups of an optimizer that has `parameter_groups` for thawing.
+
+    Versions up to 0.1 had no groups of their own for what thaws: the state of each parameter takes its new place.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    if len(saved["param_groups"]) == len(own):
+        return saved
+    several = len({group["depth"] for group in saved["param_groups"]}) > 1
+    before = parameter_groups(model, weight_decay=0.0, layer_decay=0.5 if several else 1.0)
+    places = {id(p): place for place, p in enumerate(p for group in before for p in group["params"])}
+    state = {
+        place: saved["state"][places[id(p)]]
+        for place, p in enumerate(p for group in optimizer.param_groups for p in group["params"])
+        if places[id(p)] in saved["state"]
+    }
+    return {"state": state, "param_groups": own}
 
 
 class WarmupCosine:
@@ -76,6 +110,9 @@ class WarmupCosine:
     so the first step is neither at zero nor at the peak, step W is at the peak, the last step at ``min_lr``. A group
     of the optimizer gets that times its ``lr_scale``.
 
+    A group that thaws at a step T warms up anew, over as many steps: its moments are empty then, as all are at the
+    first step. It gets the above times (s - T + 1) / (W + 1), at most 1.
+
     Attributes:
         steps_done: Optimizer steps before; the next one is the step of this number.
     """
@@ -88,10 +125,12 @@ class WarmupCosine:
         min_lr: float,
         warmup_ratio: float,
         total_steps: int,
+        thaw_at: int = 0,
     ) -> None:
         self.optimizer = optimizer
         self.peak, self.min_lr, self.total_steps = peak, min_lr, total_steps
         self.warmup_steps = max(1, round(warmup_ratio * total_steps)) if warmup_ratio > 0 else 0
+        self.thaw_at = thaw_at
         self.steps_done = 0
         self._apply()
 
@@ -102,6 +141,10 @@ class WarmupCosine:
         falling = max(1, self.total_steps - 1 - self.warmup_steps)
         progress = min(1.0, (step - self.warmup_steps) / falling)
         return self.min_lr + (self.peak - self.min_lr) * (1 + math.cos(math.pi * progress)) / 2
+
+    def thawed(self, step: int) -> float:
+        """Return what the learning rate of the thawing groups is multiplied by at a step, 0 to 1."""
+        return min(1.0, max(0, step - self.thaw_at + 1) / (self.warmup_steps + 1))
 
     @property
     def lr(self) -> float:
@@ -124,4 +167,5 @@ class WarmupCosine:
 
     def _apply(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * group.get("lr_scale", 1.0)
+            share = self.thawed(self.steps_done) if group.get("thaws") else 1.0
+            group["lr"] = self.lr * group.get("lr_scale", 1.0) * share

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+POSITION_GRID = "position_grid"
+"""In a model's configuration: the grid of tubelets that its weights were trained on, where its clips have another.
+transformers keeps what it doesn't know there; its own models take no notice of it."""
+
 
 class Grid(NamedTuple):
     """The tubelets of a clip: in time, from top to bottom, and from left to right."""

@@ -19,7 +19,8 @@ from transformers.utils import logging as transformers_logging
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model import positions
-from lscht_ray.model._transformers_internals import POSITION_GRID, quick_table, quicken
+from lscht_ray.model._transformers_internals import quick_table, quicken
+from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
 
 HEAD = frozenset(("classifier.weight", "classifier.bias"))
@@ -40,12 +41,14 @@ class BuiltModel:
         mean: Of each colour of its clips, from 0 to 1; subtracted before the model.
         std: Standard deviation of each colour; divided by before the model.
         origin: One line about where its weights come from.
+        new_norm: Whether the norm before the head is new, as the head is.
     """
 
     model: VideoMAEForVideoClassification
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     origin: str
+    new_norm: bool = False
 
 
 def build(
@@ -109,7 +112,7 @@ def build(
             origin = _origin(name, model, earlier, len(glosses), bare=bare, stretched=stretched)
         model.classifier.weight.data *= head_init_scale
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
-    return BuiltModel(quicken(model), mean, std, origin)
+    return BuiltModel(quicken(model), mean, std, origin, new_norm=bare)
 
 
 def _origin(

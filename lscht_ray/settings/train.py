@@ -29,7 +29,8 @@ class TrainConfig(DataConfig):
     """Where the weights come from: a hub id, a local folder, an earlier run's folder or best_model.pt (all of its
     weights but the head's), or `tiny` (a small VideoMAE with random weights)."""
     freeze_epochs: int = Field(0, ge=-1)
-    """Epochs at the beginning in which only the head is trained; -1: all of them."""
+    """Epochs at the beginning in which only the head and the norm before it are trained; -1: all of them. What thaws
+    then warms up over as many steps as `warmup_ratio` gives the run."""
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Probability that a clip skips a branch of the last layer; it falls linearly to 0 at the first (training)."""
     head_dropout: float = Field(0.0, ge=0, lt=1)

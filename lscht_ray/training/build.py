@@ -93,7 +93,8 @@ def build_model(
     if config.head_dropout:
         adapt.head_dropout(network, config.head_dropout)
     if config.lora_rank:
-        adapt.lora(network, rank=config.lora_rank, alpha=config.lora_alpha, dropout=config.lora_dropout)
+        alpha, dropout = config.lora_alpha, config.lora_dropout
+        adapt.lora(network, rank=config.lora_rank, alpha=alpha, dropout=dropout, new_norm=built.new_norm)
     if config.gradient_checkpointing:
         adapt.checkpoint_layers(network)
     eager = config.attention == "eager" or (config.attention, precision, device.type) == ("auto", "bf16", "cpu")
@@ -183,7 +184,18 @@ def _state(
 ) -> TrainState:
     """The state of a run that begins; ``steps`` are those of all epochs."""
     network, (lr, min_lr) = model.network, learning_rates(config, batch_size, rank_and_world()[1])
-    optimizer = build_optimizer(network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
+    thawing = config.freeze_epochs > 0
+    optimizer = build_optimizer(
+        network, lr=lr, weight_decay=config.weight_decay, layer_decay=config.layer_decay, thawing=thawing
+    )
+    schedule = WarmupCosine(
+        optimizer,
+        peak=lr,
+        min_lr=min_lr,
+        warmup_ratio=config.warmup_ratio,
+        total_steps=steps,
+        thaw_at=max(0, config.freeze_epochs) * steps // config.max_epochs,
+    )
     stopper = None
     if config.early_stopping:
         stopper = EarlyStopping(METRIC_MODES[config.early_stopping_metric], config.patience, config.min_delta)
@@ -193,7 +205,7 @@ def _state(
         ema=Ema(network, config.ema_decay) if config.ema_decay else None,  # once all workers have the same weights
         wrap=prepare_model,
         optimizer=optimizer,
-        schedule=WarmupCosine(optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps),
+        schedule=schedule,
         scaler=torch.amp.GradScaler(model.device.type, enabled=model.precision == "fp16"),
         freezing=adapt.Freezing(network),
         micro=MicroBatches(min(batch_size, most_at_once or batch_size)),

@@ -96,9 +96,8 @@ def clip_format(content: dict[str, Any]) -> ClipFormat:
 
 
 def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
-    probabilities, predicted = logits.softmax(dim=1).max(dim=1)
-    rows = zip(batch.videos, batch.labels.tolist(), predicted.tolist(), probabilities.tolist(), batch.mask, strict=True)
-    return [report.Prediction(video, label, said, p) for video, label, said, p, valid in rows if valid]
+    rows = zip(batch.videos, batch.labels.tolist(), logits.softmax(dim=1).numpy(), batch.mask, strict=True)
+    return [report.Prediction(video, label, probabilities) for video, label, probabilities, valid in rows if valid]
 
 
 def fitting_clips(clip_set: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:

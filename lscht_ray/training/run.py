@@ -16,6 +16,7 @@ from lscht_ray.dataset import splits
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
+from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.settings.train import TrainConfig, as_used
 from lscht_ray.training import _resuming, data, loop, state
 from lscht_ray.training.build import Built, PrepareModel, build, describe_batch, seed_everything
@@ -125,7 +126,7 @@ def run(
         prepare_model=hooks.prepare_model,
         most_at_once=most_at_once,
         keep_weights=hooks.keep_weights,
-        stretch=saved is None or "position_grid" in saved["model_config"],  # as the run began
+        stretch=saved is None or POSITION_GRID in saved["model_config"],  # as the run began
     )
     screen.print(f"{built.origin}; {built.parts.device}, {built.parts.precision}")
     screen.print(describe_batch(built, config))

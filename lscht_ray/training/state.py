@@ -13,7 +13,7 @@ from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
 from lscht_ray.model.adapt import Freezing, plain_state
 from lscht_ray.model.ema import Ema
-from lscht_ray.model.optim import WarmupCosine
+from lscht_ray.model.optim import WarmupCosine, regrouped
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.metrics import rank_and_world
 
@@ -162,6 +162,7 @@ class TrainState:
         self._load_own(content["rng"], content.get("inside"))
 
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
+        saved = regrouped(saved, self.optimizer, self.network)
         for group, own in zip(saved["param_groups"], self.optimizer.param_groups, strict=True):
             group["fused"] = own["fused"]  # which depends on the device, not on the run
         self.optimizer.load_state_dict(saved)
