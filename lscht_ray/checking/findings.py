@@ -106,6 +106,19 @@ def _oddities(facts: Facts) -> Iterator[tuple[str, Severity, str, str]]:
         yield "black_frames", "warning", f"{facts.black:.0%} of its frames are black", "look at it"
     if facts.frozen >= FROZEN_SHARE:
         yield "frozen_frames", "warning", f"{facts.frozen:.0%} of its frames repeat the one before", "look at it"
+    if facts.mirrored:
+        yield "mirrored", "info", "its display matrix mirrors it", "nothing: it is shown so, as a player does"
+    if facts.pixel_aspect != "1:1":
+        detail = f"its pixels are no squares ({facts.pixel_aspect})"
+        yield "pixel_aspect", "info", detail, f"nothing: it is shown as {facts.width}x{facts.height}, as a player does"
+    if facts.transfer != "sdr":
+        detail = f"it is HDR ({facts.transfer.upper()})"
+        yield "hdr", "info", detail, "nothing: it is shown in standard range; what is brighter than white is cut off"
+    if facts.interlaced:
+        yield "interlaced", "info", "its frames are interlaced", "nothing: one field of each is used, half the lines"
+    if facts.sizes > 1:
+        detail = f"its picture changes: {facts.sizes} sizes, at first {facts.width}x{facts.height}"
+        yield "changing_size", "warning", detail, "later ones are scaled into the first, with black bars: look at it"
     if facts.variable_rate:
         detail = f"its frames come at varying distances, on average {facts.fps:g} a second"
         yield "variable_rate", "info", detail, "--sampling time takes frames evenly in time"

@@ -8,6 +8,7 @@ questions are answered as `video.probe` answers them.
 import errno
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from lscht_ray.clips import _cache
 from lscht_ray.dataset.samples import clip_key
 from lscht_ray.video import decode, pictures, probe
+from lscht_ray.video.facts import Facts
 from lscht_ray.video.frames import span_indices
 from lscht_ray.video.span import Box, Span
 
@@ -71,16 +73,18 @@ class _Gathered:
 
     def __init__(self, keep: dict[str, Any], max_bytes: int, seconds: float) -> None:
         self.keep, self.max_bytes, self.seconds = keep, max_bytes, seconds
-        self.converter = pictures.Converter(keep["short_side"], keep["pixel_format"])
+        self.converter: pictures.Converter | None = None
         self.frames: list[pictures.Frames] | None = []
         """None: they are too many, or something went wrong; the cache is filled in a pass of its own."""
         self.times: list[float] = []
 
-    def add(self, frame: Any, moment: float) -> None:
+    def add(self, frame: Any, moment: float, aspect: Fraction) -> None:
         """Convert one more decoded frame."""
         if self.frames is None:
             return
         started = time.monotonic()
+        if self.converter is None:
+            self.converter = pictures.Converter(self.keep["short_side"], self.keep["pixel_format"], aspect)
         try:
             self.frames.append(self.converter(frame))
             self.times.append(moment)
@@ -98,7 +102,9 @@ class _Gathered:
         whole = facts.get("trouble") == "" and not facts["corrupt"] and facts["frames"] >= self.keep["min_frames"]
         if not self.frames or not whole:
             return {}
-        target = Path(self.keep["folder"]) / f"{clip_key(facts['sha256'])}{_cache.SUFFIX}"
+        special = Facts.from_dict(facts).special
+        key = clip_key(facts["sha256"], decord=not special, special=special)
+        target = Path(self.keep["folder"]) / f"{key}{_cache.SUFFIX}"
         if target.exists():
             return {}
         try:

@@ -81,9 +81,9 @@ class Clip:
 
 def make_clip(sample: Sample, facts: Facts, span: Span | None, box: Box | None, config: DataConfig) -> Clip:
     """The clip of a sample, with the span and the box that apply to its video."""
-    decord = facts.decord in ("", "same")
+    decord = facts.decord in ("", "same") and not facts.special
     part = (span, config.boundary_shift) if is_long(facts, config) else None
-    return Clip(sample, facts, span, box, decord, clip_key(facts.sha256, box, part, decord))
+    return Clip(sample, facts, span, box, decord, clip_key(facts.sha256, box, part, decord, facts.special))
 
 
 def is_long(facts: Facts, config: DataConfig) -> bool:
@@ -92,7 +92,11 @@ def is_long(facts: Facts, config: DataConfig) -> bool:
 
 
 def clip_key(
-    sha256: str, box: Box | None = None, part: tuple[Span | None, float] | None = None, decord: bool = True
+    sha256: str,
+    box: Box | None = None,
+    part: tuple[Span | None, float] | None = None,
+    decord: bool = True,
+    special: str = "",
 ) -> str:
     """The name of a clip in the cache: equal for the same bytes of video of which the same is kept.
 
@@ -102,8 +106,9 @@ def clip_key(
         part: The span that is kept of a long video, and the share of its length that is kept around it; None: the
             whole video is kept.
         decord: Whether decord may have decoded it.
+        special: `Facts.special` of the video.
     """
-    return content_name(sha256, box, "" if part is None else part, decord)
+    return content_name(sha256, box, "" if part is None else part, decord, *([special] if special else []))
 
 
 def content_name(*parts: object) -> str:

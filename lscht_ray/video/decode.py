@@ -4,12 +4,14 @@ import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import av
 import numpy as np
 
+from lscht_ray.video._display import pixel_aspect
 from lscht_ray.video.frames import Indices, Times
 from lscht_ray.video.pictures import Converter, Frames, PixelFormat, cut, shrink
 from lscht_ray.video.span import Box
@@ -63,8 +65,10 @@ def decode(
 ) -> Frames:
     """Decode the chosen frames of a video, upright.
 
-    All frames are decoded to count them, because headers lie. Of several video streams the largest is taken. Rotation
-    flags are applied. An error that ``choose`` raises reaches the caller unchanged.
+    All frames are decoded to count them, because headers lie. Of several video streams the largest is taken. Pictures
+    are as a player shows them: turned and mirrored by the display matrix, in square pixels, of interlaced frames one
+    field, of HDR in standard range; decord knows turns alone. An error that ``choose`` raises reaches the caller
+    unchanged.
 
     Args:
         path: The video file.
@@ -251,15 +255,15 @@ def _pyav_frames(
 ) -> Frames:
     """Read the chosen frames with PyAV."""
     _fingerprint(path)
-    converter = Converter(short_side, pixel_format) if box is None else Converter(None, "rgb")
     try:
-        held, times = _hold_frames(path, salvage)
+        held, times, aspect = _hold_frames(path, salvage)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
     if len(times) == 0:
         raise UnreadableVideoError(path, "it has no decodable frame")
     indices = _chosen(choose, times)
     wanted = set(indices.tolist())
+    converter = Converter(short_side, pixel_format, aspect) if box is None else Converter(None, "rgb", aspect)
     try:
         if held is not None:
             pictures = {index: converter(held[index]) for index in sorted(wanted)}
@@ -271,8 +275,8 @@ def _pyav_frames(
         raise UnreadableVideoError(path, error) from None
 
 
-def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times]:
-    """Decode all frames; return them by index as the decoder made them, and their times.
+def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times, Fraction]:
+    """Decode all frames; return them by index as the decoder made them, their times, and the aspect of their pixels.
 
     The frames are None where they take more memory than `HELD_BYTES`.
     """
@@ -284,11 +288,11 @@ def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times
         for number, frame in enumerate(good_frames(container, stream, salvage)):
             if held is not None:
                 held[number] = frame
-                size = size or sum(plane.buffer_size for plane in frame.planes)
-                if size * len(held) > HELD_BYTES:
+                size += sum(plane.buffer_size for plane in frame.planes)
+                if size > HELD_BYTES:
                     held = None
             times.append(frame_time(frame, number, stream))
-    return held, from_first(times)
+        return held, from_first(times), pixel_aspect(stream)
 
 
 def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: Converter) -> dict[int, Frames]:

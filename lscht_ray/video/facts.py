@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Raise it where facts get another meaning: then every video on record is looked at anew."""
 
 LOOKS = 16
@@ -25,11 +25,16 @@ class Facts:
         corrupt: Number of frames that the decoder calls damaged.
         hidden: Number of frames that an edit list hides.
         claimed: Number of frames that the header claims; 0: it claims none.
-        width: Of the upright picture, in pixels.
-        height: Of the upright picture, in pixels.
+        width: Of the upright picture, in square pixels.
+        height: Of the upright picture, in square pixels.
+        pixel_aspect: How many times as wide as high a stored pixel is, before any turn, as in 4:3.
         fps: Frames a second, by the frames' own times.
         variable_rate: Whether the frames come at varying distances.
-        rotation: Of the rotation flag, in degrees counter-clockwise.
+        rotation: Of the display matrix, in degrees counter-clockwise.
+        mirrored: Whether the display matrix mirrors the picture left to right before it turns it.
+        interlaced: Whether frames are made of two fields, of two moments.
+        transfer: How light is coded: sdr, or HDR as hlg or pq.
+        sizes: Number of different sizes of its pictures.
         codec: FFmpeg's name of it.
         container: FFmpeg's name of it.
         streams: Number of video streams.
@@ -51,9 +56,14 @@ class Facts:
     claimed: int = 0
     width: int = 0
     height: int = 0
+    pixel_aspect: str = "1:1"
     fps: float = 0.0
     variable_rate: bool = False
     rotation: int = 0
+    mirrored: bool = False
+    interlaced: bool = False
+    transfer: str = "sdr"
+    sizes: int = 1
     codec: str = ""
     container: str = ""
     streams: int = 0
@@ -62,6 +72,21 @@ class Facts:
     black: float = 0.0
     frozen: float = 0.0
     decord: str = ""
+
+    @property
+    def special(self) -> str:
+        """What makes its pictures others than a decoder alone would give, but for turns; empty: nothing.
+
+        decord does not know it, and versions up to 0.1 did not: it is part of such a clip's name in the cache.
+        """
+        found = {
+            "mirrored": self.mirrored,
+            f"pixels {self.pixel_aspect}": self.pixel_aspect != "1:1",
+            "interlaced": self.interlaced,
+            self.transfer: self.transfer != "sdr",
+            "sizes": self.sizes > 1,
+        }
+        return ", ".join(name for name, there in found.items() if there)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

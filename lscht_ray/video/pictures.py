@@ -1,5 +1,6 @@
-"""Scales a decoded picture, turns it upright, cuts it to a box, and packs it as RGB or YUV 4:2:0."""
+"""Shows a decoded picture as a player does, scales it, cuts it to a box, and packs it as RGB or YUV 4:2:0."""
 
+from fractions import Fraction
 from typing import Any, Literal
 
 import av
@@ -7,6 +8,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from lscht_ray.video._display import OneField, Orientation, in_square_pixels, orientation
+from lscht_ray.video._hdr import UNTAGGED, Transfer, to_sdr, transfer_of
 from lscht_ray.video.span import Box
 
 Frames = NDArray[np.uint8]
@@ -15,26 +18,76 @@ PixelFormat = Literal["rgb", "yuv420"]
 
 
 class Converter:
-    """Scales and packs the frames of a video, all to the size of the first.
+    """Scales, turns and packs the frames of a video as a player shows them, all to the size of the first.
 
     One reformatter serves all frames, because making its tables costs more than using them.
+
+    Args:
+        short_side: Pixels of the shorter side of larger pictures; None: they stay as large as they are.
+        pixel_format: How pictures are packed.
+        aspect: How many times as wide as high a pixel is (`_display.pixel_aspect`).
     """
 
-    def __init__(self, short_side: int | None, pixel_format: PixelFormat) -> None:
-        self.short_side, self.pixel_format = short_side, pixel_format
+    def __init__(self, short_side: int | None, pixel_format: PixelFormat, aspect: Fraction = Fraction(1)) -> None:
+        self.short_side, self.pixel_format, self.aspect = short_side, pixel_format, aspect
         self.reformatter = VideoReformatter()
         self.target: dict[str, Any] = {"format": "rgb24"}
         if pixel_format == "yuv420":
             colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
             self.target = {"format": "yuv420p", **colours}
+        self._one_field = OneField()
+        self._first: tuple[int, int] | None = None
+        """Width and height of the first picture, upright and in square pixels."""
 
     def __call__(self, frame: Any) -> Frames:
         """Convert one decoded frame to a picture."""
-        if "width" not in self.target:
-            width, height = scaled(frame.width, frame.height, self.short_side, self.pixel_format)
-            self.target |= {"width": width, "height": height}
-        picture = self.reformatter.reformat(frame, interpolation=Interpolation.AREA, threads=1, **self.target)
-        return _upright(np.asarray(picture.to_ndarray(), np.uint8), frame.rotation, self.pixel_format)
+        turn, transfer = orientation(frame), transfer_of(frame)
+        upright = turn.size(*in_square_pixels(frame.width, frame.height, self.aspect))
+        self._first = self._first or upright
+        size = scaled(*self._first, self.short_side, self.pixel_format)
+        if frame.interlaced_frame:
+            frame = self._one_field(frame)
+        if upright == self._first and transfer == "sdr":
+            return _turned(self._reformatted(frame, turn.size(*size), **self.target), turn, self.pixel_format)
+        picture = _fitted(self._rgb(frame, transfer, turn, _within(upright, size)), size)
+        if self.pixel_format == "rgb":
+            return picture
+        return np.asarray(self._reformatted(av.VideoFrame.from_ndarray(picture, format="rgb24"), size, **self.target))
+
+    def _rgb(self, frame: Any, transfer: Transfer, turn: Orientation, size: tuple[int, int]) -> Frames:
+        """The frame as an upright RGB picture of that width and height, in standard range."""
+        if transfer == "sdr":
+            return turn.upright(self._reformatted(frame, turn.size(*size), format="rgb24"))
+        source = {} if frame.colorspace != UNTAGGED else {"src_colorspace": Colorspace.BT2020}
+        coded = self._reformatted(frame, turn.size(*size), format="rgb48le", **source)
+        return turn.upright(to_sdr(np.asarray(coded, np.uint16), transfer))
+
+    def _reformatted(self, frame: Any, size: tuple[int, int], **target: Any) -> Any:
+        """The frame in that width and height, as an array."""
+        width, height = size
+        made = self.reformatter.reformat(
+            frame, width=width, height=height, interpolation=Interpolation.AREA, threads=1, **target
+        )
+        return made.to_ndarray()
+
+
+def _within(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of the same shape that fits into that width and height."""
+    if size == room:
+        return room
+    scale = min(room[0] / size[0], room[1] / size[1])
+    return max(1, min(room[0], round(size[0] * scale))), max(1, min(room[1], round(size[1] * scale)))
+
+
+def _fitted(picture: Frames, size: tuple[int, int]) -> Frames:
+    """The picture in the middle of a black one of that width and height."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return np.ascontiguousarray(picture)
+    whole = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - height) // 2, (size[0] - width) // 2
+    whole[top : top + height, left : left + width] = picture
+    return whole
 
 
 def default_short_side(image_size: int) -> int:
@@ -56,16 +109,16 @@ def picture_size(frames: Frames, pixel_format: PixelFormat) -> tuple[int, int]:
     return (height, width) if pixel_format == "rgb" else (height * 2 // 3, width)
 
 
-def _upright(picture: Frames, rotation: int, pixel_format: PixelFormat) -> Frames:
-    """Turn a picture as its rotation flag says (degrees counter-clockwise, as in FFmpeg's display matrix)."""
-    turns = round(rotation / 90) % 4
-    if not turns:
+def _turned(picture: Frames, turn: Orientation, pixel_format: PixelFormat) -> Frames:
+    """Turn a packed picture upright."""
+    picture = np.asarray(picture, np.uint8)
+    if turn == Orientation():
         return picture
     if pixel_format == "rgb":
-        return np.ascontiguousarray(np.rot90(picture, turns))
+        return np.ascontiguousarray(turn.upright(picture))
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    luma = np.rot90(picture[:height], turns)
-    chroma = [np.rot90(plane, turns).ravel() for plane in picture[height:].reshape(2, height // 2, width // 2)]
+    luma = turn.upright(picture[:height])
+    chroma = [turn.upright(plane).ravel() for plane in picture[height:].reshape(2, height // 2, width // 2)]
     return np.concatenate([luma.ravel(), *chroma]).reshape(-1, luma.shape[1])
 
 

@@ -12,6 +12,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from lscht_ray.video import decode
+from lscht_ray.video import _memory, decode
+from lscht_ray.video._display import Orientation, in_square_pixels, orientation, pixel_aspect
+from lscht_ray.video._hdr import transfer_of
 from lscht_ray.video.facts import LOOKS, Facts
 from lscht_ray.video.frames import evaluation_indices
 from lscht_ray.video.pictures import shrink
@@ -38,12 +41,12 @@ PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, err
 """Errors that may be gone when the file is looked at again."""
 TOO_MUCH = "decoding it takes more memory than it may"
 Grey = NDArray[np.float32]
-OnFrame = Callable[[Any, float], None]
-"""Gets each good frame as the decoder made it, and when it is shown (seconds, as stamped)."""
+OnFrame = Callable[[Any, float, Fraction], None]
+"""Gets each good frame as the decoder made it, when it is shown (seconds, as stamped), and the aspect of its pixels."""
 
 
-def _ignore(frame: Any, time: float) -> None:
-    del frame, time
+def _ignore(frame: Any, time: float, aspect: Fraction) -> None:
+    del frame, time, aspect
 
 
 def find_facts(path: str, on_frame: OnFrame = _ignore) -> Facts:
@@ -90,7 +93,7 @@ def _plain(error: Exception) -> str:
 def _trouble(path: str, broken: str, fields: dict[str, Any]) -> dict[str, str]:
     """Why a file that was read as far as possible is not whole: trouble and reason, or nothing where it is whole."""
     frames, corrupt = fields["frames"], fields["corrupt"]
-    if broken and _memory_ran_out(4 * fields["width"] * fields["height"]):
+    if broken and _memory.memory_ran_out(4 * fields["width"] * fields["height"]):
         return {"trouble": "too_much_memory", "reason": TOO_MUCH}
     if not broken and frames and corrupt <= 0.1 * (frames + corrupt):
         return {}
@@ -109,9 +112,11 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
     reformatter = VideoReformatter()
     times: list[float] = []
     grey: list[Grey] = []
-    corrupt = hidden = rotation = 0
+    corrupt = hidden = 0
     broken = ""
-    width, height = stream.codec_context.width, stream.codec_context.height
+    aspect, turn, transfer, interlaced = pixel_aspect(stream), Orientation(), "sdr", False
+    first = in_square_pixels(stream.codec_context.width, stream.codec_context.height, aspect)
+    sizes: set[tuple[int, int]] = set()
     packets = container.demux(stream)
     while True:
         try:
@@ -135,21 +140,30 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
             if frame.is_corrupt:
                 corrupt += 1
                 continue
-            rotation, width, height = frame.rotation, frame.width, frame.height
+            turn = orientation(frame)
+            upright = turn.size(*in_square_pixels(frame.width, frame.height, aspect))
+            if not sizes:
+                first, transfer = upright, transfer_of(frame)
+            sizes.add(upright)
+            interlaced = interlaced or frame.interlaced_frame
             times.append(decode.frame_time(frame, len(times), stream))
-            on_frame(frame, times[-1])
+            on_frame(frame, times[-1], aspect)
             small = reformatter.reformat(frame, SMALL, SMALL, "gray8", interpolation=Interpolation.AREA, threads=1)
             grey.append(small.to_ndarray().astype(np.float32))
-    upright = (height, width) if round(rotation / 90) % 2 else (width, height)
     result = {
         "frames": len(times),
         "corrupt": corrupt,
         "hidden": hidden,
         "claimed": stream.frames,
         "broken": broken,
-        "rotation": rotation,
-        "width": upright[0],
-        "height": upright[1],
+        "rotation": turn.rotation,
+        "mirrored": turn.mirrored,
+        "interlaced": bool(interlaced),
+        "transfer": transfer,
+        "sizes": max(1, len(sizes)),
+        "pixel_aspect": f"{aspect.numerator}:{aspect.denominator}",
+        "width": first[0],
+        "height": first[1],
     }
     return result | _pace(decode.from_first(times), stream) | _judged(grey)
 
@@ -266,44 +280,6 @@ def answer(question: dict[str, Any], on_frame: OnFrame = _ignore) -> dict[str, A
         return {"error": "unreadable", "reason": _plain(error)}
 
 
-def _limit_memory(more: int) -> None:
-    """Limit this process's address space to that many bytes more than it has now (Linux only)."""
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + more
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    except (ImportError, OSError, ValueError):
-        pass
-
-
-def _memory_ran_out(picture: int) -> bool:
-    """Whether this process came so near to its limit that a picture of that many bytes did not fit.
-
-    FFmpeg reports invalid data where it can't allocate a picture.
-    """
-    try:
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        lines = Path("/proc/self/status").read_text().splitlines()
-        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak"))
-    except (ImportError, OSError, StopIteration):
-        return False
-    return limit != resource.RLIM_INFINITY and peak + picture > limit
-
-
-def _near_the_limit() -> bool:
-    """Whether this process ever came so near to its memory limit that the next file needs a fresh process."""
-    try:
-        import resource
-
-        return _memory_ran_out(resource.getrlimit(resource.RLIMIT_AS)[0] // 4)
-    except ImportError:
-        return False
-
-
 def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     """Answer questions, a JSON object a line, until standard input ends. A first, empty line says: ready.
 
@@ -315,14 +291,14 @@ def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]
     os.dup2(2, 1)  # so that what a library prints is no answer
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     if memory is not None:
-        _limit_memory(memory)
+        _memory.limit_memory(memory)
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         question = json.loads(line)
         if hasattr(signal, "alarm"):
             # The kernel's alarm ends a hung decoder even where nobody is left to kill this process.
             signal.alarm(int(question.get("seconds", 60)) + 5)
-        content = json.dumps({**respond(question), "retire": _near_the_limit()})
+        content = json.dumps({**respond(question), "retire": _memory.near_the_limit()})
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         print(content, file=answers, flush=True)
