@@ -33,3 +33,21 @@ def test_a_compiled_module_can_be_what_it_was() -> None:
     _torch_internals.forget_compilation(network)
     assert network._compiled_call_impl is None
     assert torch.equal(network(torch.ones(1, 2)), plain)
+
+
+def test_bytes_are_counted_as_long_as_tensors_live_in_the_backward_pass_too() -> None:
+    """256 floats are 1,024 bytes: views share them, what is saved for the backward pass keeps them."""
+    weight = torch.nn.Parameter(torch.ones(256))
+    with _torch_internals.LiveBytes() as live:
+        made = weight * 2
+        assert live.now == 1024
+        view = made.view(16, 16)
+        del made
+        assert live.now == 1024
+        del view
+        assert live.now == 0
+        loss = (weight * 2).exp().sum()
+        assert live.now == 1024 + 4  # the exponentials are kept, what they were made of is not
+        loss.backward()
+        assert live.now == 1024 + 4  # the gradient; the exponentials are gone
+    assert max(live.history) >= 2 * 1024

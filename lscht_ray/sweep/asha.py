@@ -8,11 +8,14 @@ lets on (eta of 2 and above), but lets some more on.
 """
 
 import math
+import random
 from collections.abc import Sequence
 from statistics import median
 
 TOLERANCE = 1e-9
 """Products and quotients that are whole but for rounding count as whole."""
+SIMULATED = 200
+"""Sweeps that a forecast is the mean of: its error is then about 1 %."""
 FEW = 3
 """A median of fewer trials says nothing."""
 
@@ -45,6 +48,33 @@ def among_the_best(score: float, others: Sequence[float], reduction_factor: floa
     going_on = max(1, math.floor((len(others) + 1) / reduction_factor + TOLERANCE))
     better = sum(other > score if higher_is_better else other < score for other in others)
     return better < going_on
+
+
+def likely_to_go_on(num_trials: int, rungs: int, reduction_factor: float, noise: float) -> list[float]:
+    """How many trials go on from each rung, on average over simulated sweeps.
+
+    More do than one in eta: the first to come always goes on, and of those that come to a later rung the first ones
+    are the least chosen. A trial's score at a rung is its quality, which varies by 1 between trials, plus noise.
+
+    Args:
+        num_trials: Trials that come to the first rung.
+        rungs: Number of rungs.
+        reduction_factor: eta, above 1.
+        noise: Standard deviation of a score at a rung, as a multiple of that of the qualities.
+    """
+    rng, total = random.Random(0), [0] * rungs
+    for _ in range(SIMULATED):
+        before: list[list[float]] = [[] for _ in range(rungs)]
+        for _ in range(num_trials):
+            quality, best = rng.gauss(0, 1), -math.inf
+            for rung, others in enumerate(before):
+                best = max(best, quality + noise * rng.gauss(0, 1))
+                good = among_the_best(best, others, reduction_factor, higher_is_better=True)
+                others.append(best)
+                if not good:
+                    break
+                total[rung] += 1
+    return [count / SIMULATED for count in total]
 
 
 def as_good_as_the_median(score: float, others: Sequence[float], *, higher_is_better: bool) -> bool:

@@ -1,22 +1,27 @@
 """What a sweep will do and cost, found out in seconds: ``--plan`` of `tune`."""
 
-import math
+from bisect import bisect_left
 
 from rich.console import Console
 
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep import asha
 from lscht_ray.sweep.judge import rungs
 from lscht_ray.training.plan import Plan, cost, duration, plan_run
 
+NOISE_OF_LEARNERS, NOISE_OF_OTHERS = 0.5, 2.0
+"""Noise with which `asha.likely_to_go_on` foretells sweeps best (docs/log.md): where a sampler learns, later trials are
+better ones, and more go on."""
 
-def likely_epochs(sweep: SweepConfig) -> int:
-    """Epochs in all, if at every rung one trial in ``reduction_factor`` goes on. ASHA lets early trials go further."""
-    total, before, running = 0.0, 0, float(sweep.num_trials)
-    for rung in [*rungs(sweep), sweep.train.max_epochs]:
-        total += running * (rung - before)
-        before, running = rung, running / sweep.asha.reduction_factor
-    return math.ceil(total)
+
+def likely_trials(sweep: SweepConfig) -> list[float]:
+    """How many trials will probably run each epoch, the first one first."""
+    stops, epochs = rungs(sweep), sweep.train.max_epochs
+    noise = NOISE_OF_LEARNERS if sweep.sampler.type in ("tpe", "gp", "cma") else NOISE_OF_OTHERS
+    going_on = asha.likely_to_go_on(sweep.num_trials, len(stops), sweep.asha.reduction_factor, noise)
+    running = [float(sweep.num_trials), *going_on]
+    return [running[bisect_left(stops, epoch)] for epoch in range(1, epochs + 1)]
 
 
 def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
@@ -26,13 +31,15 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
         InputError: The model, the device or a setting can't be used.
     """
     plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial)
-    most, likely = sweep.num_trials * sweep.train.max_epochs, likely_epochs(sweep)
+    most = [float(sweep.num_trials)] * sweep.train.max_epochs
+    likely = likely_trials(sweep)
     listed = ", ".join(map(str, rungs(sweep))) or "none"
     screen.print(
-        f"sweep: {sweep.num_trials} trials; ASHA's rungs at epochs {listed}; {most} epochs at most, about {likely} "
-        f"if one trial in {sweep.asha.reduction_factor:g} passes each rung"
+        f"sweep: {sweep.num_trials} trials; ASHA's rungs at epochs {listed}; {sum(most):.0f} epochs at most, probably "
+        f"about {sum(likely):.0f} (simulated; one trial in {sweep.asha.reduction_factor:g} passes a rung, and more of "
+        "the first to come)"
     )
-    for word, epochs in (("at most", most), ("probably", likely)):
-        (price,) = cost(plan, epochs, sweep.train)
-        screen.print(f"{word}: {duration(epochs * plan.epoch_seconds)} of trials on {plan.device}; {price}")
+    for word, trials in (("at most", most), ("probably", likely)):
+        (price,) = cost(plan, trials, sweep.train)
+        screen.print(f"{word}: {duration(plan.seconds(trials))} of trials on {plan.device}; {price}")
     return plan

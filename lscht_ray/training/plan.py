@@ -3,6 +3,7 @@
 import copy
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,18 @@ from lscht_ray.clips.dataset import EpochSampler
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
+from lscht_ray.model.adapt import Freezing
 from lscht_ray.model.optim import WarmupCosine, parameter_groups
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.training import _fits
+from lscht_ray.training import _fits, _torch_internals
 from lscht_ray.training.build import Model, build_model, learning_rates, micro_batch
 from lscht_ray.training.device import autocast, out_of_memory
 
 TIMED_STEPS = 3
 CLIPS_ON_CPU = 2
 """Clips that are timed on a CPU; the time of more is taken to be in proportion."""
+FLOAT = 4
+"""Bytes of a weight: they are kept in float32 whatever the model computes in."""
 A100, SHARE = 312e12, 0.45
 """Peak of an A100 in bf16 in FLOP/s (NVIDIA's data sheet), and the share of it that training usually reaches."""
 
@@ -42,10 +46,13 @@ class Plan:
         lr: Peak learning rate.
         trained: Parameters that are trained.
         parameters: All parameters, frozen ones included.
+        frozen_epochs: The first so many epochs train the head alone.
         train_flops: FLOPs of a training clip, forward and backward.
+        frozen_flops: The same in the frozen epochs.
         val_flops: FLOPs of a validation clip.
         memory: Bytes on the device: weights, gradients, optimizer, averaged weights, and a micro-batch's activations.
         epoch_seconds: Seconds of an epoch on ``device``, without loading.
+        frozen_seconds: The same of a frozen epoch.
         device: The device that was timed.
         workers: Workers that share a run.
     """
@@ -59,17 +66,27 @@ class Plan:
     lr: float
     trained: int
     parameters: int
+    frozen_epochs: int
     train_flops: int
+    frozen_flops: int
     val_flops: int
     memory: int
     epoch_seconds: float
+    frozen_seconds: float
     device: torch.device
     workers: int
 
-    @property
-    def epoch_flops(self) -> int:
-        """FLOPs of an epoch, training and validation, over all workers."""
-        return self.views * self.train_flops + self.val_clips * self.val_flops
+    def flops(self, runs: Sequence[float]) -> float:
+        """FLOPs, training and validation, over all workers; ``runs``: how many runs do each epoch, the first first."""
+        validation = self.val_clips * self.val_flops
+        return self._sum(runs, self.views * self.train_flops + validation, self.views * self.frozen_flops + validation)
+
+    def seconds(self, runs: Sequence[float]) -> float:
+        """Seconds of all these epochs, one after the other."""
+        return self._sum(runs, self.epoch_seconds, self.frozen_seconds)
+
+    def _sum(self, runs: Sequence[float], each: float, frozen: float) -> float:
+        return sum(runs[: self.frozen_epochs]) * frozen + sum(runs[self.frozen_epochs :]) * each
 
 
 def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: int = 1) -> Plan:
@@ -85,7 +102,6 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
         InputError: The model, the device or a setting can't be used.
     """
     model = build_model(config, clip_set.glosses)
-    groups = parameter_groups(model.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
     micro = micro_batch(config, model)
     clips, repeats = len(clip_set.split("train")), config.repeated_augmentation
     views = clips * repeats
@@ -100,15 +116,25 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
         optimizer, peak=lr, min_lr=min_lr, warmup_ratio=config.warmup_ratio, total_steps=steps * config.max_epochs
     )
     forward, both = count_flops(model, config.num_frames)
+    frozen_epochs = config.max_epochs if config.freeze_epochs < 0 else min(config.freeze_epochs, config.max_epochs)
+    freezing = Freezing(model.network)
     try:
         train_seconds, val_seconds = _time(model, micro, config.num_frames)
-        memory = _memory(model, micro, config)
+        memory = 0 if frozen_epochs == config.max_epochs else _memory(model, micro, config)
+        frozen_flops, frozen_seconds = both, train_seconds
+        if frozen_epochs:
+            freezing.set(True)
+            frozen_flops = count_flops(model, config.num_frames)[1]
+            frozen_seconds = _time(model, micro, config.num_frames)[0]
+            memory = max(memory, _memory(model, micro, config))
+            freezing.set(frozen_epochs == config.max_epochs)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise InputError(
             f"{micro} clips at a time don't fit on {model.device}: lower batch_size, raise accumulation"
         ) from None
+    groups = parameter_groups(model.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
     val_clips = min(len(clip_set.split("val")), (config.limit_batches or 2**31) * micro * workers)
     plan = Plan(
         views=views,
@@ -118,12 +144,15 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
         epochs=config.max_epochs,
         warmup_steps=schedule.warmup_steps,
         lr=lr,
-        trained=sum(p.numel() for group in groups for p in group["params"]),
+        trained=sum(p.numel() for p in model.network.parameters() if p.requires_grad),
         parameters=sum(p.numel() for p in model.network.parameters()),
+        frozen_epochs=frozen_epochs,
         train_flops=both,
+        frozen_flops=frozen_flops,
         val_flops=forward,
         memory=memory,
-        epoch_seconds=views / workers * train_seconds + val_clips / workers * val_seconds,
+        epoch_seconds=(views * train_seconds + val_clips * val_seconds) / workers,
+        frozen_seconds=(views * frozen_seconds + val_clips * val_seconds) / workers,
         device=model.device,
         workers=workers,
     )
@@ -178,24 +207,37 @@ def _time(model: Model, micro: int, num_frames: int) -> tuple[float, float]:
 
 
 def _memory(model: Model, micro: int, config: TrainConfig) -> int:
-    """Weights, gradients and AdamW's two moments in fp32, averaged weights, and what the backward pass keeps."""
-    weights = sum(p.numel() for p in model.network.parameters())
+    """Bytes at the peak of a step: what is always there, and what a forward and backward pass holds at most."""
+    weights = [p.numel() for p in model.network.parameters()]
     trained = sum(p.numel() for p in model.network.parameters() if p.requires_grad)
-    fixed = 4 * (weights * (2 if config.ema_decay else 1) + 3 * trained)
-    kept: dict[int, int] = {}
-    own = {p.untyped_storage().data_ptr() for p in model.network.parameters()}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    size = model.clip_format.image_size
+    always = FLOAT * (sum(weights) * (2 if config.ema_decay else 1) + 2 * trained)  # AdamW keeps two moments
+    if config.accumulation > 1:  # gradients are there before the last pass begins
+        always += FLOAT * trained
+    side = model.clip_format.decoded_short_side
+    decoded = micro * config.num_frames * side * side * (3 if config.pixel_format == "rgb" else 1.5)
     model.network.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(model.device, model.precision):
-        model.network(pixel_values=torch.zeros(1, config.num_frames, 3, size, size, device=model.device))
-    return int(fixed + micro * sum(kept.values()))
+    return int(always + decoded + _pass(model, micro, config.num_frames))
+
+
+def _pass(model: Model, micro: int, num_frames: int) -> int:
+    """Bytes that a forward and backward pass over so many clips allocates at its peak.
+
+    A GPU tells. On a CPU it is followed operation by operation for one and for two clips: what lives after each of them
+    grows in proportion to the clips, and with more clips the peak may come after another one.
+    """
+    size = model.clip_format.image_size
+    shapes = [(count, num_frames, 3, size, size) for count in (1, 2, micro)]
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(model.device)
+        before = torch.cuda.memory_allocated(model.device)
+        _fits.trial_step(model.network, model.device, model.precision, shapes[2])
+        return int(torch.cuda.max_memory_allocated(model.device) - before)
+    histories: list[list[int]] = []
+    for shape in shapes[:2]:
+        with _torch_internals.LiveBytes() as live:
+            _fits.trial_step(model.network, model.device, model.precision, shape)
+        histories.append(live.history)
+    return max([one + (micro - 1) * (two - one) for one, two in zip(*histories, strict=True)])
 
 
 # ---------------------------------------------------------------- in words
@@ -223,26 +265,28 @@ def _say_groups(groups: list[dict[str, Any]], lr: float, screen: Console) -> Non
 
 
 def _say(plan: Plan, config: TrainConfig, screen: Console) -> None:
+    runs = [1.0] * plan.epochs
     for line in (
         f"global batch {plan.global_batch}, {plan.steps_per_epoch} steps per epoch, {plan.epochs} epochs at most, "
         f"{plan.warmup_steps} warm-up steps of {plan.steps_per_epoch * plan.epochs}",
         f"parameters: {plan.trained:,} trained of {plan.parameters:,}",
-        f"FLOPs: {plan.val_flops / 1e9:.4g} G a clip forward, {plan.train_flops / 1e9:.4g} G with backward; "
-        f"{plan.epoch_flops / 1e15:.3g} P an epoch, {plan.epochs * plan.epoch_flops / 1e15:.3g} P the run",
+        f"FLOPs: {plan.val_flops / 1e9:.4g} G a clip forward, {plan.train_flops / 1e9:.4g} G with backward"
+        + (f" ({plan.frozen_flops / 1e9:.4g} G in {plan.frozen_epochs} frozen epochs)" if plan.frozen_epochs else "")
+        + f"; {plan.flops(runs) / plan.epochs / 1e15:.3g} P an epoch, {plan.flops(runs) / 1e15:.3g} P the run",
         f"memory on the device: about {plan.memory / 2**30:.2f} GiB",
-        f"time: about {duration(plan.epoch_seconds)} an epoch on {plan.device} ({plan.workers} worker(s), without "
-        f"loading), {duration(plan.epochs * plan.epoch_seconds)} the run",
-        *cost(plan, plan.epochs, config),
+        f"time: about {duration(plan.seconds(runs) / plan.epochs)} an epoch on {plan.device} "
+        f"({plan.workers} worker(s), without loading), {duration(plan.seconds(runs))} the run",
+        *cost(plan, runs, config),
     ):
         screen.print(line)
 
 
-def cost(plan: Plan, epochs: float, config: TrainConfig) -> list[str]:
-    """GPU hours and money: as timed on a GPU; elsewhere as counted, for an A100."""
+def cost(plan: Plan, runs: Sequence[float], config: TrainConfig) -> list[str]:
+    """GPU hours and money: as timed on a GPU; elsewhere as counted, for an A100. ``runs``: as for `Plan.flops`."""
     if plan.device.type == "cuda":
-        hours, how = plan.epoch_seconds * plan.workers * epochs / 3600, "as timed here"
+        hours, how = plan.seconds(runs) * plan.workers / 3600, "as timed here"
     else:
-        hours, how = plan.epoch_flops * epochs / (SHARE * A100) / 3600, f"an A100's at {SHARE:.0%} of its peak"
+        hours, how = plan.flops(runs) / (SHARE * A100) / 3600, f"an A100's at {SHARE:.0%} of its peak"
     price = config.gpu_hour_price
     money = f", costing {hours * price:.2f}" if price is not None else "; --gpu_hour_price says what that costs"
     return [f"GPU hours: {hours:.3g} ({how}){money}"]
