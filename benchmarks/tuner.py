@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.progress import track
 
 from lscht_ray.host.console import table
-from lscht_ray.settings.sweep import AshaConfig, Dimension, SamplerConfig, SweepConfig
+from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.sweep import AshaConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
 from lscht_ray.sweep.judge import Judge

@@ -8,7 +8,8 @@ import yaml
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import write_json
 from lscht_ray.settings.commandline import find_config, parse, shipped_configs
-from lscht_ray.settings.sweep import AshaConfig, Dimension, SweepConfig
+from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.sweep import AshaConfig, SweepConfig
 from lscht_ray.settings.train import METRIC_MODES, TrainConfig, as_used
 
 SHIPPED = sorted(path.relative_to(shipped_configs()) for path in shipped_configs().rglob("*.yaml"))

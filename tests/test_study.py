@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from lscht_ray.errors import InputError
-from lscht_ray.settings.sweep import AshaConfig, Dimension, SamplerConfig, SweepConfig
+from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.sweep import AshaConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts, study
 from lscht_ray.sweep._samplers import Samplers
@@ -357,3 +358,16 @@ def test_in_a_sweep_patience_watches_what_trials_are_judged_by() -> None:
     choices = {"early_stopping_metric": Dimension(type="choice", choices=["val_loss", "val_accuracy"])}
     with pytest.raises(ValidationError, match=r"it is the sweep's metric \(val_accuracy\) in every trial"):
         SweepConfig(search_space=choices)
+
+
+def test_trials_have_one_seed_or_each_its_own(tmp_path: Path) -> None:
+    """The first trial is the baseline as it stands; one that goes on after a restart keeps its seed."""
+    for how, seeds in (("same", [7, 7, 7]), ("per_trial", [7, 8, 9])):
+        folder = tmp_path / how
+        folder.mkdir()
+        sweep = SweepConfig(train=TrainConfig(seed=7), trial_seed=how)  # type: ignore[arg-type]
+        study = new_study(folder, sweep)
+        proposals = [study.ask() for _ in range(3)]
+        assert [proposal.config.seed for proposal in proposals if proposal] == seeds
+        again = new_study(folder, sweep).ask()
+        assert again is not None and again.config.seed == seeds[0]

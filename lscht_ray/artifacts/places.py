@@ -100,6 +100,16 @@ def evaluation(split: str) -> str:
     return f"{EVALUATION}{split}"
 
 
+def trial_id(number: int) -> str:
+    """The name of a sweep's trial of that number, from 1, in the order of their proposal."""
+    return f"trial_{number:05d}"
+
+
+def trial_number(name: str) -> int:
+    """The number in a trial's name."""
+    return int(name.rpartition("_")[2])
+
+
 def trial(trial_id: str) -> str:
     """A trial's folder in the sweep's storage."""
     return f"{TRIALS}/{trial_id}"

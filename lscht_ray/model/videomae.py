@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
-from lscht_ray.model import positions
+from lscht_ray.model import card, positions
 from lscht_ray.model._transformers_internals import quick_table, quicken
 from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
@@ -174,7 +174,7 @@ def rebuild(config: dict[str, Any], state: dict[str, torch.Tensor]) -> VideoMAEF
 
 
 def export(content: dict[str, Any], folder: Path) -> None:
-    """Write a checkpoint's model as `from_pretrained` reads it: config, safetensors, and how clips are normalised.
+    """Write a checkpoint's model as `from_pretrained` reads it: config, safetensors, and how clips are made.
 
     Args:
         content: What `checkpoint.load` returned.
@@ -197,6 +197,7 @@ def export(content: dict[str, Any], folder: Path) -> None:
             size={"shortest_edge": size}, crop_size=square, image_mean=mean, image_std=std
         )
         processor.save_pretrained(temporary)
+        card.write(content, temporary)
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)

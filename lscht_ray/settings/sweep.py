@@ -7,72 +7,8 @@ from typing import Any, Literal, cast
 from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
 from lscht_ray.settings.data import MisfitError, Settings, complaint
+from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle, suggestion
-
-
-class Dimension(Settings):
-    """One searched setting: its kind and range. `int` and `logint` include both ends."""
-
-    type: Literal["uniform", "loguniform", "quniform", "int", "logint", "choice"]
-    """Kind of range: quniform is uniform in steps, logint a whole number on a logarithmic scale."""
-    low: float | None = None
-    """Lower end (all but choice)."""
-    high: float | None = None
-    """Upper end (all but choice)."""
-    step: float | None = Field(None, gt=0)
-    """Step from one value to the next (quniform, int)."""
-    choices: list[Any] | None = None
-    """Values of choice."""
-    when: dict[str, Any] = Field(default_factory=dict)
-    """Search it only where other settings have these values (or one of a list); else it is as in `train`."""
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "Dimension":
-        if self.type == "choice":
-            if not self.choices:
-                raise ValueError("type choice needs a list: choices: [a, b]")
-            if (self.low, self.high, self.step) != (None, None, None):
-                raise ValueError("type choice takes choices only, not low, high or step")
-            return self
-        if self.choices is not None:
-            raise ValueError(f"type {self.type} takes low and high, not choices")
-        if self.low is None or self.high is None:
-            raise ValueError(f"type {self.type} needs low and high")
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
-        if self.type in ("loguniform", "logint") and self.low <= 0:
-            raise ValueError(f"type {self.type} needs low above 0, not {self.low:g}")
-        if self.type in ("int", "logint") and not (self.low.is_integer() and self.high.is_integer()):
-            raise ValueError(f"type {self.type} needs whole numbers for low and high")
-        if self.type == "int" and self.step is not None and not self.step.is_integer():
-            raise ValueError("type int needs a whole step")
-        if (self.step is not None) != (self.type == "quniform") and self.type != "int":
-            raise ValueError("step belongs to quniform (where it is needed) and int")
-        return self
-
-    def values(self) -> list[Any]:
-        """Return every value of the range.
-
-        Raises:
-            ValueError: They can't be counted.
-        """
-        if self.choices is not None:
-            return self.choices
-        if self.type not in ("int", "quniform"):
-            raise ValueError(f"a grid needs values that can be counted: choice, int or quniform, not {self.type}")
-        assert self.low is not None and self.high is not None
-        step = self.step or 1
-        values = [self.low + number * step for number in range(int((self.high - self.low) / step + 1e-9) + 1)]
-        return [int(value) for value in values] if self.type == "int" else values
-
-    def examples(self) -> list[Any]:
-        """Return the values at the ends of the range and one within, or every choice."""
-        if self.choices is not None:
-            return self.choices
-        assert self.low is not None and self.high is not None
-        if self.type in ("int", "logint"):
-            return [int(self.low), int(self.high)]
-        return [self.low, self.high, self.low + (self.step or 0.381966 * (self.high - self.low))]
 
 
 class SamplerConfig(Settings):
@@ -101,7 +37,7 @@ class BudgetConfig(Settings):
 
 
 class AshaConfig(Settings):
-    """How the ASHA scheduler stops weak trials (max_t is the run's max_epochs)."""
+    """How the ASHA scheduler stops weak trials (its stopping variant; max_t is the run's max_epochs)."""
 
     grace_period: int = Field(3, ge=1)
     """Epochs that every trial gets."""
@@ -149,7 +85,11 @@ class SweepConfig(Settings):
     mode: Literal["max", "min"] = Field(cast(Any, None))  # always set: `_mode_follows`
     """max or min: whether more or less of it is better. It follows from `metric` and may be left out."""
     second_metric: Literal["seconds", "val_calibration_error"] | None = None
-    """A second thing to minimise: the trials that none beats in both are shown. `metric` alone stops weak trials."""
+    """A second thing to minimise: the trials that none beats in both are shown. `metric` alone stops weak trials.
+    seconds: what a trial's best epoch took, training and validation; others on the same machine make it longer."""
+    trial_seed: Literal["same", "per_trial"] = "same"
+    """same: all trials have train.seed, so that they differ in their settings alone, and the sweep seeks what is best
+    for that seed; per_trial: the first has train.seed, each further one the next number."""
     num_trials: int = Field(30, ge=1)
     """Trials in all (of a grid: at most)."""
     start_from: list[str] = Field(default_factory=list)
@@ -327,14 +267,15 @@ class SweepConfig(Settings):
         values = {name: getattr(self.train, name) for name in self.search_space}
         return {name: values[name] for name in self.searched(values)}
 
-    def trial_config(self, params: dict[str, Any]) -> TrainConfig:
-        """Return the settings of the trial with these sampled values.
+    def trial_config(self, params: dict[str, Any], number: int = 1) -> TrainConfig:
+        """Return the settings of the trial of that number (from 1) with these sampled values.
 
         Raises:
             pydantic.ValidationError: The values contradict each other.
         """
         fixed = {"best_metric": self.metric, "early_stopping_metric": self.metric, "checkpoint_every": 0}
-        return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **params}))
+        own = {"seed": self.train.seed + number - 1} if self.trial_seed == "per_trial" else {}
+        return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **own, **params}))
 
     def problem(self, params: dict[str, Any]) -> str | None:
         """Return why a trial can't have these sampled values; None: it can."""

@@ -64,7 +64,8 @@ class TrainConfig(DataConfig):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Learning rate of a layer as a multiple of the next layer's; 1: the same for all."""
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    """Share of all steps in which the learning rate rises linearly."""
+    """Share of all steps in which the learning rate rises linearly: with W such steps the first one has lr / (W + 1),
+    step W + 1 has lr, and the last one exactly min_lr. A run of one step has lr / 2, one of two steps lr / 2 and lr."""
     weight_decay: float = Field(0.05, ge=0)
     """AdamW's weight decay; biases and norms have none."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)

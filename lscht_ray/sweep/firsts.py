@@ -8,7 +8,8 @@ from typing import Any
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.settings import commandline
-from lscht_ray.settings.sweep import Dimension, SweepConfig
+from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.sweep import SweepConfig
 
 BASELINE = "train"
 """The origin of the first trial: the settings of `train` as they stand."""

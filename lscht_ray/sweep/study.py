@@ -14,8 +14,10 @@ from optuna import distributions
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
-from lscht_ray.settings.sweep import Dimension, SweepConfig
+from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import _optuna_internals, _samplers
 from lscht_ray.sweep.firsts import Known
@@ -185,7 +187,7 @@ class Study:
             if problem is not None:
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
-            proposal = self._proposal(f"trial_{number:05d}", params, trial.user_attrs.get(ORIGIN, "sampler"))
+            proposal = self._proposal(places.trial_id(number), params, trial.user_attrs.get(ORIGIN, "sampler"))
             trial.set_user_attr(TRIAL, proposal.trial_id)
             self._names.add(proposal.trial_id)
             self._running[proposal.trial_id] = trial
@@ -193,7 +195,7 @@ class Study:
         raise InputError(f"search_space: of {TRIES} proposals in a row none can be used; the last: {problem}")
 
     def _proposal(self, trial_id: str, params: dict[str, Any], origin: str) -> Proposal:
-        return Proposal(trial_id, params, self.sweep.trial_config(params), origin)
+        return Proposal(trial_id, params, self.sweep.trial_config(params, places.trial_number(trial_id)), origin)
 
     def _suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """A value for each setting that is searched beside the others."""

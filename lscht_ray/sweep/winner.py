@@ -48,7 +48,7 @@ def keep_best(sweep: SweepConfig, ledger: Ledger, storage: Storage, folder: Path
 
 def _settings(sweep: SweepConfig, record: TrialRecord, storage: Storage, num_classes: int) -> dict[str, Any]:
     """What config.json says of a trial: its settings, and the device that it was trained on."""
-    config = sweep.trial_config(record.params)
+    config = sweep.trial_config(record.params, places.trial_number(record.trial_id))
     try:
         written = json.loads(storage.read_text(f"{places.trial(record.trial_id)}/{places.CONFIG}") or "{}")
     except ValueError:  # it is cut off: its trial was killed just then

@@ -232,12 +232,11 @@ def _pass(model: Model, micro: int, num_frames: int) -> int:
         before = torch.cuda.memory_allocated(model.device)
         _fits.trial_step(model.network, model.device, model.precision, shapes[2])
         return int(torch.cuda.max_memory_allocated(model.device) - before)
-    histories: list[list[int]] = []
-    for shape in shapes[:2]:
-        with _torch_internals.LiveBytes() as live:
+    of_one, of_two = _torch_internals.LiveBytes(), _torch_internals.LiveBytes()
+    for shape, live in zip(shapes[:2], (of_one, of_two), strict=True):
+        with live:
             _fits.trial_step(model.network, model.device, model.precision, shape)
-        histories.append(live.history)
-    return max([one + (micro - 1) * (two - one) for one, two in zip(*histories, strict=True)])
+    return max(one + (micro - 1) * (two - one) for one, two in zip(of_one.history, of_two.history, strict=True))
 
 
 # ---------------------------------------------------------------- in words
