@@ -110,6 +110,22 @@ def test_a_gpus_crop_is_a_cpus_within_a_grey_level() -> None:
     assert (made - exact).abs().mean() < 0.4
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("rotation", [0.0, 10.0])
+def test_clips_augmented_on_a_gpu_are_those_of_a_cpu_within_two_grey_levels(rotation: float) -> None:
+    """One of the crop, one of the colours after it."""
+    clips = [clip(), clip(height=40, width=72, seed=8), clip(height=90, width=40, seed=9)]
+    settings = Augmentation(crop_scale_min=0.3, saturation=0.2, hue=0.05, rotation=rotation, erasing_probability=0.5)
+    draws = [drawn(n, settings, *c.shape[1:3]) for n, c in enumerate(clips)]
+    here = TrainingTransform(FORM, settings)(batch(*clips, draws=draws))
+    there = TrainingTransform(FORM, settings)(batch(*clips, draws=draws).to(torch.device("cuda"))).cpu()
+    grey = 1 / 255 / torch.tensor(FORM.std)[:, None, None]
+    assert ((here - there).abs() / grey).max() <= 2
+    shown_here = EvaluationTransform(FORM)(batch(*clips))
+    shown_there = EvaluationTransform(FORM)(batch(*clips).to(torch.device("cuda"))).cpu()
+    assert ((shown_here - shown_there).abs() / grey).max() <= 1.01
+
+
 @pytest.mark.parametrize("angle", [5.0, -12.0])
 def test_rotation_is_torchvisions_within_a_grey_level_inside(angle: float) -> None:
     picture = clip(height=64, width=64).permute(0, 3, 1, 2)
