@@ -11,7 +11,7 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
 
 from lscht_ray.checking import survey
-from lscht_ray.clips import reader
+from lscht_ray.clips import contact_sheet, reader
 from lscht_ray.clips.dataset import ClipDataset, Position
 from lscht_ray.clips.transforms import TrainingTransform
 from lscht_ray.host.console import quiet_console
@@ -57,3 +57,13 @@ def test_the_contact_sheet_shows_the_input_of_the_model_that_is_given(
     assert np.abs(shown.astype(int) - np.asarray(frame.resize((96, 96))).astype(int)).max() <= 1
     grey = [round(255 * value) for value in mean]
     assert (np.abs(shown.astype(int) - grey).max(axis=2) <= 1).mean() > 0.015  # the erased rectangle
+
+
+def test_glosses_are_written_with_their_accents() -> None:
+    """A letter that a font lacks is drawn as a box, the same for all of them."""
+    font, box = contact_sheet._font(13), None
+    for letter in "ñáéíóúüÑ¿¡\uffff":
+        drawn = bytes(font.getmask(letter))
+        box = drawn if letter == "\uffff" else box
+        assert (drawn == box) == (letter == "\uffff")
+    assert all(bytes(font.getmask(letter)) != box for letter in "ñáéíóúüÑ¿¡")

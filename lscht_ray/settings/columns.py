@@ -52,7 +52,7 @@ class ColumnMap(BaseModel):
     bbox: list[str] = Field(default_factory=list)
     """Four columns: left, top, right, bottom of the signer's box."""
     bbox_unit: Literal["pixel", "share"] = "pixel"
-    """Pixels of the picture, or shares of its sides."""
+    """Pixels of the picture as a player shows it (turned, in square pixels), or shares of its sides."""
     gloss_file: str | None = None
     """A table that names each gloss, where `label` is a number."""
     gloss_number: str = "0"
