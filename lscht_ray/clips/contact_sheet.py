@@ -6,13 +6,13 @@ Both are what the model gets, with its normalisation taken back.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lscht_ray.artifacts import fonts
 from lscht_ray.clips import reader
 from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.dataset import ClipDataset, Position
@@ -81,7 +81,7 @@ def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]]) -> Image.Image:
     height = sum(TEXT + len(pictures) * CELL + GAP for _, pictures in strips)
     width = max(strip.shape[1] for _, pictures in strips for strip in pictures)
     sheet = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(sheet), _font(13)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(fonts.with_accents(), 13)
     top = 0
     for title, pictures in strips:
         pen.text((4, top + 1), f"{title}   (above: as evaluated, below: augmented)", fill="black", font=font)
@@ -91,11 +91,6 @@ def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]]) -> Image.Image:
             top += CELL
         top += GAP
     return sheet
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """A font with accents, which Pillow's own lacks: DejaVu Sans, that matplotlib brings."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def write(sheet: Image.Image, file: Path) -> None:

@@ -23,7 +23,7 @@ class Span(NamedTuple):
 
 
 class Box(NamedTuple):
-    """Where the signer is in the picture as a player shows it: half-open, in pixels or in shares of its sides (0 to 1)."""
+    """Where the signer is in the picture as a player shows it: half-open, in pixels or in shares of its sides."""
 
     left: float
     top: float
