@@ -103,6 +103,7 @@ def planned(small: Path, **settings: Any) -> tuple[Plan, TrainConfig]:
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "bf16": {"precision": "bf16", "attention": "sdpa"},
+    "bf16, plain attention": {"precision": "bf16"},
     "checkpointed layers": {"gradient_checkpointing": True},
     "frozen": {"freeze_epochs": -1},
     "accumulation, averaged": {"accumulation": 2, "batch_size": 3, "ema_decay": 0.99},

@@ -40,6 +40,8 @@ from lscht_ray.sweep.record import TrialRecord
 from lscht_ray.sweep.study import Past, Study
 from lscht_ray.sweep.summary import Summary
 
+ENDING_UNHEARD = {"TUNE_DISABLE_STRICT_METRIC_CHECKING": "1"}
+"""Tune's switch for trials that end without a report, as one does whose settings prove unfit in its first epoch."""
 STAYING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
 """Time for a stopped trial to leave a process that the next one is to run in."""
 
@@ -215,7 +217,7 @@ class Search:
                 self._keep_up,
                 stopping=lambda: bool(signals or stop.reason or stop.cause),
             )
-            stack.enter_context(environment(STAYING if planned.in_actor else {}))
+            stack.enter_context(environment(ENDING_UNHEARD | (STAYING if planned.in_actor else {})))
             tuner = ray.tune.Tuner(
                 self._trainable(planned),
                 tune_config=tune_config(

@@ -222,21 +222,24 @@ def _memory(model: Model, micro: int, config: TrainConfig) -> int:
 def _pass(model: Model, micro: int, num_frames: int) -> int:
     """Bytes that a forward and backward pass over so many clips allocates at its peak.
 
-    A GPU tells. On a CPU it is followed operation by operation for one and for two clips: what lives after each of them
-    grows in proportion to the clips, and with more clips the peak may come after another one.
+    A GPU tells. On a CPU it is followed operation by operation for two and for three clips: what lives after each of
+    them grows in proportion to the clips, and with more clips the peak may come after another one.
     """
     size = model.clip_format.image_size
-    shapes = [(count, num_frames, 3, size, size) for count in (1, 2, micro)]
+    shapes = [(count, num_frames, 3, size, size) for count in (2, 3, micro)]
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
         before = torch.cuda.memory_allocated(model.device)
         _fits.trial_step(model.network, model.device, model.precision, shapes[2])
         return int(torch.cuda.max_memory_allocated(model.device) - before)
-    of_one, of_two = _torch_internals.LiveBytes(), _torch_internals.LiveBytes()
-    for shape, live in zip(shapes[:2], (of_one, of_two), strict=True):
+    of_two, of_three = _torch_internals.LiveBytes(), _torch_internals.LiveBytes()
+    for shape, live in zip(shapes[:2], (of_two, of_three), strict=True):
         with live:
             _fits.trial_step(model.network, model.device, model.precision, shape)
-    return max(one + (micro - 1) * (two - one) for one, two in zip(of_one.history, of_two.history, strict=True))
+    if len(of_two.history) != len(of_three.history):  # other operations for other sizes: the peaks alone are known
+        two, three = max(of_two.history), max(of_three.history)
+        return two + (micro - 2) * (three - two)
+    return max(two + (micro - 2) * (three - two) for two, three in zip(of_two.history, of_three.history, strict=True))
 
 
 # ---------------------------------------------------------------- in words
