@@ -98,12 +98,13 @@ def carry_out(
             listen=lambda: nullcontext(stop),
             keep_weights=clip_set is not None,
         )
+        resume_from = hook.rescue.newest(scratch)
         training.run(
-            order.config.model_copy(update={"device": device}),
+            order.config.model_copy(update={"device": device, **_as_it_began(resume_from)}),
             folders,
             screen=screen,
             hooks=hooks,
-            resume_from=hook.rescue.newest(scratch),
+            resume_from=resume_from,
             clip_set=clip_set,
             most_at_once=hook.rescue.clips_at_once(),
         )
@@ -121,6 +122,15 @@ def carry_out(
         screen.print(str(error))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _as_it_began(saved: Path | None) -> dict[str, Any]:
+    """What a trial that goes on keeps of its beginning: up to version 0.1 patience watched another metric."""
+    if saved is None:
+        return {}
+    from lscht_ray.artifacts import checkpoint
+
+    return {"early_stopping_metric": checkpoint.load(saved)["config"]["early_stopping_metric"]}
 
 
 class _SpotNotice(StopRequest):
