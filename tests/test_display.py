@@ -134,6 +134,8 @@ def test_hdr_shows_what_the_clip_was_made_of(
     shown = made[0] if pixel_format == "rgb" else rgb(made)[0]
     assert np.abs(shown.astype(int) - sdr).mean() < 5
     assert np.abs(reference(video)[0].astype(int) - sdr).mean() > 15
+    small = all_frames(video, 50, pixel_format)  # 89 x 50, or 88 x 50 in 4:2:0: no side is padded
+    assert small[0][-2 if pixel_format == "rgb" else 49].max() > 30
     assert find_facts(str(video)).transfer == name
 
 
@@ -159,6 +161,8 @@ def test_a_picture_that_changes_its_size_keeps_its_proportions(tmp_path: Path) -
     small = picture(90, 120, 6).astype(int)
     assert np.abs(as_it_was - small).mean() < 12
     assert np.abs(made[9].astype(int) - picture(160, 120, 9)).mean() < 20  # half the size in the same shape: all of it
+    later = decode(video, lambda times: np.array([6]), short_side=None)
+    assert np.array_equal(later[0], made[6])  # whichever frames are asked for, the video's first one decides
     facts = find_facts(str(video))
     assert (facts.sizes, facts.width, facts.height) == (3, 160, 120)
     assert rgb(all_frames(video, 60, "yuv420")).shape == (12, 60, 80, 3)

@@ -16,6 +16,7 @@ from transformers.models.videomae import VideoMAEForVideoClassification
 from lscht_ray.checking import survey
 from lscht_ray.clips.transforms import ClipFormat
 from lscht_ray.host.console import quiet_console
+from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.sweep import AshaConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep.plan import likely_trials, rungs
@@ -56,7 +57,9 @@ def test_tune_says_rungs_epochs_and_money(small: Path, door: Door, tmp_path: Pat
     more = ("--train.max_epochs", 30, "--num_trials", 30, "--asha.grace_period", 5, "--train.gpu_hour_price", 2)
     result = door("tune", "--config", "wlasl100.yaml", "--train.data", small, *flags, *more, "--plan", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "ASHA's rungs at epochs 5, 10, 20; 900 epochs at most, probably about 3" in " ".join(result.stdout.split())
+    said = " ".join(result.stdout.split())
+    assert "30 trials; 900 epochs at most, probably about 3" in said
+    assert "ASHA's rungs at epochs 5, 10, 20" in said
     assert result.stdout.count(", costing ") == 3
     assert not (tmp_path / "models").exists()
 
@@ -90,6 +93,13 @@ def test_what_asha_will_probably_run() -> None:
     assert likely[20] > 1.3 * 30 / 2**3  # more than an eighth: of those that come there the first are the least chosen
     alone = SweepConfig(train=TrainConfig(max_epochs=30), asha=AshaConfig(grace_period=5), num_trials=1)
     assert likely_trials(alone) == [1.0] * 30
+    grid = SweepConfig(
+        train=TrainConfig(max_epochs=3),
+        search_space={"lr": Dimension(type="choice", choices=[1e-4, 1e-3])},
+        sampler=SamplerConfig(type="grid"),
+        trial_stopping="none",
+    )
+    assert likely_trials(grid) == [2.0] * 3
     never = SweepConfig(train=TrainConfig(max_epochs=30), trial_stopping="none", num_trials=3)
     assert (rungs(never), likely_trials(never)) == ([], [3.0] * 30)
 

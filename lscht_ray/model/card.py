@@ -11,6 +11,14 @@ CROPS = {
     "squash": "to a square, whatever its shape,",
 }
 
+UNLIKE = {
+    "crop_to_bbox": (False, "pictures were cut to the annotated box of the signer"),
+    "pixel_format": ("rgb", "decoded pictures were kept with colours at half the resolution"),
+    "decoder": ("auto", "videos were decoded with the decoder that was set"),
+    "salvage": (False, "of damaged videos the good frames were used"),
+}
+"""Settings that make other clips where they are not at these values, and what they do."""
+
 
 def write(content: dict[str, Any], folder: Path) -> None:
     """Write README.md and predict.py.
@@ -26,6 +34,7 @@ def write(content: dict[str, Any], folder: Path) -> None:
     size, crop = given["image_size"], given.get("eval_crop", "centre")
     by_time = config.get("sampling", "frame") == "time"
     stretched = content["model_config"].get("position_grid")
+    unlike = [words for name, (usual, words) in UNLIKE.items() if config.get(name, usual) != usual]
     text = Template(TEXT.read_text(encoding="utf-8")).substitute(
         count=len(content["glosses"]),
         num_frames=content["model_config"]["num_frames"],
@@ -37,6 +46,8 @@ def write(content: dict[str, Any], folder: Path) -> None:
         crop_in_words=CROPS[crop].format(size=size),
         mean=[*given["mean"]],
         std=[*given["std"]],
+        exceptions=f"Besides, {' and '.join(unlike)}, which the program below does not do.\n\n" if unlike else "",
+        but=", but for that" if unlike else "",
         positions="Its positions are stretched, which `from_pretrained` alone does not do." if stretched else "",
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

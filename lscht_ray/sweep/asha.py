@@ -9,6 +9,7 @@ lets on (eta of 2 and above), but lets some more on.
 
 import math
 import random
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from statistics import median
 
@@ -63,18 +64,20 @@ def likely_to_go_on(num_trials: int, rungs: int, reduction_factor: float, noise:
         noise: Standard deviation of a score at a rung, as a multiple of that of the qualities.
     """
     rng, total = random.Random(0), [0] * rungs
-    for _ in range(SIMULATED):
+    repeats = max(10, min(SIMULATED, 20_000 // num_trials))  # of many trials each sweep says as much as several
+    for _ in range(repeats):
         before: list[list[float]] = [[] for _ in range(rungs)]
         for _ in range(num_trials):
             quality, best = rng.gauss(0, 1), -math.inf
             for rung, others in enumerate(before):
                 best = max(best, quality + noise * rng.gauss(0, 1))
-                good = among_the_best(best, others, reduction_factor, higher_is_better=True)
-                others.append(best)
-                if not good:
+                better = len(others) - bisect_right(others, best)  # they are sorted
+                going_on = max(1, math.floor((len(others) + 1) / reduction_factor + TOLERANCE))
+                insort(others, best)
+                if better >= going_on:
                     break
                 total[rung] += 1
-    return [count / SIMULATED for count in total]
+    return [count / repeats for count in total]
 
 
 def as_good_as_the_median(score: float, others: Sequence[float], *, higher_is_better: bool) -> bool:

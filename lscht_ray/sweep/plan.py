@@ -1,5 +1,6 @@
 """What a sweep will do and cost, found out in seconds: ``--plan`` of `tune`."""
 
+import math
 from bisect import bisect_left
 
 from rich.console import Console
@@ -15,12 +16,20 @@ NOISE_OF_LEARNERS, NOISE_OF_OTHERS = 0.5, 2.0
 better ones, and more go on."""
 
 
+def trials_in_all(sweep: SweepConfig) -> int:
+    """How many trials there will be: of a grid no more than it has combinations."""
+    if sweep.sampler.type != "grid":
+        return sweep.num_trials
+    return min(sweep.num_trials, math.prod(len(values) for values in sweep.grid().values()))
+
+
 def likely_trials(sweep: SweepConfig) -> list[float]:
     """How many trials will probably run each epoch, the first one first."""
     stops, epochs = rungs(sweep), sweep.train.max_epochs
     noise = NOISE_OF_LEARNERS if sweep.sampler.type in ("tpe", "gp", "cma") else NOISE_OF_OTHERS
-    going_on = asha.likely_to_go_on(sweep.num_trials, len(stops), sweep.asha.reduction_factor, noise)
-    running = [float(sweep.num_trials), *going_on]
+    trials = trials_in_all(sweep)
+    going_on = asha.likely_to_go_on(trials, len(stops), sweep.asha.reduction_factor, noise)
+    running = [float(trials), *going_on]
     return [running[bisect_left(stops, epoch)] for epoch in range(1, epochs + 1)]
 
 
@@ -31,15 +40,17 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
         InputError: The model, the device or a setting can't be used.
     """
     plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial)
-    most = [float(sweep.num_trials)] * sweep.train.max_epochs
-    likely = likely_trials(sweep)
-    listed = ", ".join(map(str, rungs(sweep))) or "none"
-    screen.print(
-        f"sweep: {sweep.num_trials} trials; ASHA's rungs at epochs {listed}; {sum(most):.0f} epochs at most, probably "
-        f"about {sum(likely):.0f} (simulated; one trial in {sweep.asha.reduction_factor:g} passes a rung, and more of "
-        "the first to come)"
-    )
-    for word, trials in (("at most", most), ("probably", likely)):
+    count = trials_in_all(sweep)
+    most, likely = [float(count)] * sweep.train.max_epochs, likely_trials(sweep)
+    text, forecasts = f"sweep: {count} trials; {sum(most):.0f} epochs at most", [("at most", most)]
+    if stops := ", ".join(map(str, rungs(sweep))):
+        text += f", probably about {sum(likely):.0f}; ASHA's rungs at epochs {stops} (simulated: one trial in "
+        text += f"{sweep.asha.reduction_factor:g} passes a rung, and more of the first to come)"
+        forecasts.append(("probably", likely))
+    elif sweep.trial_stopping == "median":
+        text += "; how many trials the median stops is not foretold"
+    screen.print(text)
+    for word, trials in forecasts:
         (price,) = cost(plan, trials, sweep.train)
         screen.print(f"{word}: {duration(plan.seconds(trials))} of trials on {plan.device}; {price}")
     return plan

@@ -77,6 +77,11 @@ def in_square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, in
     return max(1, round(width * aspect)), height
 
 
+def shown_size(frame: Any, aspect: Fraction) -> tuple[int, int]:
+    """Width and height of a decoded frame as it is shown: upright, and in square pixels."""
+    return orientation(frame).size(*in_square_pixels(frame.width, frame.height, aspect))
+
+
 class OneField:
     """Takes one of the two fields of interlaced frames: half the lines, all of one moment."""
 

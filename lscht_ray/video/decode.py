@@ -11,7 +11,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 
-from lscht_ray.video._display import pixel_aspect
+from lscht_ray.video._display import pixel_aspect, shown_size
 from lscht_ray.video.frames import Indices, Times
 from lscht_ray.video.pictures import Converter, Frames, PixelFormat, cut, shrink
 from lscht_ray.video.span import Box
@@ -256,14 +256,15 @@ def _pyav_frames(
     """Read the chosen frames with PyAV."""
     _fingerprint(path)
     try:
-        held, times, aspect = _hold_frames(path, salvage)
+        held, times, aspect, first = _hold_frames(path, salvage)
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
     if len(times) == 0:
         raise UnreadableVideoError(path, "it has no decodable frame")
     indices = _chosen(choose, times)
     wanted = set(indices.tolist())
-    converter = Converter(short_side, pixel_format, aspect) if box is None else Converter(None, "rgb", aspect)
+    packing: tuple[int | None, PixelFormat] = (short_side, pixel_format) if box is None else (None, "rgb")
+    converter = Converter(*packing, aspect, first)
     try:
         if held is not None:
             pictures = {index: converter(held[index]) for index in sorted(wanted)}
@@ -275,24 +276,28 @@ def _pyav_frames(
         raise UnreadableVideoError(path, error) from None
 
 
-def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times, Fraction]:
-    """Decode all frames; return them by index as the decoder made them, their times, and the aspect of their pixels.
+def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times, Fraction, tuple[int, int] | None]:
+    """Decode all frames; return them by index as the decoder made them, and their times.
+
+    Besides, the aspect of their pixels, and the size at which the first one is shown (None: there is none).
 
     The frames are None where they take more memory than `HELD_BYTES`.
     """
     held: dict[int, Any] | None = {}
     size = 0
     times: list[float] = []
+    first: tuple[int, int] | None = None
     with open_video(path) as container:
         stream = best_stream(path, container)
         for number, frame in enumerate(good_frames(container, stream, salvage)):
+            first = first or shown_size(frame, pixel_aspect(stream))
             if held is not None:
                 held[number] = frame
                 size += sum(plane.buffer_size for plane in frame.planes)
                 if size > HELD_BYTES:
                     held = None
             times.append(frame_time(frame, number, stream))
-        return held, from_first(times), pixel_aspect(stream)
+        return held, from_first(times), pixel_aspect(stream), first
 
 
 def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: Converter) -> dict[int, Frames]:

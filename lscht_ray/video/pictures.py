@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from lscht_ray.video._display import OneField, Orientation, in_square_pixels, orientation
+from lscht_ray.video._display import OneField, Orientation, orientation, shown_size
 from lscht_ray.video._hdr import UNTAGGED, Transfer, to_sdr, transfer_of
 from lscht_ray.video.span import Box
 
@@ -26,9 +26,17 @@ class Converter:
         short_side: Pixels of the shorter side of larger pictures; None: they stay as large as they are.
         pixel_format: How pictures are packed.
         aspect: How many times as wide as high a pixel is (`_display.pixel_aspect`).
+        first: Width and height of the video's first picture, upright and in square pixels; None: the first one that is
+            converted is the video's.
     """
 
-    def __init__(self, short_side: int | None, pixel_format: PixelFormat, aspect: Fraction = Fraction(1)) -> None:
+    def __init__(
+        self,
+        short_side: int | None,
+        pixel_format: PixelFormat,
+        aspect: Fraction = Fraction(1),
+        first: tuple[int, int] | None = None,
+    ) -> None:
         self.short_side, self.pixel_format, self.aspect = short_side, pixel_format, aspect
         self.reformatter = VideoReformatter()
         self.target: dict[str, Any] = {"format": "rgb24"}
@@ -36,20 +44,20 @@ class Converter:
             colours = {"dst_colorspace": Colorspace.ITU601, "dst_color_range": ColorRange.MPEG}
             self.target = {"format": "yuv420p", **colours}
         self._one_field = OneField()
-        self._first: tuple[int, int] | None = None
-        """Width and height of the first picture, upright and in square pixels."""
+        self._first = first
 
     def __call__(self, frame: Any) -> Frames:
         """Convert one decoded frame to a picture."""
         turn, transfer = orientation(frame), transfer_of(frame)
-        upright = turn.size(*in_square_pixels(frame.width, frame.height, self.aspect))
+        upright = shown_size(frame, self.aspect)
         self._first = self._first or upright
         size = scaled(*self._first, self.short_side, self.pixel_format)
         if frame.interlaced_frame:
             frame = self._one_field(frame)
         if upright == self._first and transfer == "sdr":
             return _turned(self._reformatted(frame, turn.size(*size), **self.target), turn, self.pixel_format)
-        picture = _fitted(self._rgb(frame, transfer, turn, _within(upright, size)), size)
+        fitting = size if upright == self._first else _within(upright, size)
+        picture = _fitted(self._rgb(frame, transfer, turn, fitting), size)
         if self.pixel_format == "rgb":
             return picture
         return np.asarray(self._reformatted(av.VideoFrame.from_ndarray(picture, format="rgb24"), size, **self.target))
@@ -73,8 +81,6 @@ class Converter:
 
 def _within(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     """The largest size of the same shape that fits into that width and height."""
-    if size == room:
-        return room
     scale = min(room[0] / size[0], room[1] / size[1])
     return max(1, min(room[0], round(size[0] * scale))), max(1, min(room[1], round(size[1] * scale)))
 

@@ -22,7 +22,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from lscht_ray.video import _memory, decode
-from lscht_ray.video._display import Orientation, in_square_pixels, orientation, pixel_aspect
+from lscht_ray.video._display import Orientation, in_square_pixels, orientation, pixel_aspect, shown_size
 from lscht_ray.video._hdr import transfer_of
 from lscht_ray.video.facts import LOOKS, Facts
 from lscht_ray.video.frames import evaluation_indices
@@ -141,7 +141,7 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
                 corrupt += 1
                 continue
             turn = orientation(frame)
-            upright = turn.size(*in_square_pixels(frame.width, frame.height, aspect))
+            upright = shown_size(frame, aspect)
             if not sizes:
                 first, transfer = upright, transfer_of(frame)
             sizes.add(upright)
