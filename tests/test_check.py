@@ -399,6 +399,10 @@ def test_what_the_model_sees_of_pictures_that_are_no_squares(
     assert [(p["severity"], said in p["detail"]) for p in wide] == [(severity, True)]
     assert "4 videos are wider than high, up to 96x54 pixels" in wide[0]["detail"]
     assert "2 videos are higher than wide, up to 54x96 pixels" in tall[0]["detail"]
+    mixed = [problem["detail"] for problem in kinds(report, "mixed_shapes")]
+    assert ["3.16 times as wide in some (1.mp4: 54x96) as in others" in detail for detail in mixed] == [True] * (
+        crop == "squash"
+    )
 
 
 def test_bad_input_can_not_run(sound: Path, door: Door, tmp_path: Path) -> None:

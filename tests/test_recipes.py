@@ -69,6 +69,7 @@ OF_BOTH = {
     "mixup": 0.8,
     "cutmix": 1.0,
     "mix_probability": 1.0,
+    "eval_crop": "centre",  # short side 224, then the middle
     "crop_scale_min": 0.08,
     "flip_probability": 0.5,
     "randaugment_ops": 4,  # rand-m7-n4-mstd0.5-inc1

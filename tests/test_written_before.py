@@ -16,6 +16,8 @@ from lscht_ray.artifacts import places
 from lscht_ray.checking import survey
 from lscht_ray.clips._cache import ClipCache
 from lscht_ray.host.console import quiet_console
+from lscht_ray.settings import commandline
+from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training.state import KEYS
 from lscht_ray.video.decode import decode
@@ -56,6 +58,16 @@ def test_a_run_goes_on_as_the_code_that_began_it_would_have(example: Path, door:
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     for name, value in THIRD_EPOCH.items():
         assert lines[2][name] == pytest.approx(value, rel=1e-5), name
+
+
+def test_what_could_not_be_set_then_is_what_it_was(example: Path) -> None:
+    run, _ = commandline.parse(TrainConfig, ["--config", str(example / "run" / places.CONFIG)], prog="", description="")
+    sweep = ["--config", str(example / "sweep" / places.SWEEP)]
+    trials = commandline.parse(SweepConfig, sweep, prog="", description="")[0]
+    assert run.eval_crop == trials.train.eval_crop == "centre"
+    changed, _ = commandline.parse(SweepConfig, [*sweep, "--train.eval_crop=letterbox"], prog="", description="")
+    assert changed.train.eval_crop == "letterbox"
+    assert TrainConfig().eval_crop == "squash"
 
 
 def test_its_settings_begin_a_new_run(example: Path, door: Door) -> None:

@@ -25,6 +25,8 @@ SQUARE = 1.05
 """Ratio of the sides up to which a picture counts as a square."""
 UNSEEN = 0.8
 """Share of a picture below which it is a warning that no more than that is seen."""
+UNLIKE = 1.5
+"""How much wider in shape one video may be than another before it is a warning that both are squashed to a square."""
 EXAMPLES = 5
 """Names that a problem lists at most."""
 LEFT_OUT = "left out of training and evaluation"
@@ -176,12 +178,13 @@ def _boxes(annotated: Annotations, facts: FactsByVideo) -> Iterator[Problem]:
 
 def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -> Iterator[Problem]:
     """Say what the model sees of pictures that are no squares."""
-    found = defaultdict[str, list[tuple[float, Facts]]](list)
+    found, shapes = defaultdict[str, list[tuple[float, Facts]]](list), list[tuple[float, str]]()
     for video in dict.fromkeys(sample.video for sample in annotated.samples):
         video_facts = facts.get(video)
         if video_facts is None or not video_facts.width or usable.unusable(video_facts, config):
             continue
         ratio = video_facts.width / video_facts.height
+        shapes.append((ratio, f"{video.name}: {video_facts.width}x{video_facts.height}"))
         if max(ratio, 1 / ratio) > SQUARE:
             found["wide" if ratio > 1 else "tall"].append((max(ratio, 1 / ratio), video_facts))
     for shape, listed in sorted(found.items()):
@@ -198,6 +201,14 @@ def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
             "squash": (f"the model sees all of it, squashed to 1/{ratio:.2f} of its longer side", "nothing"),
         }[config.eval_crop]
         yield Problem(f"{shape}_picture", bad, str(annotated.root), f"{detail}: {seen} (eval_crop)", action)
+    if config.eval_crop == "squash" and shapes and max(shapes)[0] > UNLIKE * min(shapes)[0]:
+        narrow, wide = min(shapes), max(shapes)
+        detail = (
+            f"all are squashed to squares (eval_crop), so that people look {wide[0] / narrow[0]:.2f} times as wide in"
+        )
+        detail += f" some ({narrow[1]}) as in others ({wide[1]})"
+        action = "--eval_crop centre keeps shapes, where hands stay in the middle; letterbox keeps shapes and shows all"
+        yield Problem("mixed_shapes", "warning", str(annotated.root), detail, action)
 
 
 def _videos_of(samples: list[Sample]) -> str:

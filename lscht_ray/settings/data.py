@@ -94,9 +94,9 @@ class DataConfig(Settings):
     """Short side in pixels at which videos are decoded and cached; null: 8/7 of image_size (256 for 224)."""
     pixel_format: Literal["rgb", "yuv420"] = "rgb"
     """How decoded pictures are kept: rgb, or yuv420 at half the memory (colours at half the resolution)."""
-    eval_crop: Literal["centre", "letterbox", "squash"] = "centre"
-    """What of a picture that is no square the model sees, and training crops from. centre: the square in its middle (of
-    16:9 video 56 %); letterbox: all, with black bars; squash: all, scaled to a square."""
+    eval_crop: Literal["squash", "letterbox", "centre"] = "squash"
+    """What of a picture that is no square the model sees, and training crops from. squash: all, scaled to a square;
+    letterbox: all, with black bars; centre: the square in its middle (of 16:9 video 56 %; hands beyond it are lost)."""
     crop_scale_min: float = Field(0.8, gt=0, le=1)
     """Smallest area of the random crop, as a share of what evaluation shows (`eval_crop`; training)."""
     flip_probability: Probability = 0.5

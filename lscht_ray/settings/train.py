@@ -17,6 +17,8 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
 }
 RESOLVED = "resolved"
 """In config.json: what the run found out for itself, and nobody asked for."""
+BEFORE = {"eval_crop": "centre", "randaugment_probability": 1.0, "erasing_fill": "mean", "head_init_scale": 1.0}
+"""What version 0.1.0 did where there is a setting now."""
 DERIVED = {"num_classes": "it follows from the data set"}
 """What is no setting because it follows from something, and from what."""
 
@@ -183,11 +185,18 @@ def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, 
 
 
 def as_given(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that a run's config.json was made of (`as_used`); other settings are returned as they are.
+    """Return the settings that the file of a run or a sweep was made of; other settings are returned as they are.
 
-    So the file can be used on another machine, which chooses its own device, and with data of other glosses. What
-    somebody changed in the file counts.
+    So a run's config.json (`as_used`) can be used on another machine, which chooses its own device, and with data of
+    other glosses. What somebody changed in the file counts. A file that an earlier version wrote names all settings
+    that there were, and means what it meant (`BEFORE`).
     """
+    inner = values.get("train")
+    if isinstance(inner, dict) and as_given(inner) is not inner:
+        return {**values, "train": as_given(inner)}
+    lacking = TrainConfig.model_fields.keys() - values.keys()
+    if lacking and lacking <= BEFORE.keys():
+        values = {**values, **{name: BEFORE[name] for name in lacking}}
     if not isinstance(values.get(RESOLVED), dict):
         return values
     found_out: dict[str, Any] = values[RESOLVED]
