@@ -382,9 +382,9 @@ def test_contact_sheet_facts_and_splits(sound: Path, door: Door, tmp_path: Path)
 @pytest.mark.parametrize(
     ("crop", "severity", "said"),
     [
-        ("centre", "warning", "the square in the middle, 56% of such a picture"),
-        ("letterbox", "info", "at 56% of the size, between black bars"),
-        ("squash", "info", "squashed to 1/1.78 of its longer side"),
+        ("centre", "warning", "the square in the middle, 56% to 75% of a picture"),
+        ("letterbox", "info", "between black bars, 56% to 75% as large"),
+        ("squash", "info", "all of it as a square, with people 1.33 to 1.78 times too narrow"),
     ],
 )
 def test_what_the_model_sees_of_pictures_that_are_no_squares(
@@ -392,12 +392,14 @@ def test_what_the_model_sees_of_pictures_that_are_no_squares(
 ) -> None:
     for gloss in ("casa", "tú"):
         (tmp_path / "clips" / gloss).mkdir(parents=True)
-        for number, size in enumerate([(96, 54), (54, 96), (64, 64), (96, 54)]):
+        for number, size in enumerate([(96, 54), (54, 96), (64, 64), (64, 48)]):
             paint(tmp_path / "clips" / gloss / f"{number}.mp4", size=size, frames=20 + number)
     _, report, _ = checked(door, tmp_path / "clips", "--eval_crop", crop, cwd=tmp_path)
     wide, tall = (kinds(report, kind) for kind in ("wide_picture", "tall_picture"))
     assert [(p["severity"], said in p["detail"]) for p in wide] == [(severity, True)]
     assert "4 videos are wider than high, up to 96x54 pixels" in wide[0]["detail"]
+    if crop == "squash":
+        assert "people 1.78 times too wide" in tall[0]["detail"]
     assert "2 videos are higher than wide, up to 54x96 pixels" in tall[0]["detail"]
     mixed = [problem["detail"] for problem in kinds(report, "mixed_shapes")]
     assert ["3.16 times as wide in some (1.mp4: 54x96) as in others" in detail for detail in mixed] == [True] * (

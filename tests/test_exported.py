@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from transformers import VideoMAEConfig
-from transformers.models.videomae import VideoMAEForVideoClassification
+from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
 
 from lscht_ray.model.shape import TINY
 from support import odd_media
@@ -55,7 +55,7 @@ def odd_clips(folder: Path) -> Path:
     [
         {},
         {"eval_crop": "letterbox", "sampling": "time", "image_size": 72, "num_frames": 8},
-        {"eval_crop": "squash", "short_side": 40, "num_frames": 32},
+        {"eval_crop": "centre", "short_side": 40, "num_frames": 32},
     ],
 )
 def test_the_exported_program_gives_the_probabilities_of_evaluate(
@@ -83,12 +83,47 @@ def test_the_exported_program_gives_the_probabilities_of_evaluate(
     assert stretched == bool({"image_size", "num_frames"} & settings.keys())
     readme = (run / "best_model" / "README.md").read_text(encoding="utf-8")
     assert ("`from_pretrained` alone does not do" in readme) == stretched
+    check_processor(run / "best_model", readme, str(settings.get("eval_crop", "squash")))
+
+
+def check_processor(folder: Path, readme: str, crop: str) -> None:
+    """transformers' own preprocessing shows the part of a picture that evaluation shows, or README says otherwise."""
+    processor = VideoMAEImageProcessor.from_pretrained(folder)
+    size = json.loads((folder / "config.json").read_text())["image_size"]
+    wide = np.zeros((90, 160, 3), np.uint8)
+    wide[:, 80:] = 255  # at the left edge black, at the right white, whatever is cut
+    wide[:, :20] = wide[:, -20:] = 128  # beyond the centre square
+    shown = processor([wide] * 2, return_tensors="pt")["pixel_values"][0, 0, 0]
+    assert shown.shape == (size, size)
+    edge = (128 / 255 - processor.image_mean[0]) / processor.image_std[0]
+    assert bool((shown[:, 0] - edge).abs().max() < 0.1) == (crop != "centre")
+    assert ("it squashes pictures to squares" in readme) == (crop == "letterbox")
 
 
 def test_the_exported_program_runs_by_itself(small: Path, tmp_path: Path, door: Door) -> None:
-    assert door("train", "--data", small, *FAST, "--max_epochs", 1, cwd=tmp_path).returncode == 0
+    flags = (*FAST, "--max_epochs", 1, "--pixel_format", "yuv420", "--salvage", "true")
+    assert door("train", "--data", small, *flags, cwd=tmp_path).returncode == 0
     (run,) = (tmp_path / "models" / "checkpoints").iterdir()
-    command = [sys.executable, run / "best_model" / "predict.py", run / "best_model", next(small.rglob("*.mp4"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    folder = run / "best_model"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    said = "colours at half the resolution and of damaged videos the good frames were used, which the program below"
+    assert said in readme
+
+    def run_program(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, folder / "predict.py", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    done = run_program(folder, next(small.rglob("*.mp4")))
     glosses = [line.split("  ")[-1].strip() for line in done.stdout.splitlines()]
-    assert sorted(glosses) == ["casa", "mañana", "tú"]
+    assert (done.returncode, done.stderr, sorted(glosses)) == (0, "", ["casa", "mañana", "tú"])
+    odd_media.hdr(tmp_path / "hlg.mp4", odd_media.picture(64, 48), odd_media.HLG)
+    odd_media.resized(tmp_path / "resized.webm", [(64, 48), (48, 64)])
+    odd_media.interlaced(tmp_path / "interlaced.mp4", 96, 64)
+    for name, word in (("hlg.mp4", "is HDR"), ("interlaced.mp4", "is interlaced")):
+        done = run_program(folder, tmp_path / name)
+        assert (done.returncode, f"{name} {word}" in done.stderr, len(done.stderr.splitlines())) == (0, True, 1)
+    (tmp_path / "text.mp4").write_text("no video")
+    refused = {"no.mp4": "no such file", "text.mp4": "can't be read", "resized.webm": "its picture changes its size"}
+    for words, said in [((), "predict.py FOLDER"), *(((folder, name), said) for name, said in refused.items())]:
+        done = run_program(*words)
+        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr

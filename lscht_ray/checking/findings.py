@@ -188,27 +188,34 @@ def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
         if max(ratio, 1 / ratio) > SQUARE:
             found["wide" if ratio > 1 else "tall"].append((max(ratio, 1 / ratio), video_facts))
     for shape, listed in sorted(found.items()):
-        ratio, most = max(listed, key=lambda pair: pair[0])
-        detail = f"{len(listed)} videos are {'wider than high' if shape == 'wide' else 'higher than wide'}, up to "
-        detail += f"{most.width}x{most.height} pixels"
-        bad: Severity = "warning" if config.eval_crop == "centre" and 1 / ratio < UNSEEN else "info"
-        seen, action = {
-            "centre": (
-                f"the model sees the square in the middle, {1 / ratio:.0%} of such a picture",
-                "look whether hands leave it (--contact-sheet); --eval_crop squash or letterbox shows all",
-            ),
-            "letterbox": (f"the model sees all of it, at {1 / ratio:.0%} of the size, between black bars", "nothing"),
-            "squash": (f"the model sees all of it, squashed to 1/{ratio:.2f} of its longer side", "nothing"),
-        }[config.eval_crop]
-        yield Problem(f"{shape}_picture", bad, str(annotated.root), f"{detail}: {seen} (eval_crop)", action)
+        (least, _), (ratio, most) = (which(listed, key=lambda pair: pair[0]) for which in (min, max))
+        how = "wider than high" if shape == "wide" else "higher than wide"
+        detail = f"{len(listed)} videos are {how}, up to {most.width}x{most.height} pixels: "
+        detail += _seen(config.eval_crop, shape, least, ratio)
+        bad: Severity = "info"
+        action = "nothing: this is what eval_crop chooses"
+        if config.eval_crop == "centre":
+            action = "look whether hands leave it (--contact-sheet); --eval_crop squash or letterbox shows all"
+            bad = "warning" if 1 / ratio < UNSEEN else "info"
+        yield Problem(f"{shape}_picture", bad, str(annotated.root), detail, action)
     if config.eval_crop == "squash" and shapes and max(shapes)[0] > UNLIKE * min(shapes)[0]:
         narrow, wide = min(shapes), max(shapes)
-        detail = (
-            f"all are squashed to squares (eval_crop), so that people look {wide[0] / narrow[0]:.2f} times as wide in"
-        )
-        detail += f" some ({narrow[1]}) as in others ({wide[1]})"
+        detail = f"all are squashed to squares, so that people look {wide[0] / narrow[0]:.2f} times as wide in some"
+        detail += f" ({narrow[1]}) as in others ({wide[1]})"
         action = "--eval_crop centre keeps shapes, where hands stay in the middle; letterbox keeps shapes and shows all"
         yield Problem("mixed_shapes", "warning", str(annotated.root), detail, action)
+
+
+def _seen(crop: str, shape: str, least: float, most: float) -> str:
+    """What the model sees of pictures whose long side is so many times the short one, at least and at most."""
+    times = " to ".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (least, most)))
+    share = " to ".join(dict.fromkeys(f"{1 / ratio:.0%}" for ratio in (most, least)))
+    if crop == "squash":
+        look = "narrow" if shape == "wide" else "wide"
+        return f"the model sees all of it as a square, with people {times} times too {look}"
+    if crop == "letterbox":
+        return f"the model sees all of it between black bars, {share} as large"
+    return f"the model sees the square in the middle, {share} of a picture"
 
 
 def _videos_of(samples: list[Sample]) -> str:

@@ -91,7 +91,12 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
     """
     config, log = sweep.config, sweep.folder / places.RAY_LOG
     ledger = Ledger(
-        config.metric, config.mode, config.train.max_epochs, second=config.second_metric, rungs=judge.rungs(config)
+        config.metric,
+        config.mode,
+        config.train.max_epochs,
+        second=config.second_metric,
+        rungs=judge.rungs(config),
+        own_seed=config.seed_of if config.trial_seed == "per_trial" and "seed" not in config.search_space else None,
     )
     storage = Storage(sweep.place)
     screen.print(f"sweep folder {sweep.folder}\nRay's own messages go to {log}\nstarting Ray ...")
@@ -265,7 +270,7 @@ class Search:
             return
         figures = {name: value for name, value in best.items() if name.startswith("val_")}
         with tempfile.TemporaryDirectory() as folder:
-            recorder.write_hparams(Path(folder), record.params, figures)
+            recorder.write_hparams(Path(folder), {**self.ledger.seed(record), **record.params}, figures)
             self.storage.put(Path(folder), places.trial_logs(record.trial_id))
 
     def _tune_failures(self, planned: Plan) -> int:

@@ -11,13 +11,19 @@ CROPS = {
     "squash": "to a square, whatever its shape,",
 }
 
-UNLIKE = {
-    "crop_to_bbox": (False, "pictures were cut to the annotated box of the signer"),
-    "pixel_format": ("rgb", "decoded pictures were kept with colours at half the resolution"),
-    "decoder": ("auto", "videos were decoded with the decoder that was set"),
-    "salvage": (False, "of damaged videos the good frames were used"),
+PROCESSORS = {
+    "centre": "cuts its pictures likewise; its frames are for you to choose",
+    "letterbox": "has no black bars: it squashes pictures to squares",
+    "squash": "squashes its pictures likewise; its frames are for you to choose",
 }
-"""Settings that make other clips where they are not at these values, and what they do."""
+"""What transformers' own preprocessing does, `preprocessor_config.json`, by `eval_crop`."""
+UNLIKE = {
+    "crop_to_bbox": (True, "pictures were cut to the annotated box of the signer"),
+    "pixel_format": ("yuv420", "decoded pictures were kept with colours at half the resolution"),
+    "decoder": ("decord", "videos were decoded with decord"),
+    "salvage": (True, "of damaged videos the good frames were used"),
+}
+"""Settings that make other clips where they have these values, and what they do."""
 
 
 def write(content: dict[str, Any], folder: Path) -> None:
@@ -34,7 +40,7 @@ def write(content: dict[str, Any], folder: Path) -> None:
     size, crop = given["image_size"], given.get("eval_crop", "centre")
     by_time = config.get("sampling", "frame") == "time"
     stretched = content["model_config"].get("position_grid")
-    unlike = [words for name, (usual, words) in UNLIKE.items() if config.get(name, usual) != usual]
+    unlike = [words for name, (value, words) in UNLIKE.items() if config.get(name) == value]
     text = Template(TEXT.read_text(encoding="utf-8")).substitute(
         count=len(content["glosses"]),
         num_frames=content["model_config"]["num_frames"],
@@ -43,6 +49,7 @@ def write(content: dict[str, Any], folder: Path) -> None:
         short_side=given.get("short_side") or size * 8 // 7,
         image_size=size,
         eval_crop=crop,
+        processor=f"transformers' own `VideoMAEImageProcessor.from_pretrained` {PROCESSORS[crop]}.",
         crop_in_words=CROPS[crop].format(size=size),
         mean=[*given["mean"]],
         std=[*given["std"]],

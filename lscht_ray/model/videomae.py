@@ -193,10 +193,9 @@ def export(content: dict[str, Any], folder: Path) -> None:
         clip_format = content["clip_format"]
         size, mean, std = clip_format["image_size"], list(clip_format["mean"]), list(clip_format["std"])
         square = {"height": size, "width": size}
-        processor = VideoMAEImageProcessor(
-            size={"shortest_edge": size}, crop_size=square, image_mean=mean, image_std=std
-        )
-        processor.save_pretrained(temporary)
+        cut = clip_format.get("eval_crop", "centre") == "centre"
+        shape = {"size": {"shortest_edge": size}, "crop_size": square} if cut else {"size": square}
+        VideoMAEImageProcessor(do_center_crop=cut, image_mean=mean, image_std=std, **shape).save_pretrained(temporary)
         card.write(content, temporary)
         if folder.exists():
             shutil.rmtree(folder)

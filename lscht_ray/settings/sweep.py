@@ -274,8 +274,12 @@ class SweepConfig(Settings):
             pydantic.ValidationError: The values contradict each other.
         """
         fixed = {"best_metric": self.metric, "early_stopping_metric": self.metric, "checkpoint_every": 0}
-        own = {"seed": self.train.seed + number - 1} if self.trial_seed == "per_trial" else {}
+        own = {"seed": self.seed_of(number)}
         return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **own, **params}))
+
+    def seed_of(self, number: int) -> int:
+        """Return the seed of the trial of that number (from 1)."""
+        return self.train.seed + (number - 1 if self.trial_seed == "per_trial" else 0)
 
     def problem(self, params: dict[str, Any]) -> str | None:
         """Return why a trial can't have these sampled values; None: it can."""

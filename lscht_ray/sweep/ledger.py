@@ -4,9 +4,10 @@ import math
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from lscht_ray.artifacts import places
 from lscht_ray.sweep.record import Curve, TrialRecord
 
 
@@ -19,6 +20,7 @@ class Ledger:
         max_epochs: Epochs of a whole trial.
         second: Another metric, of which less is better; None: there is none.
         rungs: The epochs at which trials may be stopped.
+        own_seed: A trial's seed, by its number, where each has its own.
     """
 
     def __init__(
@@ -28,8 +30,10 @@ class Ledger:
         max_epochs: int,
         second: str | None = None,
         rungs: Sequence[int] = (),
+        own_seed: Callable[[int], int] | None = None,
     ) -> None:
         self.metric, self.mode, self.max_epochs, self.second, self.rungs = metric, mode, max_epochs, second, rungs
+        self.own_seed = own_seed
         self.trials: dict[str, TrialRecord] = {}
         self._sign = 1 if mode == "max" else -1
         # What follows is asked for at every epoch or at every step of the driver: it is kept, for with thousands of
@@ -255,6 +259,7 @@ class Ledger:
             best = {
                 "trial_id": top.trial_id,
                 "params": top.params,
+                **self.seed(top),
                 "metrics": self.best_epoch(top),
                 "checkpoint": checkpoint,
             }
@@ -271,6 +276,10 @@ class Ledger:
             "trials": [self._row(record) for record in self.in_order()],
         }
 
+    def seed(self, record: TrialRecord) -> dict[str, int]:
+        """The setting `seed` of a trial; nothing where all trials have the same."""
+        return {"seed": self.own_seed(places.trial_number(record.trial_id))} if self.own_seed else {}
+
     def totals(self) -> dict[str, Any]:
         """Epochs, GPU hours and seconds of all trials."""
         return {
@@ -285,6 +294,7 @@ class Ledger:
         row = {
             "trial_id": name,
             "params": record.params,
+            **self.seed(record),
             "status": record.status,
             "epochs": len(record.epochs),
             "metrics": self.best_epoch(record),

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 
+import torch
 from rich.console import Console
 
 from lscht_ray.checking.usable import ClipSet
@@ -39,7 +40,8 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial)
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as a trial's worker does
+    plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial, under="train.")
     count = trials_in_all(sweep)
     most, likely = [float(count)] * sweep.train.max_epochs, likely_trials(sweep)
     text, forecasts = f"sweep: {count} trials; {sum(most):.0f} epochs at most", [("at most", most)]
@@ -51,6 +53,8 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
         text += "; how many trials the median stops is not foretold"
     screen.print(text)
     for word, trials in forecasts:
-        (price,) = cost(plan, trials, sweep.train)
-        screen.print(f"{word}: {duration(plan.seconds(trials))} of trials on {plan.device}; {price}")
+        price = cost(plan, trials, sweep.train.gpu_hour_price)
+        screen.print(
+            f"{word}: {duration(plan.seconds(trials))} of trials on {plan.device}, one after the other; {price}"
+        )
     return plan

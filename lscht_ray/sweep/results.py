@@ -29,7 +29,7 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
         screen.print(f"{why}; see {folder / places.RAY_LOG} and {folder / places.SUMMARY}")
         return
     winner = ledger.ranking()[0]
-    parameters = " ".join(f"--{name} {value}" for name, value in winner.params.items())
+    parameters = " ".join(f"--{name} {value}" for name, value in {**ledger.seed(winner), **winner.params}.items())
     screen.print(f"best: {winner.trial_id} ({winner.origin})  {parameters}")
     _doubts(sweep, ledger, screen)
     screen.print(f"results {folder / places.SUMMARY}\nTensorBoard: tensorboard --logdir {place}/{places.LOGS}")
@@ -48,8 +48,10 @@ def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
             [f"{top[sweep.metric]:.4f}", *(f"{top[name]:.4g}" for name in second), f"{top['epoch']:.0f}"] if top else []
         )
         ended = [record.status, str(len(record.epochs))]
+        shown += [str(seed) for seed in ledger.seed(record).values()]
         rows.append([record.trial_id, *shown, *ended, *(figures or ["-"] * (2 + len(second))), f"{record.seconds:.0f}"])
-    columns = ["trial", *names, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
+    seeds = ["seed"] if ledger.own_seed else []
+    columns = ["trial", *names, *seeds, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
     screen.print(console.table("Trials, the best first", columns, rows))
 
 

@@ -89,7 +89,7 @@ class Plan:
         return sum(runs[: self.frozen_epochs]) * frozen + sum(runs[self.frozen_epochs :]) * each
 
 
-def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: int = 1) -> Plan:
+def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: int = 1, under: str = "") -> Plan:
     """Plan a run and print the plan.
 
     Args:
@@ -97,6 +97,7 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
         clip_set: The data set, `survey.ready`.
         screen: Where the plan is printed.
         workers: Workers that will share the run.
+        under: What stands before the settings' names in a command line.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
@@ -159,7 +160,7 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
     _say_data(clip_set, screen)
     screen.print(f"{model.origin}; {model.device}, {model.precision}")
     _say_groups(groups, lr, screen)
-    _say(plan, config, screen)
+    _say(plan, config, screen, under)
     return plan
 
 
@@ -266,7 +267,7 @@ def _say_groups(groups: list[dict[str, Any]], lr: float, screen: Console) -> Non
     screen.print(console.table("Learning rates", ["layers", "trained parameters", "peak lr"], rows))
 
 
-def _say(plan: Plan, config: TrainConfig, screen: Console) -> None:
+def _say(plan: Plan, config: TrainConfig, screen: Console, under: str) -> None:
     runs = [1.0] * plan.epochs
     for line in (
         f"global batch {plan.global_batch}, {plan.steps_per_epoch} steps per epoch, {plan.epochs} epochs at most, "
@@ -277,21 +278,36 @@ def _say(plan: Plan, config: TrainConfig, screen: Console) -> None:
         + f"; {plan.flops(runs) / plan.epochs / 1e15:.3g} P an epoch, {plan.flops(runs) / 1e15:.3g} P the run",
         f"memory on the device: about {plan.memory / 2**30:.2f} GiB",
         f"time: about {duration(plan.seconds(runs) / plan.epochs)} an epoch on {plan.device} "
-        f"({plan.workers} worker(s), without loading), {duration(plan.seconds(runs))} the run",
-        *cost(plan, runs, config),
+        f"({_computing(plan)}, without start and loading), {duration(plan.seconds(runs))} the run",
+        cost(plan, runs, config.gpu_hour_price)
+        + ("" if config.gpu_hour_price is not None else f"; --{under}gpu_hour_price says what that costs"),
     ):
         screen.print(line)
 
 
-def cost(plan: Plan, runs: Sequence[float], config: TrainConfig) -> list[str]:
-    """GPU hours and money: as timed on a GPU; elsewhere as counted, for an A100. ``runs``: as for `Plan.flops`."""
+def _computing(plan: Plan) -> str:
+    workers = f"{plan.workers} worker(s)"
+    return workers if plan.device.type == "cuda" else f"{workers} of {torch.get_num_threads()} CPU thread(s)"
+
+
+def cost(plan: Plan, runs: Sequence[float], price: float | None) -> str:
+    """GPU hours and money: as timed on a GPU; elsewhere as counted, for an A100.
+
+    Args:
+        plan: The plan.
+        runs: As for `Plan.flops`.
+        price: Of a GPU hour; None: unknown.
+    """
     if plan.device.type == "cuda":
         hours, how = plan.seconds(runs) * plan.workers / 3600, "as timed here"
     else:
         hours, how = plan.flops(runs) / (SHARE * A100) / 3600, f"an A100's at {SHARE:.0%} of its peak"
-    price = config.gpu_hour_price
-    money = f", costing {hours * price:.2f}" if price is not None else "; --gpu_hour_price says what that costs"
-    return [f"GPU hours: {hours:.3g} ({how}){money}"]
+    money = "" if price is None else f", costing {_at_least_a_hundredth(hours * price, '.2f')}"
+    return f"GPU hours: {_at_least_a_hundredth(hours, '.3g')} ({how}){money}"
+
+
+def _at_least_a_hundredth(value: float, spec: str) -> str:
+    return format(value, spec) if value >= 0.01 or not value else "less than 0.01"
 
 
 def duration(seconds: float) -> str:
