@@ -24,8 +24,7 @@ from lscht_ray.settings.sweep import AshaConfig, BudgetConfig, SamplerConfig, Sw
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
 from lscht_ray.sweep.budget import Budget
-from lscht_ray.sweep.judge import Judge, rungs
-from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.judge import Judge, new_ledger
 from lscht_ray.sweep.study import Study
 from lscht_ray.sweep.summary import Summary
 
@@ -46,7 +45,7 @@ def run(trials: int, sampler: str, folder: Path) -> dict[str, list[float]]:
     )
     study = Study(sweep, f"sqlite:///{folder / 'study.db'}", trials)
     study.enqueue(firsts.points(sweep))
-    ledger = Ledger(sweep.metric, sweep.mode, EPOCHS, rungs=rungs(sweep))
+    ledger = new_ledger(sweep)
     judge, budget, summary = Judge(sweep, ledger, study), Budget(sweep.budget, 2.0, ledger), Summary(ledger, folder)
     rng, screen = np.random.default_rng(0), Console(file=io.StringIO())
     running: dict[str, tuple[np.ndarray, int]] = {}

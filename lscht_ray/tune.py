@@ -68,6 +68,8 @@ def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:
         return
     if flags.extend is not None:
         raise InputError("--extend N adds trials to a sweep: name its folder with --resume FOLDER")
+    if vain := sweep.in_vain():
+        raise InputError("\n".join(vain))
     firsts.points(sweep)
     list(firsts.warm_start(sweep.warm_start, sweep.metric) if sweep.warm_start else ())
 

@@ -367,7 +367,7 @@ def test_contact_sheet_facts_and_splits(sound: Path, door: Door, tmp_path: Path)
     flags = ("--contact-sheet", tmp_path / "sheet.png", "--facts", tmp_path / "facts.csv")
     checked(door, sound, *flags, "--write_splits", tmp_path / "s.csv", "--num_frames", 8, cwd=tmp_path)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.width == 8 * 96  # the frames of a clip side by side
+        assert sheet.width == 8 * 96 + 7 * 2  # the frames of a clip side by side, white between them
         assert sheet.height > 2 * 2 * 96  # two glosses, each plain and augmented
     with (tmp_path / "facts.csv").open(encoding="utf-8") as file:
         facts = list(csv.DictReader(file))

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lscht_ray.settings.sweep import BudgetConfig
+from lscht_ray.settings.sweep import BudgetConfig, SweepConfig
 from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.judge import new_ledger
 from lscht_ray.sweep.ledger import Ledger
+from lscht_ray.sweep.results import conclude
 from lscht_ray.sweep.summary import Summary
 from lscht_ray.sweep.view import View
 
@@ -37,6 +39,24 @@ def test_the_ledger_judges_by_the_best_epoch() -> None:
     rows = {row["trial_id"]: (row["status"], row["epochs"]) for row in summary["trials"]}
     assert rows == {"peaked": ("pruned", 3), "steady": ("completed", 4), "silent": ("failed", 0)}
     assert (summary["epochs_planned"], summary["epochs_run"]) == (12, 7)
+
+
+def test_the_best_trial_can_be_repeated_where_each_has_its_own_seed(tmp_path: Path) -> None:
+    """Its settings are enough only together with its seed."""
+    for how, seeds in (("same", {}), ("per_trial", {"trial_00001": 42, "trial_00002": 43})):
+        sweep = SweepConfig.model_validate({"trial_seed": how, "train": {"max_epochs": 1}, "trial_stopping": "none"})
+        ledger = new_ledger(sweep)
+        for name, accuracy in (("trial_00001", 0.5), ("trial_00002", 0.6)):
+            ledger.start(name, {"lr": 1e-4})
+            ledger.report(name, {"epoch": 1, "val_accuracy": accuracy, "early_stopped": 0.0, "val_clips": 90})
+            ledger.end(name)
+        summary = ledger.summary()
+        assert {row["trial_id"]: row["seed"] for row in summary["trials"] if "seed" in row} == seeds
+        assert summary["best"].get("seed") == seeds.get("trial_00002")
+        screen = Console(file=io.StringIO(), width=200)
+        conclude(sweep, ledger, tmp_path, str(tmp_path), tmp_path / "best_model.pt", screen)
+        said = screen.file.getvalue()  # type: ignore[attr-defined]
+        assert ("--seed 43" in said) == ("┃ seed " in said) == (how == "per_trial")
 
 
 def test_how_sure_the_best_is_the_best() -> None:

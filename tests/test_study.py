@@ -360,6 +360,46 @@ def test_in_a_sweep_patience_watches_what_trials_are_judged_by() -> None:
         SweepConfig(search_space=choices)
 
 
+def test_what_can_have_no_effect_is_named() -> None:
+    lr, mixup = Dimension(type="loguniform", low=1e-5, high=1e-3), Dimension(type="choice", choices=[0.0, 0.8])
+
+    def sweep(kind: str, **searched: Dimension) -> SweepConfig:
+        return SweepConfig.model_validate({"sampler": {"type": kind}, "search_space": {"lr": lr, **searched}})
+
+    def probability(wanted: object, name: str = "mixup") -> Dimension:
+        return Dimension(type="uniform", low=0.2, high=1, when={name: wanted})
+
+    never = sweep("tpe", mixup=mixup, mix_probability=probability([0.5, 0.7]), cutmix=probability(0.1, "mixup"))
+    assert never.in_vain() == [
+        "search_space.mix_probability.when: mixup is never [0.5, 0.7], so mix_probability would never be searched",
+        "search_space.cutmix.when: mixup is never 0.1, so cutmix would never be searched",
+    ]
+    assert len(sweep("tpe", mix_probability=probability(0.8)).in_vain()) == 1  # train.mixup is 0, and not searched
+    assert sweep("tpe", mixup=mixup, mix_probability=probability([0.5, 0.8])).in_vain() == []
+    assert sweep("gp", mixup=mixup).in_vain() == []
+    assert "cma needs two numbers" in sweep("cma", mixup=mixup).in_vain()[0]
+
+
+def test_what_a_sampler_draws_at_random_is_said() -> None:
+    def notes(kind: str, num_trials: int) -> list[str]:
+        space = {
+            "lr": {"type": "loguniform", "low": 1e-5, "high": 1e-3},
+            "weight_decay": {"type": "loguniform", "low": 1e-3, "high": 1e-1},
+            "mixup": {"type": "choice", "choices": [0.0, 0.8]},
+            "mix_probability": {"type": "uniform", "low": 0.2, "high": 1, "when": {"mixup": 0.8}},
+        }
+        sweep = SweepConfig.model_validate({"sampler": {"type": kind}, "search_space": space})
+        return sweep.sampler_notes(num_trials)
+
+    few = "sampler {} learns after 10 trials (sampler.n_startup_trials): all 10 are random"
+    assert [notes(kind, 10) for kind in ("tpe", "gp", "cma", "random", "qmc")] == [
+        *([few.format(kind)] for kind in ("tpe", "gp", "cma")), [], []
+    ]  # fmt: skip
+    assert notes("tpe", 11) == []
+    assert "gp draws mix_probability at random" in notes("gp", 11)[0]
+    assert "cma draws mixup, mix_probability at random" in notes("cma", 11)[0]
+
+
 def test_trials_have_one_seed_or_each_its_own(tmp_path: Path) -> None:
     """The first trial is the baseline as it stands; one that goes on after a restart keeps its seed."""
     for how, seeds in (("same", [7, 7, 7]), ("per_trial", [7, 8, 9])):

@@ -20,8 +20,8 @@ from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, Training
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.settings.data import DataConfig
 
-CELL, TEXT, GAP = 96, 18, 6
-"""Pixels: the side of a frame, the height of a line of text, the distance between glosses."""
+CELL, SPACE, TEXT, GAP = 96, 2, 18, 6
+"""Pixels: the side of a frame, the distance between two, the height of a line of text, the distance between glosses."""
 MAX_FRAMES = 16
 MAX_GLOSSES = 100
 """A larger picture can't be looked at any more; the first glosses are shown."""
@@ -60,7 +60,7 @@ def draw(
         pairs = zip(datasets, transforms, strict=True)
         pictures = [_strip(transform(dataset[Position(1, index)])[0], clip_format) for dataset, transform in pairs]
         strips.append((f"{clip.gloss}   {clip.split}   {clip.video.name}", pictures))
-    return _sheet(strips), len(chosen)
+    return _sheet(strips, f"(above: as evaluated, eval_crop {config.eval_crop}; below: augmented)"), len(chosen)
 
 
 def _one(clips: Sequence[Clip], gloss: str) -> Clip | None:
@@ -70,21 +70,22 @@ def _one(clips: Sequence[Clip], gloss: str) -> Clip | None:
 
 
 def _strip(clip: Tensor, clip_format: ClipFormat) -> NDArray[np.uint8]:
-    """Normalised float32 (T, C, H, W) -> uint8 (CELL, T * CELL, C), its frames side by side."""
+    """Normalised float32 (T, C, H, W) -> uint8 (CELL, T * (CELL + SPACE) - SPACE, C), its frames side by side."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (clip_format.mean, clip_format.std))
     frames = ((clip * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()[:MAX_FRAMES]
     small = [np.asarray(Image.fromarray(frame).resize((CELL, CELL))) for frame in frames]
-    return np.concatenate(small, axis=1)
+    apart = [np.pad(frame, ((0, 0), (0, SPACE), (0, 0)), constant_values=255) for frame in small]
+    return np.concatenate(apart, axis=1)[:, :-SPACE]
 
 
-def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]]) -> Image.Image:
+def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]], legend: str) -> Image.Image:
     height = sum(TEXT + len(pictures) * CELL + GAP for _, pictures in strips)
     width = max(strip.shape[1] for _, pictures in strips for strip in pictures)
     sheet = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(fonts.with_accents(), 13)
     top = 0
     for title, pictures in strips:
-        pen.text((4, top + 1), f"{title}   (above: as evaluated, below: augmented)", fill="black", font=font)
+        pen.text((4, top + 1), f"{title}   {legend}", fill="black", font=font)
         top += TEXT
         for strip in pictures:
             sheet.paste(Image.fromarray(strip), (0, top))

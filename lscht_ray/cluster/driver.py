@@ -90,15 +90,9 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
     ``decoded``: Videos in this node's cache (`fill.decodes`) before the data set was looked at.
     """
     config, log = sweep.config, sweep.folder / places.RAY_LOG
-    ledger = Ledger(
-        config.metric,
-        config.mode,
-        config.train.max_epochs,
-        second=config.second_metric,
-        rungs=judge.rungs(config),
-        own_seed=config.seed_of if config.trial_seed == "per_trial" and "seed" not in config.search_space else None,
-    )
-    storage = Storage(sweep.place)
+    ledger, storage = judge.new_ledger(config), Storage(sweep.place)
+    for line in config.sampler_notes(sweep.num_trials):
+        screen.print(line)
     screen.print(f"sweep folder {sweep.folder}\nRay's own messages go to {log}\nstarting Ray ...")
     with console.chatter_to(log) as real:
         try:

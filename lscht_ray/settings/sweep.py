@@ -65,6 +65,10 @@ class ResourcesConfig(Settings):
     """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
 
 
+LEARNERS = ("tpe", "gp", "cma")
+"""Samplers that learn from the trials before."""
+
+
 def _default_space() -> dict[str, Dimension]:
     return {
         "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
@@ -217,6 +221,47 @@ class SweepConfig(Settings):
         except ValueError as error:
             problems.append(("when", str(error)))
         return problems
+
+    def in_vain(self) -> list[str]:
+        """Return in sentences what can have no effect. A new sweep is refused for it; one that has begun goes on."""
+        found = []
+        for name, dimension in self.search_space.items():
+            for other, wanted in dimension.when.items():
+                if not any(self._can_be(other, value) for value in (wanted if isinstance(wanted, list) else [wanted])):
+                    text = f"{other} is never {wanted!r}, so {name} would never be searched"
+                    found.append(f"search_space.{name}.when: {text}")
+        if self.sampler.type == "cma" and len(self._searched_together()) < 2:
+            found.append("sampler.type: cma needs two numbers to search that have no `when`; use tpe or gp")
+        return found
+
+    def _can_be(self, name: str, value: Any) -> bool:
+        """Whether a trial can have this value of a setting."""
+        dimension = self.search_space.get(name)
+        if dimension is None or value == getattr(self.train, name):
+            return bool(value == getattr(self.train, name))
+        if dimension.choices is not None:
+            return value in dimension.choices
+        assert dimension.low is not None and dimension.high is not None
+        return isinstance(value, int | float) and dimension.low <= value <= dimension.high
+
+    def sampler_notes(self, num_trials: int) -> list[str]:
+        """Return in sentences what the sampler draws at random, though it is one that learns."""
+        kind, first = self.sampler.type, self.sampler.n_startup_trials
+        if kind not in LEARNERS:
+            return []
+        if num_trials <= first:
+            return [
+                f"sampler {kind} learns after {first} trials (sampler.n_startup_trials): all {num_trials} are random"
+            ]
+        names = [name for name in self.search_space if kind != "tpe" and name not in self._searched_together()]
+        return (
+            [f"sampler {kind} draws {', '.join(names)} at random: it learns of numbers without `when`"] if names else []
+        )
+
+    def _searched_together(self) -> list[str]:
+        """The settings that gp and cma learn of: those of all trials; cma of numbers only."""
+        together = {name: dimension for name, dimension in self.search_space.items() if not dimension.when}
+        return [name for name, dimension in together.items() if self.sampler.type == "gp" or dimension.choices is None]
 
     def in_order(self) -> list[str]:
         """Return the searched settings, each after those that its `when` names.

@@ -13,6 +13,19 @@ def rungs(sweep: SweepConfig) -> list[int]:
     return asha.ladder(sweep.asha.grace_period, sweep.asha.reduction_factor, sweep.train.max_epochs)
 
 
+def new_ledger(sweep: SweepConfig) -> Ledger:
+    """The ledger of a sweep, without a trial yet."""
+    own_seed = sweep.trial_seed == "per_trial" and "seed" not in sweep.search_space
+    return Ledger(
+        sweep.metric,
+        sweep.mode,
+        sweep.train.max_epochs,
+        second=sweep.second_metric,
+        rungs=rungs(sweep),
+        own_seed=sweep.seed_of if own_seed else None,
+    )
+
+
 class Judge:
     """Decides after each epoch of a trial whether it goes on."""
 

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 
 from lscht_ray.checking.usable import ClipSet
-from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.sweep import LEARNERS, SweepConfig
 from lscht_ray.sweep import asha
 from lscht_ray.sweep.judge import rungs
 from lscht_ray.training.plan import Plan, cost, duration, plan_run
@@ -27,7 +27,7 @@ def trials_in_all(sweep: SweepConfig) -> int:
 def likely_trials(sweep: SweepConfig) -> list[float]:
     """How many trials will probably run each epoch, the first one first."""
     stops, epochs = rungs(sweep), sweep.train.max_epochs
-    noise = NOISE_OF_LEARNERS if sweep.sampler.type in ("tpe", "gp", "cma") else NOISE_OF_OTHERS
+    noise = NOISE_OF_LEARNERS if sweep.sampler.type in LEARNERS else NOISE_OF_OTHERS
     trials = trials_in_all(sweep)
     going_on = asha.likely_to_go_on(trials, len(stops), sweep.asha.reduction_factor, noise)
     running = [float(trials), *going_on]
@@ -51,7 +51,8 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
         forecasts.append(("probably", likely))
     elif sweep.trial_stopping == "median":
         text += "; how many trials the median stops is not foretold"
-    screen.print(text)
+    for line in (text, *sweep.sampler_notes(count)):
+        screen.print(line)
     for word, trials in forecasts:
         price = cost(plan, trials, sweep.train.gpu_hour_price)
         screen.print(
