@@ -16,7 +16,7 @@ class SamplerConfig(Settings):
 
     type: Literal["tpe", "random", "grid", "qmc", "gp", "cma"] = "tpe"
     """tpe (multivariate, constant liar), random, grid (every combination), qmc (Sobol'), gp (a Gaussian process) or cma
-    (CMA-ES); the last three need the extra `samplers`. gp and cma draw at random what has a `when`, cma also choices."""
+    (CMA-ES); the last three need the extra `samplers`. gp and cma draw what has a `when` at random, cma choices too."""
     seed: int = Field(42, ge=0)
     """Seed of the proposals: with one trial at a time, the same seed gives the same trials."""
     n_startup_trials: int = Field(10, ge=1)

@@ -2,11 +2,14 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from rich.console import Console
 
 from lscht_ray.checking.usable import ClipSet
+from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.sweep import LEARNERS, SweepConfig
 from lscht_ray.sweep import asha
 from lscht_ray.sweep.judge import rungs
@@ -34,14 +37,25 @@ def likely_trials(sweep: SweepConfig) -> list[float]:
     return [running[bisect_left(stops, epoch)] for epoch in range(1, epochs + 1)]
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within, torch computes with so many CPU threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
     """Plan a sweep and print the plan. Every trial is taken to cost what the first one does.
 
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))  # as a trial's worker does
-    plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial, under="train.")
+    with _threads(min(usable_cpus(), max(1, int(sweep.resources.cpus_per_worker)))):  # as a trial's worker has them
+        plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial, under="train.")
     count = trials_in_all(sweep)
     most, likely = [float(count)] * sweep.train.max_epochs, likely_trials(sweep)
     text, forecasts = f"sweep: {count} trials; {sum(most):.0f} epochs at most", [("at most", most)]
