@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from fractions import Fraction
@@ -100,7 +101,9 @@ def check_processor(folder: Path, readme: str, crop: str) -> None:
     assert ("it squashes pictures to squares" in readme) == (crop == "letterbox")
 
 
-def test_the_exported_program_runs_by_itself(small: Path, tmp_path: Path, door: Door) -> None:
+def test_the_exported_program_runs_by_itself(
+    small: Path, tmp_path: Path, door: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = (*FAST, "--max_epochs", 1, "--pixel_format", "yuv420", "--salvage", "true")
     assert door("train", "--data", small, *flags, cwd=tmp_path).returncode == 0
     (run,) = (tmp_path / "models" / "checkpoints").iterdir()
@@ -109,21 +112,28 @@ def test_the_exported_program_runs_by_itself(small: Path, tmp_path: Path, door: 
     said = "colours at half the resolution and of damaged videos the good frames were used, which the program below"
     assert said in readme
 
-    def run_program(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, folder / "predict.py", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    done = run_program(folder, next(small.rglob("*.mp4")))
+    command = [sys.executable, folder / "predict.py", folder, next(small.rglob("*.mp4"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     glosses = [line.split("  ")[-1].strip() for line in done.stdout.splitlines()]
-    assert (done.returncode, done.stderr, sorted(glosses)) == (0, "", ["casa", "mañana", "tú"])
+    assert (done.stderr, sorted(glosses)) == ("", ["casa", "mañana", "tú"])
+
+    def run_here(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, words)])
+        runpy.run_path(str(folder / "predict.py"), run_name="__main__")
+
     odd_media.hdr(tmp_path / "hlg.mp4", odd_media.picture(64, 48), odd_media.HLG)
     odd_media.resized(tmp_path / "resized.webm", [(64, 48), (48, 64)])
     odd_media.interlaced(tmp_path / "interlaced.mp4", 96, 64)
     for name, word in (("hlg.mp4", "is HDR"), ("interlaced.mp4", "is interlaced")):
-        done = run_program(folder, tmp_path / name)
-        assert (done.returncode, f"{name} {word}" in done.stderr, len(done.stderr.splitlines())) == (0, True, 1)
+        capsys.readouterr()
+        run_here(folder, tmp_path / name)
+        shown = capsys.readouterr()
+        assert (f"{name} {word}" in shown.err, len(shown.out.splitlines())) == (True, 3)
     (tmp_path / "text.mp4").write_text("no video")
     refused = {"no.mp4": "no such file", "text.mp4": "can't be read", "resized.webm": "its picture changes its size"}
-    for words, said in [((), "predict.py FOLDER"), *(((folder, name), said) for name, said in refused.items())]:
-        done = run_program(*words)
-        assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+    for words, said in [
+        ((), "predict.py FOLDER"),
+        *(((folder, tmp_path / name), said) for name, said in refused.items()),
+    ]:
+        with pytest.raises(SystemExit, match=said):
+            run_here(*words)

@@ -285,7 +285,7 @@ class Ledger:
         return {
             "epochs_planned": len(self.trials) * self.max_epochs,
             "epochs_run": sum(len(record.epochs) for record in self.trials.values()),
-            "gpu_hours": round(self.gpu_hours, 4),
+            "gpu_hours": round(self.gpu_hours, 6),
             "trial_seconds": round(sum(record.seconds for record in self.trials.values()), 1),
         }
 
@@ -299,7 +299,7 @@ class Ledger:
             "epochs": len(record.epochs),
             "metrics": self.best_epoch(record),
             "seconds": round(record.seconds, 1),
-            "gpu_hours": round(record.gpu_hours, 4),
+            "gpu_hours": round(record.gpu_hours, 6),
             "origin": record.origin,
             "rungs": {rung: self.score(record, rung) for rung in self.rungs if self._last(record) >= rung},
         }
