@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lscht_ray.clips.augmentation import seen
-from lscht_ray.dataset.demo import GLOSSES, Signer, draw_signer, write_video
+from lscht_ray.dataset.demo import GLOSSES, Signer, draw_signer, paint_disc, write_video
 from lscht_ray.host.console import quiet_console, table
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training.run import train_here
@@ -95,19 +95,14 @@ def draw_clip(sign: Sign, rng: np.random.Generator) -> NDArray[np.uint8]:
     signer, body = sign.signer, sign.body
     y, x = np.mgrid[0:HEIGHT, 0 : sign.width] / HEIGHT
 
-    def disc(picture: NDArray[np.float64], at: tuple[float, float], radius: float, colour: tuple[float, ...]) -> None:
-        cover = ((radius * signer.size - np.hypot(x - at[0], y - at[1])) * HEIGHT + 0.5).clip(0, 1)
-        touched = np.ix_(cover.any(1), cover.any(0))
-        picture[touched] += cover[touched][..., None] * (np.array(colour) - picture[touched])
-
     clip, noise = np.empty((FRAMES, HEIGHT, sign.width, 3), np.uint8), rng.uniform(0.005, 0.03)
     still = np.tile(np.array(signer.wall), (HEIGHT, sign.width, 1))
-    disc(still, (body, 1.0), 0.4, signer.shirt)
-    disc(still, (body, signer.centre[1] - 0.3 * signer.size), 0.1, signer.skin)
+    paint_disc(still, x, y, (body, 1.0), 0.4 * signer.size, signer.shirt)
+    paint_disc(still, x, y, (body, signer.centre[1] - 0.3 * signer.size), 0.1 * signer.size, signer.skin)
     for number in range(FRAMES):
         picture = still.copy()
         for hand in sign.hands(number):
-            disc(picture, hand, HAND, signer.skin)
+            paint_disc(picture, x, y, hand, HAND * signer.size, signer.skin)
         picture += rng.normal(0, noise, picture.shape)
         clip[number] = (picture.clip(0, 1) * 255).round()
     return clip

@@ -396,8 +396,10 @@ def test_what_a_sampler_draws_at_random_is_said() -> None:
         *([few.format(kind)] for kind in ("tpe", "gp", "cma")), [], []
     ]  # fmt: skip
     assert notes("tpe", 11) == []
-    assert "gp draws mix_probability at random" in notes("gp", 11)[0]
-    assert "cma draws mixup, mix_probability at random" in notes("cma", 11)[0]
+    assert notes("gp", 11) == ["sampler gp draws mix_probability at random: it learns of settings without `when`"]
+    assert notes("cma", 11) == [
+        "sampler cma draws mixup, mix_probability at random: it learns of numbers without `when`"
+    ]
 
 
 def test_trials_have_one_seed_or_each_its_own(tmp_path: Path) -> None:

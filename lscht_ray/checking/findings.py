@@ -178,30 +178,31 @@ def _boxes(annotated: Annotations, facts: FactsByVideo) -> Iterator[Problem]:
 
 def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -> Iterator[Problem]:
     """Say what the model sees of pictures that are no squares."""
-    found, shapes = defaultdict[str, list[tuple[float, Facts]]](list), list[tuple[float, str]]()
+    shapes = []
     for video in dict.fromkeys(sample.video for sample in annotated.samples):
         video_facts = facts.get(video)
-        if video_facts is None or not video_facts.width or usable.unusable(video_facts, config):
+        if video_facts is not None and video_facts.width and not usable.unusable(video_facts, config):
+            size = f"{video_facts.width}x{video_facts.height}"
+            shapes.append((video_facts.width / video_facts.height, size, video.name))
+    shapes.sort()
+    tall, wide = [s for s in shapes if s[0] < 1 / SQUARE], [s for s in shapes[::-1] if s[0] > SQUARE]
+    for shape, listed in (("tall", tall), ("wide", wide)):
+        if not listed:
             continue
-        ratio = video_facts.width / video_facts.height
-        shapes.append((ratio, f"{video.name}: {video_facts.width}x{video_facts.height}"))
-        if max(ratio, 1 / ratio) > SQUARE:
-            found["wide" if ratio > 1 else "tall"].append((max(ratio, 1 / ratio), video_facts))
-    for shape, listed in sorted(found.items()):
-        (least, _), (ratio, most) = (which(listed, key=lambda pair: pair[0]) for which in (min, max))
+        most, least = (max(ratio, 1 / ratio) for ratio, _, _ in (listed[0], listed[-1]))
         how = "wider than high" if shape == "wide" else "higher than wide"
-        detail = f"{len(listed)} videos are {how}, up to {most.width}x{most.height} pixels: "
-        detail += _seen(config.eval_crop, shape, least, ratio)
+        detail = f"{len(listed)} videos are {how}, up to {listed[0][1]} pixels: "
+        detail += _seen(config.eval_crop, shape, least, most)
         bad: Severity = "info"
         action = "nothing: this is what eval_crop chooses"
         if config.eval_crop == "centre":
             action = "look whether hands leave it (--contact-sheet); --eval_crop squash or letterbox shows all"
-            bad = "warning" if 1 / ratio < UNSEEN else "info"
+            bad = "warning" if 1 / most < UNSEEN else "info"
         yield Problem(f"{shape}_picture", bad, str(annotated.root), detail, action)
-    if config.eval_crop == "squash" and shapes and max(shapes)[0] > UNLIKE * min(shapes)[0]:
-        narrow, wide = min(shapes), max(shapes)
-        detail = f"all are squashed to squares, so that people look {wide[0] / narrow[0]:.2f} times as wide in some"
-        detail += f" ({narrow[1]}) as in others ({wide[1]})"
+    if config.eval_crop == "squash" and shapes and shapes[-1][0] > UNLIKE * shapes[0][0]:
+        (narrowest, narrow, one), (widest, wide_one, other) = shapes[0], shapes[-1]
+        detail = f"all are squashed to squares, so that people look {widest / narrowest:.2f} times as wide in some"
+        detail += f" ({one}: {narrow}) as in others ({other}: {wide_one})"
         action = "--eval_crop centre keeps shapes, where hands stay in the middle; letterbox keeps shapes and shows all"
         yield Problem("mixed_shapes", "warning", str(annotated.root), detail, action)
 

@@ -264,7 +264,7 @@ class Search:
             return
         figures = {name: value for name, value in best.items() if name.startswith("val_")}
         with tempfile.TemporaryDirectory() as folder:
-            recorder.write_hparams(Path(folder), {**self.ledger.seed(record), **record.params}, figures)
+            recorder.write_hparams(Path(folder), {**self.ledger.own(record), **record.params}, figures)
             self.storage.put(Path(folder), places.trial_logs(record.trial_id))
 
     def _tune_failures(self, planned: Plan) -> int:

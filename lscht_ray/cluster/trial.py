@@ -40,7 +40,7 @@ def work_order(proposal: Proposal, sweep: SweepConfig, storage: str, driver: str
         config=proposal.config,
         trial_id=proposal.trial_id,
         storage=storage,
-        threads=max(1, int(sweep.resources.cpus_per_worker)),
+        threads=sweep.resources.threads,
         higher_is_better=sweep.mode == "max",
         driver=driver,
     )

@@ -99,27 +99,39 @@ def draw_clip(signer: Signer, gloss: str, seed: tuple[int, ...]) -> NDArray[np.u
     y, x = np.mgrid[0:PIXELS, 0:PIXELS] / PIXELS
     still = np.broadcast_to(np.array(signer.wall), (PIXELS, PIXELS, 3)).copy()
     head = (signer.centre[0], signer.centre[1] - 0.36 * signer.size)
-    _blend(still, signer.shirt, _disc(x, y, (signer.centre[0], 0.95), 0.45 * signer.size))
-    _blend(still, signer.skin, _disc(x, y, head, 0.11 * signer.size))
+    paint_disc(still, x, y, (signer.centre[0], 0.95), 0.45 * signer.size, signer.shirt)
+    paint_disc(still, x, y, head, 0.11 * signer.size, signer.skin)
     clip = np.empty((frames, PIXELS, PIXELS, 3), np.uint8)
     for t in range(frames):
         picture = still.copy()
         for hand in hand_positions(signer, gloss, t / frames, jitter):
-            _blend(picture, signer.skin, _disc(x, y, hand, 0.12 * signer.size))
+            paint_disc(picture, x, y, hand, 0.12 * signer.size, signer.skin)
         picture += rng.normal(0, 0.01, picture.shape)
         clip[t] = (picture.clip(0, 1) * 255).round()
     return clip
 
 
-def _disc(
-    x: NDArray[np.float64], y: NDArray[np.float64], centre: tuple[float, float], radius: float
-) -> NDArray[np.float64]:
-    distance = np.hypot(x - centre[0], y - centre[1])
-    return np.asarray(((radius - distance) * PIXELS + 0.5).clip(0, 1))
+def paint_disc(
+    picture: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    centre: tuple[float, float],
+    radius: float,
+    colour: tuple[float, float, float],
+) -> None:
+    """Paint a disc with a soft edge. All lengths are in heights of the picture.
 
-
-def _blend(picture: NDArray[np.float64], colour: tuple[float, float, float], cover: NDArray[np.float64]) -> None:
-    picture += cover[..., None] * (np.array(colour) - picture)
+    Args:
+        picture: float64 (H, W, 3), 0 to 1; is changed.
+        x: Where its pixels are, from its left edge, (H, W).
+        y: The same from its upper edge.
+        centre: Of the disc, (x, y).
+        radius: Of the disc.
+        colour: Of the disc.
+    """
+    cover = ((radius - np.hypot(x - centre[0], y - centre[1])) * len(picture) + 0.5).clip(0, 1)
+    touched = np.ix_(cover.any(1), cover.any(0))
+    picture[touched] += cover[touched][..., None] * (np.array(colour) - picture[touched])
 
 
 def write_video(path: Path, clip: NDArray[np.uint8]) -> None:

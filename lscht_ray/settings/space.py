@@ -47,6 +47,11 @@ class Dimension(Settings):
             raise ValueError("step belongs to quniform (where it is needed) and int")
         return self
 
+    @property
+    def conditions(self) -> dict[str, list[Any]]:
+        """`when`, with a list of values for each of the other settings."""
+        return {name: wanted if isinstance(wanted, list) else [wanted] for name, wanted in self.when.items()}
+
     def values(self) -> list[Any]:
         """Return every value of the range.
 

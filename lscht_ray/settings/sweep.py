@@ -64,6 +64,11 @@ class ResourcesConfig(Settings):
     address: str = "auto"
     """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
 
+    @property
+    def threads(self) -> int:
+        """Threads of a worker for the model."""
+        return max(1, int(self.cpus_per_worker))
+
 
 LEARNERS = ("tpe", "gp", "cma")
 """Samplers that learn from the trials before."""
@@ -226,9 +231,9 @@ class SweepConfig(Settings):
         """Return in sentences what can have no effect. A new sweep is refused for it; one that has begun goes on."""
         found = []
         for name, dimension in self.search_space.items():
-            for other, wanted in dimension.when.items():
-                if not any(self._can_be(other, value) for value in (wanted if isinstance(wanted, list) else [wanted])):
-                    text = f"{other} is never {wanted!r}, so {name} would never be searched"
+            for other, wanted in dimension.conditions.items():
+                if not any(self._can_be(other, value) for value in wanted):
+                    text = f"{other} is never {dimension.when[other]!r}, so {name} would never be searched"
                     found.append(f"search_space.{name}.when: {text}")
         if self.sampler.type == "cma" and len(self._searched_together()) < 2:
             found.append("sampler.type: cma needs two numbers to search that have no `when`; use tpe or gp")
@@ -236,9 +241,11 @@ class SweepConfig(Settings):
 
     def _can_be(self, name: str, value: Any) -> bool:
         """Whether a trial can have this value of a setting."""
+        if value == getattr(self.train, name):
+            return True
         dimension = self.search_space.get(name)
-        if dimension is None or value == getattr(self.train, name):
-            return bool(value == getattr(self.train, name))
+        if dimension is None:
+            return False
         if dimension.choices is not None:
             return value in dimension.choices
         assert dimension.low is not None and dimension.high is not None
@@ -250,12 +257,12 @@ class SweepConfig(Settings):
         if kind not in LEARNERS:
             return []
         if num_trials <= first:
-            return [
-                f"sampler {kind} learns after {first} trials (sampler.n_startup_trials): all {num_trials} are random"
-            ]
+            when = f"sampler {kind} learns after {first} trials (sampler.n_startup_trials)"
+            return [f"{when}: all {num_trials} are random"]
         names = [name for name in self.search_space if kind != "tpe" and name not in self._searched_together()]
+        what = "numbers" if kind == "cma" else "settings"
         return (
-            [f"sampler {kind} draws {', '.join(names)} at random: it learns of numbers without `when`"] if names else []
+            [f"sampler {kind} draws {', '.join(names)} at random: it learns of {what} without `when`"] if names else []
         )
 
     def _searched_together(self) -> list[str]:
@@ -284,11 +291,8 @@ class SweepConfig(Settings):
 
     def is_searched(self, name: str, params: dict[str, Any]) -> bool:
         """Return whether a setting is searched where those before it (`in_order`) have these values."""
-        for other, wanted in self.search_space[name].when.items():
-            value = params.get(other, getattr(self.train, other))
-            if value not in (wanted if isinstance(wanted, list) else [wanted]):
-                return False
-        return True
+        conditions = self.search_space[name].conditions
+        return all(params.get(other, getattr(self.train, other)) in wanted for other, wanted in conditions.items())
 
     def searched(self, params: dict[str, Any]) -> list[str]:
         """Return the settings that are searched where the others have these values."""
@@ -319,12 +323,12 @@ class SweepConfig(Settings):
             pydantic.ValidationError: The values contradict each other.
         """
         fixed = {"best_metric": self.metric, "early_stopping_metric": self.metric, "checkpoint_every": 0}
-        own = {"seed": self.seed_of(number)}
+        own = self.own_settings(number)
         return TrainConfig.model_validate(_without_idle({**self.train.model_dump(), **fixed, **own, **params}))
 
-    def seed_of(self, number: int) -> int:
-        """Return the seed of the trial of that number (from 1)."""
-        return self.train.seed + (number - 1 if self.trial_seed == "per_trial" else 0)
+    def own_settings(self, number: int) -> dict[str, int]:
+        """Return what the trial of that number (from 1) has of its own besides the searched settings."""
+        return {"seed": self.train.seed + number - 1} if self.trial_seed == "per_trial" else {}
 
     def problem(self, params: dict[str, Any]) -> str | None:
         """Return why a trial can't have these sampled values; None: it can."""

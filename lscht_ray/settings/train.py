@@ -192,8 +192,8 @@ def as_given(values: dict[str, Any]) -> dict[str, Any]:
     that there were, and means what it meant (`BEFORE`).
     """
     inner = values.get("train")
-    if isinstance(inner, dict) and as_given(inner) is not inner:
-        return {**values, "train": as_given(inner)}
+    if isinstance(inner, dict) and (given := as_given(inner)) is not inner:
+        return {**values, "train": given}
     lacking = TrainConfig.model_fields.keys() - values.keys()
     if lacking and lacking <= BEFORE.keys():
         values = {**values, **{name: BEFORE[name] for name in lacking}}

@@ -15,14 +15,13 @@ def rungs(sweep: SweepConfig) -> list[int]:
 
 def new_ledger(sweep: SweepConfig) -> Ledger:
     """The ledger of a sweep, without a trial yet."""
-    own_seed = sweep.trial_seed == "per_trial" and "seed" not in sweep.search_space
     return Ledger(
         sweep.metric,
         sweep.mode,
         sweep.train.max_epochs,
         second=sweep.second_metric,
         rungs=rungs(sweep),
-        own_seed=sweep.seed_of if own_seed else None,
+        own_settings=sweep.own_settings,
     )
 
 

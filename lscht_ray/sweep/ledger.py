@@ -20,7 +20,7 @@ class Ledger:
         max_epochs: Epochs of a whole trial.
         second: Another metric, of which less is better; None: there is none.
         rungs: The epochs at which trials may be stopped.
-        own_seed: A trial's seed, by its number, where each has its own.
+        own_settings: What a trial has of its own besides the searched settings, by its number; None: nothing.
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Ledger:
         max_epochs: int,
         second: str | None = None,
         rungs: Sequence[int] = (),
-        own_seed: Callable[[int], int] | None = None,
+        own_settings: Callable[[int], dict[str, int]] | None = None,
     ) -> None:
         self.metric, self.mode, self.max_epochs, self.second, self.rungs = metric, mode, max_epochs, second, rungs
-        self.own_seed = own_seed
+        self.own_settings = own_settings
         self.trials: dict[str, TrialRecord] = {}
         self._sign = 1 if mode == "max" else -1
         # What follows is asked for at every epoch or at every step of the driver: it is kept, for with thousands of
@@ -259,7 +259,7 @@ class Ledger:
             best = {
                 "trial_id": top.trial_id,
                 "params": top.params,
-                **self.seed(top),
+                **self.own(top),
                 "metrics": self.best_epoch(top),
                 "checkpoint": checkpoint,
             }
@@ -276,9 +276,10 @@ class Ledger:
             "trials": [self._row(record) for record in self.in_order()],
         }
 
-    def seed(self, record: TrialRecord) -> dict[str, int]:
-        """The setting `seed` of a trial; nothing where all trials have the same."""
-        return {"seed": self.own_seed(places.trial_number(record.trial_id))} if self.own_seed else {}
+    def own(self, record: TrialRecord) -> dict[str, int]:
+        """What a trial has of its own besides the searched settings."""
+        own = self.own_settings(places.trial_number(record.trial_id)) if self.own_settings else {}
+        return {name: value for name, value in own.items() if name not in record.params}
 
     def totals(self) -> dict[str, Any]:
         """Epochs, GPU hours and seconds of all trials."""
@@ -294,7 +295,7 @@ class Ledger:
         row = {
             "trial_id": name,
             "params": record.params,
-            **self.seed(record),
+            **self.own(record),
             "status": record.status,
             "epochs": len(record.epochs),
             "metrics": self.best_epoch(record),

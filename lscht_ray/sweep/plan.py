@@ -54,7 +54,7 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
     Raises:
         InputError: The model, the device or a setting can't be used.
     """
-    with _threads(min(usable_cpus(), max(1, int(sweep.resources.cpus_per_worker)))):  # as a trial's worker has them
+    with _threads(min(usable_cpus(), sweep.resources.threads)):  # as a trial's worker has them
         plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial, under="train.")
     count = trials_in_all(sweep)
     most, likely = [float(count)] * sweep.train.max_epochs, likely_trials(sweep)

@@ -29,7 +29,7 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
         screen.print(f"{why}; see {folder / places.RAY_LOG} and {folder / places.SUMMARY}")
         return
     winner = ledger.ranking()[0]
-    parameters = " ".join(f"--{name} {value}" for name, value in {**ledger.seed(winner), **winner.params}.items())
+    parameters = " ".join(f"--{name} {value}" for name, value in {**ledger.own(winner), **winner.params}.items())
     screen.print(f"best: {winner.trial_id} ({winner.origin})  {parameters}")
     _doubts(sweep, ledger, screen)
     screen.print(f"results {folder / places.SUMMARY}\nTensorBoard: tensorboard --logdir {place}/{places.LOGS}")
@@ -39,19 +39,19 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
 
 
 def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
-    names, second = list(sweep.search_space), [ledger.second] if ledger.second else []
+    names = list(dict.fromkeys([*sweep.search_space, *sweep.own_settings(1)]))
+    second = [ledger.second] if ledger.second else []
     rows = []
     for record in ledger.ranking() + [r for r in ledger.in_order() if not r.epochs]:
         top = ledger.best_epoch(record)
-        shown = [console.short(record.params[name]) if name in record.params else "" for name in names]
+        values = {**ledger.own(record), **record.params}
+        shown = [console.short(values[name]) if name in values else "" for name in names]
         figures = (
             [f"{top[sweep.metric]:.4f}", *(f"{top[name]:.4g}" for name in second), f"{top['epoch']:.0f}"] if top else []
         )
         ended = [record.status, str(len(record.epochs))]
-        shown += [str(seed) for seed in ledger.seed(record).values()]
         rows.append([record.trial_id, *shown, *ended, *(figures or ["-"] * (2 + len(second))), f"{record.seconds:.0f}"])
-    seeds = ["seed"] if ledger.own_seed else []
-    columns = ["trial", *names, *seeds, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
+    columns = ["trial", *names, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
     screen.print(console.table("Trials, the best first", columns, rows))
 
 
