@@ -39,7 +39,7 @@ def run(trials: int, sampler: str, folder: Path) -> dict[str, list[float]]:
     """CPU seconds of each trial's share: in the sampler, and in all the rest."""
     sweep = SweepConfig(
         train=TrainConfig(max_epochs=EPOCHS, gpu_hour_price=2.0),
-        sampler=SamplerConfig(type=sampler),  # type: ignore[arg-type]
+        sampler=SamplerConfig(type=sampler),
         asha=AshaConfig(grace_period=3),
         budget=BudgetConfig(gpu_hours=1e9, money=1e9, trials_without_improvement=10**9),
     )

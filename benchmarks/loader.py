@@ -188,7 +188,7 @@ def _cases(
             quiet, fresh = quiet_console(), config.model_copy(update={"cache_dir": folder})
             result = fill.fill(root, clips, fresh, form.decoded_short_side, quiet)
             assert result.complete
-            result.cache.release()  # type: ignore[union-attr]
+            result.cache.release()  # type: ignore[union-attr]  # it is complete
 
     def whole(kind: str, augment: bool) -> Callable[[], object]:
         settings: dict[str, Any] = {"batch_size": batch_size, "num_workers": 2, "shuffle": True, "device": CPU}

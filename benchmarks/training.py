@@ -76,7 +76,7 @@ def bare(run: Built) -> None:
         with run.parts.autocast():
             logits = run.state.model(pixel_values=pixel_values).logits.float()
         loss = torch.nn.functional.cross_entropy(logits, moved.labels, weights, label_smoothing=0.1)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         torch.nn.utils.clip_grad_norm_(run.state.model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -90,8 +90,8 @@ class Way:
         return SweepConfig(
             train=TrainConfig(max_epochs=EPOCHS, lr=2e-3),
             search_space=SPACE,
-            sampler=SamplerConfig(type=self.sampler, seed=seed),  # type: ignore[arg-type]
-            trial_stopping=self.stopping,  # type: ignore[arg-type]
+            sampler=SamplerConfig(type=self.sampler, seed=seed),
+            trial_stopping=self.stopping,
             asha=AshaConfig(grace_period=grace, reduction_factor=self.factor),
         )
 

@@ -165,7 +165,7 @@ class ClipCache:
         return {"folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])  # type: ignore[misc]
+        self.__init__(state["folder"])  # type: ignore[misc]  # of this very class
 
     def path(self, key: str) -> Path:
         """The file of a clip."""

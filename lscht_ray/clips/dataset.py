@@ -190,7 +190,8 @@ class ClipDataset(Dataset[Batch]):
 
     def watch_workers(self, count: int) -> None:
         """Have so many data workers say which clips they read; to be called before they start."""
-        self._under_way = torch.zeros(count, 2, dtype=torch.float64).share_memory_()  # type: ignore[no-untyped-call]
+        under_way = torch.zeros(count, 2, dtype=torch.float64)
+        self._under_way = under_way.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types for it
 
     def _note_reading(self, number: int) -> None:
         """Note which clip this process reads now: 1 + index; 0: none."""

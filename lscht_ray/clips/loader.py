@@ -92,7 +92,7 @@ def _one_thread(worker: int) -> None:
 class ClipLoader(DataLoader[Batch]):
     """A DataLoader whose error names the videos that were being read where a data worker hangs or dies."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch says its own iterator
         """The batches of an epoch.
 
         Raises:
@@ -119,7 +119,7 @@ class ClipLoader(DataLoader[Batch]):
 
 def _gpu_copy() -> Copy:
     """The copy to the GPU that this thread has just asked for; it does not wait for it."""
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
     event.record()
     return cast(Copy, event)
 

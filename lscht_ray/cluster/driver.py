@@ -306,7 +306,7 @@ def _record(name: str, past: Past, epochs: list[dict[str, Any]]) -> TrialRecord:
         name,
         past.params,
         past.origin,
-        status="pruned" if past.stopped and past.unfinished else past.status or "interrupted",  # type: ignore[arg-type]
+        status="pruned" if past.stopped and past.unfinished else past.status or "interrupted",
         epochs={int(metrics["epoch"]): epoch_metrics(metrics) for metrics in epochs},
         error=past.error,
         gpus=past.gpus,

@@ -59,7 +59,7 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         raise NotImplementedError("a sweep goes on with a new Tuner on the same study")
 
 
-class Stopping(FIFOScheduler):  # type: ignore[misc]
+class Stopping(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """Has Tune stop the trials that the judge finds too weak.
 
     Tune's own schedulers keep their facts to themselves and don't save them (ray-project/ray issue 30838); the judge

@@ -43,7 +43,7 @@ SILENT_SECONDS = 120.0
 """A trial that reports nothing for so many seconds (or eight times its longest epoch) is named on the screen."""
 
 
-class Stop(ray.tune.Stopper):  # type: ignore[misc]
+class Stop(ray.tune.Stopper):  # type: ignore[misc]  # Ray has no types
     """Ends the sweep when its budget is used up, when every trial fails, or when it can't be written down."""
 
     def __init__(self, budget: Budget, study: Study) -> None:

@@ -167,7 +167,10 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
         content = dict(pairs)
         if len(content) < len(pairs):
             seen: set[str] = set()
-            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            for key, _ in pairs:
+                if key in seen:
+                    twice.append(key)
+                seen.add(key)
         return content
 
     text = read_text(path)

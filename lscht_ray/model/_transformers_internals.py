@@ -66,7 +66,8 @@ class Tubelets(torch.nn.Conv3d):
     def of(cls, convolution: torch.nn.Conv3d) -> "Tubelets":
         """The same convolution, with the same parameters."""
         size, stride = convolution.kernel_size, convolution.stride
-        tubelets = cls(convolution.in_channels, convolution.out_channels, size, stride, device="meta")  # type: ignore[arg-type]
+        channels = convolution.in_channels, convolution.out_channels
+        tubelets = cls(*channels, size, stride, device="meta")  # type: ignore[arg-type]  # torch says int, ...
         tubelets.weight, tubelets.bias = convolution.weight, convolution.bias
         return tubelets
 

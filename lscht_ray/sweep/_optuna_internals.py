@@ -79,7 +79,8 @@ class _OfPruned(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, optuna.distributions.BaseDistribution]:
         """What is proposed together, by pruned trials as well."""
-        return super().infer_relative_search_space(cast(Any, _AllCount(study)), trial)  # type: ignore[safe-super]
+        taught = cast(Any, _AllCount(study))
+        return super().infer_relative_search_space(taught, trial)  # type: ignore[safe-super]  # a sampler comes next
 
     def sample_relative(
         self,
@@ -89,7 +90,7 @@ class _OfPruned(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """The next settings."""
         taught = cast(Any, _AllCount(study))
-        return super().sample_relative(taught, trial, search_space)  # type: ignore[safe-super]
+        return super().sample_relative(taught, trial, search_space)  # type: ignore[safe-super]  # a sampler comes next
 
 
 class GPOfPruned(_OfPruned, optuna.samplers.GPSampler):

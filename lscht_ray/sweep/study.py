@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna import distributions
@@ -22,7 +22,7 @@ from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import _optuna_internals, _samplers
 from lscht_ray.sweep.firsts import Known
 from lscht_ray.sweep.ledger import Ledger
-from lscht_ray.sweep.record import TrialRecord
+from lscht_ray.sweep.record import Status, TrialRecord
 
 NAME = "sweep"
 TRIAL, STATUS, ORIGIN, ERROR, SECONDS, GPUS = "trial_id", "status", "origin", "error", "seconds", "gpus"
@@ -65,7 +65,7 @@ class Past:
     Attributes:
         trial_id: Its name.
         params: The searched settings and their values.
-        status: How it ended (`ledger.Status`); empty where it did not.
+        status: How it ended (`record.Status`); empty where it did not.
         stopped: Whether it was judged too weak to go on.
         scores: Its scores by epoch.
         seconds: How long it ran.
@@ -76,7 +76,7 @@ class Past:
 
     trial_id: str
     params: dict[str, Any]
-    status: str
+    status: Status | Literal[""]
     stopped: bool
     scores: dict[int, float]
     seconds: float

@@ -113,8 +113,9 @@ class TrainState:
 
     def no_sync(self) -> AbstractContextManager[Any]:
         """The context of a micro-batch that is not the last of its step: workers need not talk yet."""
-        wrapped = isinstance(self.model, torch.nn.parallel.DistributedDataParallel)
-        return self.model.no_sync() if wrapped else nullcontext()  # type: ignore[operator]
+        if isinstance(self.model, torch.nn.parallel.DistributedDataParallel):
+            return self.model.no_sync()
+        return nullcontext()
 
     def state_dict(self, inside: Inside | None = None) -> dict[str, Any]:
         """What a checkpoint keeps. Every worker must call it: each adds its own random generators and counts.

@@ -289,7 +289,8 @@ def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
     os.dup2(2, 1)  # so that what a library prints is no answer
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    stdin: Any = sys.stdin  # a TextIOWrapper, whatever the type says
+    stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     if memory is not None:
         _memory.limit_memory(memory)
     print("{}", file=answers, flush=True)
