@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lscht_ray.dataset import layouts
-from lscht_ray.dataset.annotations import Annotations, find_layout, read
+from lscht_ray.dataset.annotations import Annotations, read
+from lscht_ray.dataset.finding import find_layout
 from lscht_ray.errors import InputError
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.span import Box, Span
@@ -213,15 +214,24 @@ def sem_lex(root: Path) -> None:
 
 
 def slovo(root: Path) -> None:
-    touch(root, "aa-1.mp4", "bb-2.mp4")
-    lines = ["attachment_id,text,user_id,height,width,length,train,begin,end", "aa-1,A,u1,9,9,60.0,True,10,50"]
-    (root / "annotations.csv").write_text("\n".join([*lines, "bb-2,A,u2,9,9,60.0,False,0,50"]).replace(",", "\t"))
+    touch(root, f"train/{UUIDS[0]}.mp4", f"test/{UUIDS[1]}.mp4")
+    lines = ["attachment_id,text,user_id,height,width,length,train,begin,end", f"{UUIDS[0]},A,u1,9,9,60.0,True,10,50"]
+    (root / "annotations.csv").write_text(
+        "\n".join([*lines, f"{UUIDS[1]},A,u2,9,9,60.0,False,0,50"]).replace(",", "\t")
+    )
 
 
-@pytest.mark.parametrize("name", ["autsl", "asl_citizen", "lsa64"])
+UUIDS = ("16d92c0f-0000-4000-8000-000000000001", "16d92c0f-0000-4000-8000-000000000002")
+
+
+def include_folders(root: Path) -> None:
+    touch(root, "Adjectives/1. loud/MVI_5177.MOV", "Places/19. House/Extra/MVI_3439.MOV", "Places/19. House/MVI_1.MOV")
+
+
+@pytest.mark.parametrize("name", ["autsl", "asl_citizen", "lsa64", "ms_asl", "sem_lex", "slovo", "include_folders"])
 def test_these_are_recognised_by_themselves(tmp_path: Path, name: str) -> None:
     globals()[name](tmp_path)
-    assert find_layout(tmp_path) == name
+    assert find_layout(tmp_path).layout == name
     assert read(tmp_path).samples == read(tmp_path, layout=name).samples
 
 
@@ -275,13 +285,39 @@ def test_sem_lex_says_what_is_there_twice_and_which_blanks_it_drops(tmp_path: Pa
 def test_slovo(tmp_path: Path) -> None:
     slovo(tmp_path)
     found = read(tmp_path, layout="slovo")
-    assert clips(found) == [("aa-1.mp4", "A", "train", "u1"), ("bb-2.mp4", "A", "test", "u2")]
-    assert [sample.span for sample in found.samples] == [Span(10, 50), Span(0, 50)]
+    assert clips(found) == [(f"train/{UUIDS[0]}.mp4", "A", "train", "u1"), (f"test/{UUIDS[1]}.mp4", "A", "test", "u2")]
+    assert [sample.span for sample in found.samples] == [Span(10, 50, doubtful=True), Span(0, 50, doubtful=True)]
+
+
+def test_include_without_its_tables(tmp_path: Path) -> None:
+    include_folders(tmp_path)
+    assert sorted({(sample.gloss, sample.video.name) for sample in read(tmp_path).samples}) == [
+        ("House", "MVI_1.MOV"),
+        ("House", "MVI_3439.MOV"),
+        ("loud", "MVI_5177.MOV"),
+    ]
+
+
+def test_include_as_it_is_published(tmp_path: Path) -> None:
+    touch(tmp_path, "Adjectives/1. loud/MVI_5177.MOV")
+    (tmp_path / "Train_Test_Split").mkdir()
+    head, row = "Category,Word,Video,FilePath\n", "Adjectives,1. loud,MVI_5177.MOV,Adjectives/1. loud/MVI_5177.MOV\n"
+    for split in ("train", "test"):
+        (tmp_path / "Train_Test_Split" / f"{split}_include.csv").write_text(head + (row if split == "train" else ""))
+    assert find_layout(tmp_path).layout == "include"
+    assert clips(read(tmp_path)) == [("Adjectives/1. loud/MVI_5177.MOV", "1. loud", "train", None)]
+
+
+def test_autsl_with_its_labels_as_the_zips_hold_them(tmp_path: Path) -> None:
+    autsl(tmp_path)
+    for split in ("val", "test"):
+        (tmp_path / f"{split}_labels.csv").rename(tmp_path / split / "ground_truth.csv")
+    assert [split for _, _, split, _ in clips(read(tmp_path))] == ["train", "train", "val", "test"]
 
 
 def test_every_shipped_map_is_tested_here() -> None:
     assert all(callable(globals().get(name)) for name in layouts.shipped())
-    assert len(layouts.shipped()) == 7
+    assert len(layouts.shipped()) == 8
 
 
 def test_an_own_map_file_and_mistakes_in_it(tmp_path: Path) -> None:
@@ -325,8 +361,8 @@ def test_a_table_that_is_missing_and_a_row_that_is_ragged(tmp_path: Path) -> Non
     columns = ColumnMap(files={"train": "train.jsonl", "val": "val.jsonl"})
     found = read(tmp_path, columns=columns, strict=False)
     assert [(problem.kind, problem.detail.split(":")[0]) for problem in found.problems] == [
-        ("unparsable", "line 2"),
         ("missing_table", "the table of the val split is not there"),
+        ("unparsable", "line 2"),
     ]
     with pytest.raises(ValueError, match="files: 'dev' is none of"):
         ColumnMap(files={"dev": "a.csv"})
@@ -343,4 +379,4 @@ def test_data_named_by_a_link_and_tables_by_real_paths(tmp_path: Path) -> None:
 def test_class_folders_with_other_tables_beside_them_stay_class_folders(tmp_path: Path) -> None:
     touch(tmp_path, "casa/001_011_001.mp4", "perro/002_001_001.mp4")
     (tmp_path / "facts.csv").write_text("path,frames\nx,1\n")
-    assert find_layout(tmp_path) == "folders"
+    assert find_layout(tmp_path).layout == "folders"

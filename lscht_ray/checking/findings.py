@@ -11,9 +11,9 @@ from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
-from lscht_ray.host.files import OWN_FOLDER, VIDEO_SUFFIXES
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.video.facts import Facts
+from lscht_ray.video.recognise import is_hidden, is_video
 
 FEW_FRAMES = 8
 """Number of frames below which a video is a warning."""
@@ -282,7 +282,7 @@ def _names(annotated: Annotations) -> Iterator[Problem]:
     }
     for place in sorted(place for place in places if place.is_relative_to(annotated.folder)):
         try:
-            names = sorted(entry.name for entry in os.scandir(place) if entry.name != OWN_FOLDER)
+            names = sorted(entry.name for entry in os.scandir(place) if not is_hidden(entry.name))
         except OSError:
             continue
         for name in names:
@@ -309,7 +309,7 @@ def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
             others = [
                 entry.name
                 for entry in os.scandir(folder)
-                if Path(entry.name).suffix.lower() in VIDEO_SUFFIXES and Path(entry.path) not in annotated_videos
+                if is_video(Path(entry.path)) and Path(entry.path) not in annotated_videos
             ]
             if others:
                 detail = f"{len(others)} videos have no annotation: {_some(sorted(others))}"

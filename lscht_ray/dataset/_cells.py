@@ -9,7 +9,7 @@ from typing import Any
 
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import nfc, read_json, read_text
+from lscht_ray.host.files import nfc, noting, read_json, read_text
 
 Cells = dict[str, str]
 """A row's values by column."""
@@ -76,7 +76,8 @@ def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
 
 
 def _json_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
-    content, _ = read_json(file)
+    content, twice = read_json(file)
+    problems += duplicate_keys(file, twice)
     if not isinstance(content, list):
         raise InputError(f"{file} holds no list of rows [{{...}}, ...]")
     for number, item in enumerate(content):
@@ -87,11 +88,12 @@ def _json_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cell
 
 
 def _jsonl_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
+    twice: list[str] = []
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            item = json.loads(line, object_pairs_hook=noting(twice))
         except (ValueError, RecursionError) as error:
             problems.append(_unparsable(file, f"line {number}", f"no valid JSON ({error})"))
             continue
@@ -99,6 +101,15 @@ def _jsonl_cells(file: Path, problems: list[Problem]) -> Iterator[tuple[str, Cel
             yield f"line {number}", _flat(item)
         else:
             problems.append(_unparsable(file, f"line {number}", "no object {column: value}"))
+    problems += duplicate_keys(file, twice)
+
+
+def duplicate_keys(file: Path, twice: list[str]) -> list[Problem]:
+    """A problem for each key that objects in a JSON file have twice."""
+    return [
+        Problem("duplicate_key", "warning", str(file), f"the key {key!r} is there twice", "the last one counts")
+        for key in dict.fromkeys(twice)
+    ]
 
 
 def _flat(item: dict[str, Any]) -> Cells:

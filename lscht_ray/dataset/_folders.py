@@ -1,55 +1,135 @@
 """Reads class folders into rows: ``split/gloss/clip`` or ``gloss/clip``. No video is opened."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lscht_ray.dataset._entries import clips_below, subfolders, visible
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
-from lscht_ray.host.files import VIDEO_SUFFIXES, entries, nfc
+from lscht_ray.host.files import nfc, no_text
+from lscht_ray.video.recognise import is_clip_of_pictures, is_video
+
+NAMED = 4
+"""Folders or kinds of files that a message names at most."""
 
 
-def holds_class_folders(path: Path) -> bool:
-    """Whether a folder holds class folders with videos, or split folders."""
-    for entry in entries(path):
-        if entry.is_dir() and not entry.name.startswith(".") and os.access(entry, os.R_OK | os.X_OK):
-            inside = entries(entry)
-            if any(file.suffix.lower() in VIDEO_SUFFIXES for file in inside):
-                return True
-            if entry.name.lower() in SPLIT_NAMES and any(item.is_dir() for item in inside):
-                return True
-    return False
+def class_folders(path: Path) -> list[Path]:
+    """The folders that hold clips of one gloss each; of data with split folders, all of them."""
+    tops = subfolders(path)
+    splits = [top for top in tops if top.name.lower() in SPLIT_NAMES and any(subfolders(top))]
+    if splits:
+        return [gloss for top in splits for gloss in subfolders(top)]
+    return [top for top in tops if any(is_video(entry) or is_clip_of_pictures(entry) for entry in visible(top))]
 
 
 def read_folders(path: Path, videos: Path | None = None) -> Table:
-    """Read the clips of class folders. Without split folders the rows have no split yet."""
+    """Read the clips of class folders. Without split folders the rows have no split yet.
+
+    A clip is a video, or a folder of pictures. A gloss without any clip stays a gloss (`Table.unfilled`).
+    """
     root = videos or path
-    tops = [entry for entry in entries(root) if entry.is_dir() and not entry.name.startswith(".")]
+    tops = [entry for entry in visible(root) if entry.is_dir()]
     split_tops = {entry: SPLIT_NAMES[entry.name.lower()] for entry in tops if entry.name.lower() in SPLIT_NAMES}
-    rows, ignored = [], 0
-    raw: dict[str, str] = {}
-    glosses: list[tuple[str | None, Path]]
+    glosses: list[tuple[str | None, Path]] = [(None, entry) for entry in tops]
+    found = _Found()
     if split_tops:
-        glosses = [(split, gloss) for top, split in split_tops.items() for gloss in entries(top)]
+        glosses = [(split, gloss) for top, split in split_tops.items() for gloss in visible(top)]
         left_out = [entry.name for entry in tops if entry not in split_tops]
-    else:
-        glosses, left_out = [(None, entry) for entry in tops], []
-    closed = []
+        if left_out:
+            found.notes.append(f"folders beside the splits are passed over: {', '.join(left_out)}")
     for split, folder in glosses:
-        if not folder.is_dir():
-            ignored += 1
-            continue
+        if folder.is_dir():
+            found.add(folder, split)
+        else:
+            found.others[_kind(folder)] += 1
+    return found.table(root)
+
+
+@dataclass
+class _Found:
+    """Collects what is in the class folders."""
+
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    """Files that are no clips, by their suffix."""
+    empty: list[tuple[str, Path, str]] = field(default_factory=list)
+    """Gloss, folder, and what is in it in place of clips."""
+    raw: dict[str, str] = field(default_factory=dict)
+
+    def add(self, folder: Path, split: str | None) -> None:
+        """Add the clips of one class folder."""
         if not os.access(folder, os.R_OK | os.X_OK):
-            closed.append(Problem("no_access", "warning", str(folder), "the folder can't be read", "it is passed over"))
-            continue
+            text = "the folder can't be read"
+            self.problems.append(Problem("no_access", "warning", str(folder), text, "it is passed over"))
+            return
         gloss = nfc(folder.name)
-        if gloss != folder.name:
-            raw[folder.name] = gloss
-        for file in entries(folder):
-            if file.suffix.lower() in VIDEO_SUFFIXES:
-                rows.append(Row(file, gloss, split, None))
+        clips, others, inner = [], Counter[str](), list[Path]()
+        for entry in visible(folder):
+            if is_video(entry) or is_clip_of_pictures(entry):
+                clips.append(entry)
+            elif entry.is_dir():
+                inner.append(entry)
             else:
-                ignored += 1
-    notes = [f"{ignored} files that are no videos are passed over"] if ignored else []
-    if left_out:
-        notes.append(f"folders beside the splits are passed over: {', '.join(left_out)}")
-    return Table(rows, None, notes, closed + renamed("the gloss folder", raw, root))
+                others[_kind(entry)] += 1
+        deeper = [entry for entry in inner if next(clips_below(entry), None) is not None]
+        if not clips and inner and not deeper and not others:
+            self.notes.append(f"{folder.name}/ holds only folders without clips: it is passed over")
+            return
+        if no_text(gloss):
+            detail = f"the gloss folder {folder.name!r} is no UTF-8 text (an old zip of Windows?)"
+            self.problems.append(Problem("name_not_text", "error", str(folder), detail, "rename it"))
+        if gloss != folder.name:
+            self.raw[folder.name] = gloss
+        self.rows += [Row(clip, gloss, split, None) for clip in clips]
+        self.others += others
+        if not clips:
+            self.empty.append((gloss, folder, _listed(others, inner)))
+        elif deeper:
+            detail = f"clips in its {_count(len(deeper), 'subfolder')} are passed over: {_some(deeper)}"
+            action = "move them up, or say with --columns.pattern where the gloss stands in a path"
+            self.problems.append(Problem("subfolders", "warning", str(folder), detail, action))
+
+    def table(self, root: Path) -> Table:
+        filled = {row.gloss for row in self.rows}
+        for gloss, folder, inside in self.empty:
+            action = "add clips, or leave the folder out with --untrained_glosses drop"
+            problem = Problem("empty_gloss", "error", str(folder), f"the gloss {gloss!r} has no clip: {inside}", action)
+            self.problems.append(problem if gloss not in filled else _milder(problem))
+        if self.others:
+            listed = ", ".join(f"{count} {kind}" for kind, count in self.others.most_common(NAMED))
+            more = ", ..." if len(self.others) > NAMED else ""
+            self.notes.append(f"{self.others.total()} files that are no videos are passed over: {listed}{more}")
+        unfilled = tuple(gloss for gloss in dict.fromkeys(gloss for gloss, _, _ in self.empty) if gloss not in filled)
+        problems = self.problems + renamed("the gloss folder", self.raw, root)
+        return Table(self.rows, None, self.notes, problems, unfilled=unfilled)
+
+
+def _milder(problem: Problem) -> Problem:
+    """A folder without clips whose gloss has some elsewhere."""
+    return Problem(problem.kind, "warning", problem.path, "there is no clip of its gloss in this folder", "add clips")
+
+
+def _listed(others: Counter[str], inner: list[Path]) -> str:
+    """What is in a class folder in place of clips."""
+    parts = [_count(count, f"{kind} file") for kind, count in others.most_common(NAMED)]
+    parts += [f"{_count(len(inner), 'subfolder')} ({_some(inner)})"] if inner else []
+    return f"passed over are {', '.join(parts)}" if parts else "the folder is empty"
+
+
+def _kind(path: Path) -> str:
+    return path.suffix or "suffixless"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number > 1 else "")
+
+
+def _some(folders: Iterable[Path]) -> str:
+    names: Iterator[str] = (folder.name for folder in folders)
+    listed = [name for name, _ in zip(names, range(NAMED + 1), strict=False)]
+    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")

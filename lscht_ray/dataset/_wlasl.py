@@ -3,10 +3,12 @@
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from lscht_ray.dataset._cells import duplicate_keys
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row, Table, renamed
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import VIDEO_SUFFIXES, OutsideError, inside, listing, nfc, read_json, read_text
+from lscht_ray.host.files import OutsideError, inside, listing, nfc, read_json, read_text
+from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 from lscht_ray.video.span import Box, Span
 
 FPS = 25.0
@@ -87,10 +89,7 @@ def _annotation_file(path: Path) -> Path:
 
 def _load(path: Path, problems: list[Problem]) -> Any:
     content, twice = read_json(path)
-    problems += [
-        Problem("duplicate_key", "warning", str(path), f"the key {key!r} is there twice", "the last one counts")
-        for key in dict.fromkeys(twice)
-    ]
+    problems += duplicate_keys(path, twice)
     return content
 
 
@@ -282,6 +281,6 @@ def _locate(folders: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for name, path in sorted(listing(folder).items()):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
+            if is_video(path) or is_clip_of_pictures(path):
                 found.setdefault(Path(name).stem, path)
     return found

@@ -1,6 +1,7 @@
 """Reads a data set of any layout into samples and glosses. No video is opened."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,23 @@ from typing import Any
 from rich.console import Console
 
 from lscht_ray.dataset import layouts
-from lscht_ray.dataset._folders import holds_class_folders, read_folders
-from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, read_table, says_clips
-from lscht_ray.dataset._wlasl import find_wlasl, read_wlasl
+from lscht_ray.dataset._elan import read_elan
+from lscht_ray.dataset._folders import read_folders
+from lscht_ray.dataset._lists import read_lists
+from lscht_ray.dataset._tables import read_table
+from lscht_ray.dataset._wlasl import read_wlasl
 from lscht_ray.dataset.demo import CLIPS, DEMO, demo_data, demo_folder
+from lscht_ray.dataset.finding import Found, find_layout
 from lscht_ray.dataset.problems import ANNOTATION_ERRORS, Problem
 from lscht_ray.dataset.rows import SPLITS, Row, Table
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.dataset.splits import SplitPlan, divide
 from lscht_ray.errors import InputError
 from lscht_ray.host.console import EpochProgress
-from lscht_ray.host.files import given_path, is_file, read_json
+from lscht_ray.host.files import given_path, is_file
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.settings.elan import ElanMap
+from lscht_ray.video.recognise import is_clip_of_pictures
 
 SHOWN = 5
 """Problems that a message names at most."""
@@ -79,21 +85,26 @@ def read(
     *,
     layout: str = "auto",
     columns: ColumnMap | None = None,
+    elan: ElanMap | None = None,
     videos: str | None = None,
     missing_threshold: float = 0.5,
     plan: SplitPlan | dict[str, Any] | None = None,
     strict: bool = True,
+    on_row: Callable[[], object] = int,
 ) -> Annotations:
     """Read a data set.
 
     Args:
         data: A folder or an annotation file.
-        layout: ``wlasl``, ``table``, ``folders``, a shipped or own column map, or ``auto`` to find out.
+        layout: ``wlasl``, ``table``, ``folders``, ``lists``, ``elan``, a shipped or own column map, or ``auto`` to find
+            out; then the data set may lie in a subfolder.
         columns: The column map of an own table.
+        elan: Which annotations of .eaf files are signs.
         videos: Folder of the videos, where it is not beside the annotations.
         missing_threshold: Largest share of annotated videos that may be missing, 0 to 1.
         plan: How clips are divided into splits (a `SplitPlan` or its attributes).
         strict: Raise for wrong annotations and for too many missing videos; False: they become problems.
+        on_row: Called after each line of a table.
 
     Raises:
         InputError: There is no such path, no layout fits, the annotations are wrong, or too many videos are missing.
@@ -103,8 +114,11 @@ def read(
     if folder is not None and not folder.is_dir():
         raise InputError(f"--videos {videos}: no such folder")
     own = columns is not None and columns != ColumnMap()
-    chosen = layout if layout != "auto" else "table" if own else find_layout(path)
-    table = _read_layout(chosen, path, folder, columns if own else None)
+    tier = elan is not None and elan != ElanMap()
+    known = "table" if own else "elan" if tier else None
+    found = find_layout(path) if layout == "auto" and known is None else Found(path, known or layout)
+    path, chosen = found.path, found.layout
+    table = _read_layout(chosen, path, folder, columns if own else None, elan or ElanMap(), on_row)
     wrong = [problem for problem in table.problems if problem.kind in ANNOTATION_ERRORS]
     if strict and wrong:
         lines = [f"{problem.path}: {problem.detail} ({problem.action})" for problem in wrong[:SHOWN]]
@@ -115,13 +129,13 @@ def read(
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
     how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
-    missing = tuple(row.video for row in rows if not is_file(row.video))
+    missing = tuple(row.video for row in rows if not is_file(row.video) and not is_clip_of_pictures(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
             f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is {missing[0]}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
-    glosses = table.glosses or sorted({row.gloss for row in rows}, key=_number_or_text)
+    glosses = table.glosses or sorted({*table.unfilled, *(row.gloss for row in rows)}, key=_number_or_text)
     gone = set(missing)
     return Annotations(
         path,
@@ -129,7 +143,7 @@ def read(
         tuple(glosses),
         _samples([row for row in rows if row.video not in gone], glosses),
         missing,
-        (*table.notes, *notes),
+        (*([found.note] if found.note else []), *table.notes, *notes),
         tuple(table.problems),
         table.excused,
         table.folders or tuple(sorted({row.video.parent for row in rows})),
@@ -142,16 +156,25 @@ def _samples(rows: list[Row], glosses: list[str]) -> tuple[Sample, ...]:
     return tuple(Sample(r.video, r.gloss, labels[r.gloss], r.split or "", r.signer, r.span, r.box) for r in rows)
 
 
-def _read_layout(layout: str, path: Path, videos: Path | None, columns: ColumnMap | None) -> Table:
+def _read_layout(
+    layout: str,
+    path: Path,
+    videos: Path | None,
+    columns: ColumnMap | None,
+    elan: ElanMap,
+    on_row: Callable[[], object],
+) -> Table:
     if layout == "wlasl":
         return read_wlasl(path, videos)
     if layout == "folders":
         if not path.is_dir():
             raise InputError(f"--data {path}: the layout folders needs a folder")
         return read_folders(path, videos)
-    if layout == "table":
-        return read_table(path, videos, columns)
-    return read_table(path, videos, layouts.load(layout))
+    if layout == "lists":
+        return read_lists(path, videos)
+    if layout == "elan":
+        return read_elan(path, videos, elan)
+    return read_table(path, videos, columns if layout == "table" else layouts.load(layout), on_row)
 
 
 def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
@@ -165,36 +188,29 @@ def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
         return read(demo_data(on_clip=lambda done, total: progress.advance()), **settings)
 
 
-def find_layout(path: Path) -> str:
-    """Find the layout of a data set.
+def absent_split(annotations: Annotations) -> str:
+    """Why the data can't be trained on for want of a split, and what to type; nothing where train and val are there."""
+    counts = {split: len(annotations.split(split)) for split in SPLITS}
+    if counts["train"] and counts["val"]:
+        return ""
+    there = ", ".join(f"{count} {split}" for split, count in counts.items() if count) or "none"
+    split = "val" if counts["train"] else "train"
+    head = f"there is no clip in the {split} split (clips: {there}); training needs train and val"
+    if counts["train"]:
+        return (
+            f"{head}\n  --val_from_train 0.15 makes val of 15 % of the training clips, with --split_policy by_signer of"
+            " whole signers; the test split stays as it is"
+        )
+    return f"{head}\n  --split_policy stratified draws all three splits anew"
 
-    Raises:
-        InputError: It has none that is known; the message lists those.
-    """
-    if path.is_file():
-        if path.suffix.lower() in TABLE_SUFFIXES:
-            return "table"
-        if path.suffix.lower() == ".json":
-            return "wlasl" if _is_wlasl(path) else "table"
-    else:
-        known = "wlasl" if find_wlasl(path) else layouts.recognise(path)
-        if known:
-            return known
-        tables = find_tables(path)
-        if any(map(says_clips, tables)):
-            return "table"
-        if holds_class_folders(path):
-            return "folders"
-        if tables:
-            return "table"
-    raise InputError(
-        f"--data {path}: no data set is recognised there. Allowed are\n"
-        "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"
-        "  a table (.csv, .tsv, .json, .jsonl) with the columns path, label, split (or a folder that holds one),\n"
-        "  a folder of class folders: gloss/clip.mp4 or train/gloss/clip.mp4;\n"
-        f"  data sets with a map of their own: {', '.join(layouts.shipped())} (--layout NAME);\n"
-        "  other tables and file names: say where things stand with --columns.path, --columns.pattern and so on;\n"
-        "  --data demo is the embedded demo data set"
+
+def one_gloss(annotations: Annotations) -> str:
+    """Why data of one gloss are none."""
+    name = annotations.glosses[0] if annotations.glosses else ""
+    return (
+        f"{name!r} is the only gloss, so there is nothing to tell apart\n"
+        "  name the folder whose subfolders are the glosses, or say where they stand with --columns.pattern or"
+        " --columns.label"
     )
 
 
@@ -208,20 +224,26 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     Raises:
         InputError: A split is empty, or a gloss has no training clip and ``untrained`` is ``error``.
     """
+    reason = absent_split(annotations)
+    if reason:
+        raise InputError(f"{annotations.root}: {reason}")
+    if len(annotations.glosses) < 2:
+        raise InputError(f"{annotations.root}: {one_gloss(annotations)}")
     trained = {sample.gloss for sample in annotations.split("train")}
     untaught = [gloss for gloss in annotations.glosses if gloss not in trained]
-    for split in ("train", "val"):
-        if not annotations.split(split):
-            raise InputError(f"{annotations.root}: there is no clip in the {split} split; training needs train and val")
     if not untaught:
         return annotations
     shown = ", ".join(repr(gloss) for gloss in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
     if untrained != "drop":
         elsewhere = Counter(sample.split for sample in annotations.samples if sample.gloss in set(untaught))
         clips = ", ".join(f"{count} in {split}" for split, count in elsewhere.items()) or "none at all"
+        empty = [
+            f"\n  {problem.path}: {problem.detail}" for problem in annotations.problems if problem.kind == "empty_gloss"
+        ]
         raise InputError(
             f"{annotations.root}: {len(untaught)} of {len(annotations.glosses)} glosses have no training clip: {shown}"
-            f" (clips: {clips})\n  add training clips, or leave these glosses out with --untrained_glosses drop"
+            f" (clips: {clips}){''.join(empty[:SHOWN])}\n"
+            "  add training clips, or leave these glosses out with --untrained_glosses drop"
         )
     kept = [gloss for gloss in annotations.glosses if gloss in trained]
     labels = {gloss: label for label, gloss in enumerate(kept)}
@@ -231,14 +253,6 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     if not result.split("val"):
         raise InputError(f"{annotations.root}: no val clip has a gloss that is trained")
     return result
-
-
-def _is_wlasl(path: Path) -> bool:
-    """Whether a JSON file is one of WLASL's: a list of {gloss, instances}, or a map of {subset, action}."""
-    content, _ = read_json(path)
-    if not isinstance(content, list):
-        return True
-    return any(isinstance(item, dict) and "instances" in item for item in content) or not content
 
 
 def _number_or_text(gloss: str) -> tuple[int, str]:

@@ -30,5 +30,7 @@ class Problem:
         return asdict(self)
 
 
-ANNOTATION_ERRORS = frozenset(("unparsable", "path_outside", "not_a_local_file", "unknown_split", "two_labels"))
+ANNOTATION_ERRORS = frozenset(
+    ("unparsable", "path_outside", "not_a_local_file", "unknown_split", "two_labels", "name_not_text")
+)
 """Kinds of problems in annotations with which training refuses to start."""

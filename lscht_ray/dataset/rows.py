@@ -46,6 +46,7 @@ class Table:
         problems: What is wrong with the annotations.
         excused: Videos that the data set itself calls missing.
         folders: The folders of the videos, to find those that are not annotated.
+        unfilled: Glosses that have a place of their own and not one clip in it.
     """
 
     rows: list[Row]
@@ -54,6 +55,7 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
     excused: frozenset[Path] = frozenset()
     folders: tuple[Path, ...] = ()
+    unfilled: tuple[str, ...] = ()
 
 
 def renamed(kind: str, raw: dict[str, str], path: Path) -> list[Problem]:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ class SplitPlan:
         folds: Number of folds.
         fold: Which fold is test, from 1.
         seed: The setting split_seed.
+        val_from_train: The setting of that name.
     """
 
     policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
@@ -40,6 +41,7 @@ class SplitPlan:
     folds: int = 5
     fold: int = 1
     seed: int = 42
+    val_from_train: float = 0.0
 
 
 def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], list[str]]:
@@ -56,8 +58,17 @@ def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], lis
     """
     if plan.file is not None:
         return _from_file(rows, Path(plan.file).expanduser(), root)
-    if plan.policy == "given" and all(row.split is not None for row in rows):
+    if plan.val_from_train:
+        return _val_from_train(rows, plan)
+    open_rows = sum(row.split is None for row in rows)
+    if plan.policy == "given" and not open_rows:
         return rows, []
+    if plan.policy == "given" and open_rows < len(rows):
+        val, test = plan.fractions
+        note = (
+            f"{open_rows} clips have no split yet: drawn per gloss with seed {plan.seed} ({val:g} val, {test:g} test)"
+        )
+        return _filled_up(rows, plan), [f"{note}; the others stay in theirs"]
     if plan.policy in ("given", "stratified"):
         val, test = plan.fractions
         why = "no splits are given" if plan.policy == "given" else "the given splits are set aside"
@@ -123,6 +134,41 @@ def _by_gloss(rows: list[Row]) -> list[list[Row]]:
     for row in sorted(rows, key=lambda row: (str(row.video), row.gloss, str(row.span))):
         groups.setdefault(row.gloss, []).append(row)
     return list(groups.values())
+
+
+def _filled_up(rows: list[Row], plan: SplitPlan) -> list[Row]:
+    """Draw the splits that are open so that each gloss gets near to its shares; given ones stay."""
+    rng, result = random.Random(plan.seed), []
+    for group in _by_gloss(rows):
+        given = [row for row in group if row.split is not None]
+        undrawn = [row for row in group if row.split is None]
+        has = Counter(row.split for row in given)
+        rng.shuffle(undrawn)
+        wanted: list[str] = []
+        for split, share in zip(("val", "test"), plan.fractions, strict=True):
+            lacking = max(round(share * len(group)), 1 if share else 0) - has[split]
+            room = len(undrawn) - len(wanted) - (0 if has["train"] else 1)  # one clip is for train at least
+            wanted += [split] * max(0, min(lacking, room))
+        wanted += ["train"] * (len(undrawn) - len(wanted))
+        result += given + [row._replace(split=split) for row, split in zip(undrawn, wanted, strict=True)]
+    return result
+
+
+def _val_from_train(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
+    """Make val of a part of train. Test stays."""
+    there = Counter(row.split for row in rows)
+    if there["val"] or there[None]:
+        what = f"{there['val']} val clips are given" if there["val"] else "the clips have no train and test yet"
+        raise InputError(f"val_from_train {plan.val_from_train:g}: {what}; leave it out")
+    if not there["train"]:
+        raise InputError(f"val_from_train {plan.val_from_train:g}: there is no clip in the train split")
+    train, rest = [row for row in rows if row.split == "train"], [row for row in rows if row.split != "train"]
+    part = replace(plan, fractions=(plan.val_from_train, 0.0), val_from_train=0.0)
+    if plan.policy == "by_signer":
+        drawn, notes = _by_signer(train, part)
+        return [*drawn, *rest], [f"val is drawn from train, {note}" for note in notes]
+    note = f"val is {plan.val_from_train:g} of train, drawn per gloss with seed {plan.seed}; signers may be in both"
+    return [*_stratified(train, part), *rest], [note]
 
 
 def _draw_gloss(group: list[Row], fractions: tuple[float, float], rng: random.Random) -> Iterable[Row]:

@@ -1,6 +1,7 @@
 """This machine: files, disks, processes, signals and the terminal. Knows nothing of clips, runs or sweeps.
 
-Public modules: `children` (child processes that answer questions), `console` (what a person sees), `cpus`, `disk` (room
-and file systems), `environment` (variables set for a library), `files` (the user's files), `interrupt` (Ctrl-C and
-SIGTERM), `lock` (one writer per folder), `processes`, `watchdog` (ends a run that hangs).
+Public modules: `children` (child processes that answer questions), `console` (what a person sees), `cpus`, `deadline`
+(a time limit for Python's own work), `disk` (room and file systems), `environment` (variables set for a library),
+`files` (the user's files), `interrupt` (Ctrl-C and SIGTERM), `lock` (one writer per folder), `processes`, `watchdog`
+(ends a run that hangs).
 """

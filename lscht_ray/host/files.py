@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +17,6 @@ from lscht_ray.errors import InputError
 MAX_TEXT_BYTES = 256 * 2**20
 """Largest annotation file that is read (WLASL_v0.3.json has 12 MB)."""
 
-VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".flv", ".wmv", ".3gp", ".gif", ".swf")
-)
 OWN_FOLDER = ".lscht_ray"
 """In a data folder: what was found out about its videos."""
 
@@ -43,6 +40,11 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
+def no_text(name: str) -> bool:
+    """Return whether a name is no UTF-8 text, as in old zips of Windows: Python keeps its bytes as surrogates."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def slug(name: str) -> str:
     """Return a folder's name for any file system: ASCII letters, digits, `.`, `_` and `-`; ñ becomes n.
 
@@ -57,6 +59,14 @@ def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Return whether there is a file or folder of that name; False also for a name that none can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
         return False
 
 
@@ -155,13 +165,8 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
 
 
-def read_json(path: Path) -> tuple[Any, list[str]]:
-    """Read a JSON file; return its content and, of an object, the keys that it has twice (the last of which counts).
-
-    Raises:
-        InputError: It can't be read or is no JSON.
-    """
-    twice: list[str] = []
+def noting(twice: list[str]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a hook for `json.loads` that adds to the list each key that an object has more than once."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
@@ -173,11 +178,19 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
                 seen.add(key)
         return content
 
+    return unique
+
+
+def read_json(path: Path) -> tuple[Any, list[str]]:
+    """Read a JSON file; return its content, and the keys that an object in it has twice (the last of which counts).
+
+    Raises:
+        InputError: It can't be read or is no JSON.
+    """
+    twice: list[str] = []
     text = read_text(path)
     try:
-        if text.lstrip().startswith("{"):
-            return json.loads(text, object_pairs_hook=unique), twice
-        return json.loads(text), twice
+        return json.loads(text, object_pairs_hook=noting(twice)), twice
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no valid JSON: {error}") from None
 

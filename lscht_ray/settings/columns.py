@@ -19,11 +19,13 @@ class ColumnMap(BaseModel):
     file: str | None = None
     """The table, in the data folder; null: the only one there, or the one that `data` names."""
     files: dict[str, str] = Field(default_factory=dict)
-    """Tables by split, as in {train: train.csv, val: val.csv}."""
+    """Tables by split, as in {train: train.csv, val: "val*.csv"}. Of several names (", " between them), the
+    first that is there."""
     header: bool = True
     """Whether the first line names the columns (CSV and TSV)."""
-    delimiter: Literal["auto", ",", ";", "\t", "|", "\\t"] = "auto"
-    """What separates the cells (\\t: a tab); auto: what the first line has most of."""
+    delimiter: Literal["auto", ",", ";", "\t", "|", " ", "\\t", "blank"] = "auto"
+    """What separates the cells (\\t: a tab; blank); auto: what the first line has most of, a blank where there is
+    nothing else."""
     pattern: str | None = None
     """Regular expression with named groups (Python's), searched in the video's path. With neither `file` nor `files`
     it makes a clip of every video below the data folder whose path it fits."""
@@ -34,7 +36,7 @@ class ColumnMap(BaseModel):
     label: str | None = None
     """The gloss, or its number."""
     split: str | None = None
-    """The split."""
+    """The split; a clip whose cell is empty gets a drawn one."""
     split_names: dict[str, str] = Field(default_factory=dict)
     """What the split's values mean: {"true": train, "false": test}; train, val, dev, test and the like are known."""
     signer: str | None = None
@@ -43,12 +45,15 @@ class ColumnMap(BaseModel):
     """Where the clip starts in the video."""
     end: str | None = None
     """Where the clip ends; an empty or negative value: at the video's end."""
-    unit: Literal["frame", "second"] = "frame"
-    """What `start` and `end` count."""
+    unit: Literal["frame", "second", "millisecond"] = "frame"
+    """What `start` and `end` count. 0,5 is read as 0.5; times on a clock (00:00:00.500) and with a unit (500 ms) are
+    read in columns of seconds and of milliseconds."""
     first_frame: Literal[0, 1] = 0
     """The number that the table gives a video's first frame."""
     end_included: bool = False
     """Whether the frame at `end` belongs to the clip."""
+    may_be_cut: bool = False
+    """Whether videos may be cut to their ranges already: a range is then applied only where it lies in its video."""
     bbox: list[str] = Field(default_factory=list)
     """Four columns: left, top, right, bottom of the signer's box."""
     bbox_unit: Literal["pixel", "share"] = "pixel"
@@ -65,7 +70,8 @@ class ColumnMap(BaseModel):
     @field_validator("delimiter", mode="before")
     @classmethod
     def _tab(cls, delimiter: Any) -> Any:
-        return "\t" if delimiter == "\\t" else delimiter
+        names = {"\\t": "\t", "blank": " "}
+        return names.get(delimiter, delimiter) if isinstance(delimiter, str) else delimiter
 
     @field_validator("split_names", mode="before")
     @classmethod

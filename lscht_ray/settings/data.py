@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.settings.elan import ElanMap
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -39,10 +40,13 @@ class DataConfig(Settings):
     data: str = Field(".", min_length=1)
     """Data set: a folder, an annotation file (WLASL's JSON, CSV, TSV, JSON, JSONL), or `demo` for the embedded one."""
     layout: str = Field("auto", min_length=1)
-    """How the data set is laid out: auto (found out and printed), wlasl, table, folders; the name of a shipped map
-    (autsl, asl_citizen, lsa64, ms_asl, include, sem_lex, slovo), or a YAML file with a column map."""
+    """How the data set is laid out: auto (found out and printed), wlasl, table, folders, lists (VideoMAE's, Kinetics',
+    mmaction2's), elan; the name of a shipped map (autsl, asl_citizen, lsa64, ms_asl, include, include_folders, sem_lex,
+    slovo), or a YAML file with a column map."""
     columns: ColumnMap = ColumnMap()
     """Column map of your own table or file names (layout auto or table)."""
+    elan: ElanMap = ElanMap()
+    """Which annotations of ELAN's files are signs (layout auto or elan)."""
     videos: str | None = None
     """Folder that holds the videos, where they are not beside the annotations."""
     missing_threshold: Probability = 0.5
@@ -58,6 +62,9 @@ class DataConfig(Settings):
     """Share of the clips that a drawn split has for validation."""
     test_fraction: Probability = 0.15
     """Share of the clips that a drawn split has for the test."""
+    val_from_train: float = Field(0.0, ge=0, lt=1)
+    """Share of the training clips that becomes val, where the data have train and test alone: drawn per gloss, or of
+    whole signers with split_policy by_signer. The test split stays as it is."""
     folds: int = Field(5, ge=3)
     """Number of folds of kfold and kfold_by_signer."""
     fold: int = Field(1, ge=1)
@@ -82,6 +89,9 @@ class DataConfig(Settings):
     """Seconds for looking at one video before training, and one more for each MB; a video that hangs is left out."""
     probe_memory_gb: float = Field(2.0, gt=0, le=4096)
     """GiB of memory for looking at one video (an 8192x8192 clip can take 5)."""
+
+    fps: float = Field(25.0, gt=0, le=1000)
+    """Frames a second of clips that are folders of pictures, for ranges in seconds; videos tell their own."""
 
     # Clips
     num_frames: int = Field(16, ge=2)
@@ -152,6 +162,13 @@ class DataConfig(Settings):
             problems.append(("fold", f"fold ({self.fold}) must not be above folds ({self.folds})"))
         if self.columns != ColumnMap() and self.layout not in ("auto", "table"):
             problems.append(("columns", f"columns belong to layout auto or table, not to {self.layout}"))
+        if self.elan != ElanMap() and (self.layout not in ("auto", "elan") or self.columns != ColumnMap()):
+            problems.append(("elan", "elan's settings belong to layout auto or elan, and go without columns"))
+        if self.val_from_train and self.split_policy not in ("given", "stratified", "by_signer"):
+            text = f"val_from_train leaves the test split as it is: leave out split_policy {self.split_policy}"
+            problems.append(("val_from_train", text))
+        if self.val_from_train and self.split_file is not None:
+            problems.append(("val_from_train", "split_file decides alone: leave out val_from_train"))
         if self.split_file is not None and self.split_policy != "given":
             problems.append(("split_file", f"split_file decides alone: leave out split_policy {self.split_policy}"))
         if problems:
@@ -164,12 +181,14 @@ class DataConfig(Settings):
             "data": self.data,
             "layout": self.layout,
             "columns": self.columns,
+            "elan": self.elan,
             "videos": self.videos,
             "missing_threshold": self.missing_threshold,
             "plan": {
                 "policy": self.split_policy,
                 "file": self.split_file,
                 "fractions": (self.val_fraction, self.test_fraction),
+                "val_from_train": self.val_from_train,
                 "folds": self.folds,
                 "fold": self.fold,
                 "seed": self.split_seed,

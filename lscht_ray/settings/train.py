@@ -17,7 +17,15 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
 }
 RESOLVED = "resolved"
 """In config.json: what the run found out for itself, and nobody asked for."""
-BEFORE = {"eval_crop": "centre", "randaugment_probability": 1.0, "erasing_fill": "mean", "head_init_scale": 1.0}
+BEFORE: dict[str, Any] = {
+    "eval_crop": "centre",
+    "randaugment_probability": 1.0,
+    "erasing_fill": "mean",
+    "head_init_scale": 1.0,
+    "elan": {},
+    "val_from_train": 0.0,
+    "fps": 25.0,
+}
 """What version 0.1.0 did where there is a setting now."""
 DERIVED = {"num_classes": "it follows from the data set"}
 """What is no setting because it follows from something, and from what."""

@@ -5,6 +5,8 @@ from collections import Counter
 from itertools import permutations
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
@@ -43,10 +45,11 @@ def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source:
             " with the data it began with"
         )
     given = config.model_dump(mode="json")
+    was = {name: _with_all_fields(getattr(config, name, None), value) for name, value in saved["config"].items()}
     differences = [
-        f"  {name}: was {saved['config'][name]!r}, now {value!r}"
+        f"  {name}: was {was[name]!r}, now {value!r}"
         for name, value in given.items()
-        if name not in ELSEWHERE and name in saved["config"] and saved["config"][name] != value
+        if name not in ELSEWHERE and name in was and was[name] != value
     ]
     before, now = saved.get("data"), fingerprint(clip_set)
     if before is not None and before != now:
@@ -57,3 +60,13 @@ def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source:
                 [f"{source} began with other settings or data:", *differences, "  --override goes on all the same"]
             )
         )
+
+
+def _with_all_fields(group: Any, value: Any) -> Any:
+    """A saved value; of a group of settings (columns, elan) with the defaults of fields that it did not have yet."""
+    if not isinstance(group, BaseModel) or not isinstance(value, dict):
+        return value
+    try:
+        return type(group).model_validate(value).model_dump(mode="json")
+    except ValidationError:
+        return value

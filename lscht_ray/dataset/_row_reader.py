@@ -1,0 +1,333 @@
+"""Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from lscht_ray.dataset._cells import Cells, read_cells
+from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
+from lscht_ray.dataset.problems import Problem
+from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
+from lscht_ray.errors import InputError
+from lscht_ray.host.deadline import deadline
+from lscht_ray.host.files import OutsideError, inside, is_there, nfc, no_text
+from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.video.span import Box, Span
+
+ALIASES = {
+    "path": ("path", "video", "video_path", "file", "filename", "filepath", "archivo", "fichero", "ruta", "vídeo"),
+    "label": ("label", "gloss", "class", "word", "sign", "glosa", "seña", "palabra", "etiqueta"),
+    "split": ("split", "subset", "set", "partición", "particion"),
+    "signer": ("signer", "signer_id", "participant", "person", "persona", "signante", "señante", "participante"),
+}
+"""The usual names of columns; those of Spanish tables too."""
+PATTERN_SECONDS = 5.0
+"""Time limit for one search of `columns.pattern`."""
+
+
+class LineError(ValueError):
+    """A line can't be used.
+
+    Args:
+        kind: The kind of problem.
+        reason: What is wrong with it.
+        cause: What is wrong, without this line's values; nothing: every line has a cause of its own.
+        action: What to do about it.
+    """
+
+    def __init__(self, kind: str, reason: str, cause: str = "", action: str = "mend the line") -> None:
+        super().__init__(reason)
+        self.kind, self.cause, self.action = kind, cause or reason, action
+
+
+class RowReader:
+    """Collects rows and problems over all tables of a data set.
+
+    Args:
+        columns: The column of each thing.
+        folder: The data folder.
+        root: The folder that the videos' paths start from.
+        on_row: Called after each line.
+    """
+
+    def __init__(self, columns: ColumnMap, folder: Path, root: Path, on_row: Callable[[], object] = int) -> None:
+        self.columns, self.folder, self.root, self.on_row = columns, folder, root, on_row
+        self.rows: list[Row] = []
+        self.seen: dict[tuple[Path, Span | None], tuple[Row, str]] = {}
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self.raw: dict[str, str] = {}
+        self.raw_signers: dict[str, str] = {}
+        self.source = folder
+        """The table that is being read, or the folder whose file names are."""
+        self.names = self._gloss_names()
+        self.lines = Counter[Path]()
+        """Lines of each table."""
+        self.failed: dict[Path, list[tuple[str, str, LineError]]] = {}
+        """Of each table: where the lines are that can't be used, in which file, and why."""
+
+    def table(self) -> Table:
+        """Everything that was read."""
+        for source, failed in self.failed.items():
+            self._report(source, failed)
+        found = {row.gloss for row in self.rows}
+        glosses = [name for name in self.names.values() if name in found] if self.names else None
+        labels = renamed("the gloss", self.raw, self.source)
+        labels += renamed("the signer", self.raw_signers, self.source)
+        return Table(self.rows, glosses, self.notes, self.problems + labels)
+
+    def read_file(self, file: Path, split: str | None) -> None:
+        """Read a table whose clips are all in that split; None: a column tells it."""
+        self.source = file
+        lines: list[Cells] = []
+        for where, cells in read_cells(file, self.columns.header, self.columns.delimiter, self.problems):
+            if len(lines) < 20:
+                lines.append(cells)
+            self.add(cells, str(file), where, split)
+        self._look_for_times(file, lines)
+
+    def add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
+        """Add one row, or a problem that names the line. ``video`` is the file, where it is known beforehand."""
+        self.lines[self.source] += 1
+        self.on_row()
+        try:
+            row = self._row({**cells, **({"split": split} if split else {})}, split, video)
+        except OutsideError as error:
+            action = "name a file inside the data folder, or give --videos"
+            cause = {"path_outside": "paths lead out of the data folder"}.get(error.kind, "paths are no local files")
+            self.fail(LineError(error.kind, str(error), cause, action), file, where)
+            return
+        except UnreadableNumberError as error:
+            self.fail(LineError("unparsable", error.reason, error.cause, error.action), file, where)
+            return
+        except LineError as error:
+            self.fail(error, file, where)
+            return
+        except InputError as error:
+            if not self.rows:  # the whole table is like that
+                raise
+            self.fail(LineError("unparsable", str(error)), file, where)
+            return
+        if row.video.name.startswith("._"):  # macOS puts such a file beside each on a disk that is not its own
+            self.problems.append(Problem("not_a_clip", "info", str(row.video), "macOS's own file", "it is passed over"))
+            return
+        key = (row.video, row.span)
+        if key not in self.seen:
+            self.seen[key] = (row, where)
+            self.rows.append(row)
+            return
+        other, there = self.seen[key]
+        same = other.gloss == row.gloss
+        kind = "duplicate_key" if same else "two_labels"
+        text = f"{row.video.name} is there twice (also {there})"
+        detail = text if same else f"{text}: as {other.gloss!r} and as {row.gloss!r}"
+        action = "the first one counts" if same else "keep one"
+        detail = f"{where}: {detail}" if where else detail
+        self.problems.append(Problem(kind, "warning" if same else "error", file, detail, action))
+
+    def fail(self, error: LineError, file: str, where: str) -> None:
+        """Note that a line can't be used, and why."""
+        self.failed.setdefault(self.source, []).append((file, where, error))
+
+    def _report(self, source: Path, failed: list[tuple[str, str, LineError]]) -> None:
+        """Make problems of lines that can't be used: one where all lines of a table have the same cause."""
+        causes = {(error.kind, error.cause) for _, _, error in failed}
+        if len(failed) == self.lines[source] > 1 and len(causes) == 1:
+            file, where, error = failed[0]
+            detail = f"all {len(failed)} lines: {error.cause}, as in {where or Path(file).name}: {error}"
+            self.problems.append(Problem(error.kind, "error", str(source), detail, error.action))
+            return
+        for file, where, error in failed:
+            detail = f"{where}: {error}" if where else str(error)
+            self.problems.append(Problem(error.kind, "error", file, detail, error.action))
+
+    def _look_for_times(self, file: Path, lines: list[Cells]) -> None:
+        """Say where a table has columns of times that nobody asked to be used: each clip would be its whole video."""
+        found = time_columns(list(lines[0])) if lines and self.columns.start is None else None
+        if found is None:
+            return
+        start, end = found
+        unit = likely_unit(start, [cells.get(start, "") for cells in lines])
+        ask = (
+            f"--columns.start {start!r} --columns.end {end!r} --columns.unit {unit or 'second (or millisecond, frame)'}"
+        )
+        text = f"the columns {start!r} and {end!r} look like times and are not used: each clip is its whole video"
+        self.problems.append(Problem("unused_times", "warning", str(file), text, f"if they are times, add {ask}"))
+        self.notes.append(f"{file.name}: {text}; if they are times, add {ask}")
+
+    def _row(self, cells: Cells, split: str | None, video: Path | None) -> Row:
+        columns = self.columns
+        groups = self._groups(cells) if columns.pattern_on else {}
+        cells = {**cells, **groups}
+        name = self._value("path", cells) if not columns.listed else cells["path"]
+        if columns.pattern and not columns.pattern_on:
+            cells = {**cells, **fit(columns.pattern, name or "")}
+        label = self._value("label", cells)
+        if not name or not label:
+            raise LineError("unparsable", "the path or the label is empty")
+        gloss = self._gloss(label)
+        where = self._split(cells, split)
+        video = video or self._video(name, where)
+        return Row(video, gloss, where, self._signer(cells), self._span(cells), self._box(cells))
+
+    def _video(self, name: str, split: str | None) -> Path:
+        """The file that a line names; where it isn't there, of that name in the split's folder or in videos/."""
+        video = inside(self.root, name)
+        if not is_there(video) and not Path(name).is_absolute():
+            for folder in (split, "videos"):
+                if folder and is_there(other := inside(self.root, f"{folder}/{name}")):
+                    return other
+        return video
+
+    def _signer(self, cells: Cells) -> str | None:
+        written = self._value("signer", cells) or ""
+        clean = nfc(written)
+        if clean != written:
+            self.raw_signers[written] = clean
+        if no_text(clean):
+            raise LineError("name_not_text", f"the signer {clean!r} is no UTF-8 text", action="rename it")
+        return clean or None
+
+    def _groups(self, cells: Cells) -> Cells:
+        return fit(self.columns.pattern or "", filled(self.columns.pattern_on or "", cells))
+
+    def _value(self, role: str, cells: Cells) -> str | None:
+        """The value of a row's path, label, split or signer: by the map, else by a usual name in the header."""
+        source = getattr(self.columns, role)
+        if source is not None:
+            return filled(source, cells)
+        names = {name.lower(): name for name in cells}
+        alias = next((names[alias] for alias in ALIASES.get(role, ()) if alias in names), None)
+        if alias is None and role in ("path", "label"):
+            raise InputError(
+                f"{self.source}: no column for the {role} ({', '.join(ALIASES[role])}) among "
+                f"{', '.join(map(repr, cells))}; say which it is with --columns.{role}"
+            )
+        return None if alias is None else cells[alias]
+
+    def _gloss(self, label: str) -> str:
+        if self.names:
+            key = label.strip()
+            if key not in self.names:
+                raise LineError("unparsable", f"the label {label!r} is not in {self.columns.gloss_file}")
+            return self.names[key]
+        clean = nfc(label)
+        if not clean:
+            raise LineError("unparsable", "the path or the label is empty")
+        if no_text(clean):
+            raise LineError("name_not_text", f"the gloss {clean!r} is no UTF-8 text", action="rename it")
+        if clean != label:
+            self.raw[label] = clean
+        return clean
+
+    def _split(self, cells: Cells, split: str | None) -> str | None:
+        """The split; None: it is still to be drawn."""
+        if split is not None:
+            return split
+        text = self._value("split", cells)
+        if text is None or not text.strip():
+            return None
+        names = SPLIT_NAMES | self.columns.split_names
+        found = names.get(text.strip().lower())
+        if found is None:
+            raise LineError("unknown_split", f"split {text!r} is none of train, val, test")
+        return found
+
+    def _span(self, cells: Cells) -> Span | None:
+        columns = self.columns
+        if columns.start is None:
+            return None
+        first = moment(filled(columns.start, cells), columns.unit)
+        last = None if columns.end is None else moment(filled(columns.end, cells), columns.unit)
+        last = None if last is None or last < 0 else last
+        if columns.unit == "frame":
+            first = None if first is None else first - columns.first_frame
+            last = None if last is None else last - columns.first_frame + columns.end_included
+        first = first or 0.0
+        if first < 0 or (last is not None and last <= first):
+            raise LineError("unparsable", f"the range {_range_text(columns, cells)} holds nothing")
+        unit: Literal["frame", "second"] = "frame" if columns.unit == "frame" else "second"
+        return None if first == 0 and last is None else Span(first, last, unit, doubtful=columns.may_be_cut)
+
+    def _box(self, cells: Cells) -> Box | None:
+        if not self.columns.bbox:
+            return None
+        sides = [number(filled(name, cells)) for name in self.columns.bbox]
+        if any(side is None for side in sides):
+            return None
+        left, top, right, bottom = (side for side in sides if side is not None)
+        if left >= right or top >= bottom:
+            raise LineError("unparsable", f"the box {left:g}, {top:g}, {right:g}, {bottom:g} holds nothing")
+        return Box(left, top, right, bottom, self.columns.bbox_unit)
+
+    def _gloss_names(self) -> dict[str, str]:
+        """The glosses by their numbers in the table, in the order of the numbers; empty where there is no such list."""
+        if self.columns.gloss_file is None:
+            return {}
+        file = self.folder / self.columns.gloss_file
+        if not file.is_file():
+            self.notes.append(f"{file.name} is not there: glosses are called by their numbers")
+            return {}
+        key, name = self.columns.gloss_number, self.columns.gloss_name
+        header = not (key.isdecimal() and name.isdecimal())
+        pairs = [(filled(key, cells), nfc(filled(name, cells))) for _, cells in read_cells(file, header, "auto", [])]
+        counts = Counter(gloss for _, gloss in pairs)
+        names = {key: f"{gloss} ({key})" if counts[gloss] > 1 else gloss for key, gloss in pairs}
+        return dict(sorted(names.items(), key=lambda pair: (len(pair[0]), pair[0])))
+
+
+def _range_text(columns: ColumnMap, cells: Cells) -> str:
+    """A range as the table writes it."""
+    return " to ".join(filled(name, cells) for name in (columns.start, columns.end) if name is not None)
+
+
+def search(pattern: str, text: str) -> "re.Match[str] | None":
+    """Search the pattern in a path.
+
+    Raises:
+        InputError: It backtracks for ever.
+    """
+    try:
+        with deadline(PATTERN_SECONDS):
+            return re.search(pattern, text)
+    except TimeoutError:
+        raise InputError(
+            f"--columns.pattern {pattern!r}: searching it in {text!r} takes longer than {PATTERN_SECONDS:g} s\n"
+            "  a repetition within a repetition, such as (.+)+ or (\\w*)*, tries endlessly: write (.+)"
+        ) from None
+
+
+def fit(pattern: str, text: str) -> Cells:
+    """The named groups of the pattern in a text.
+
+    Raises:
+        LineError: It doesn't fit.
+    """
+    found = search(pattern, unicodedata.normalize("NFC", text))
+    if found is None:
+        cause = f"the pattern {pattern!r} doesn't fit"
+        raise LineError("unparsable", f"{text!r} doesn't fit the pattern {pattern!r}", cause, "mend the pattern")
+    return {name: value for name, value in found.groupdict().items() if value is not None}
+
+
+def filled(source: str, cells: Cells) -> str:
+    """The value of a column, or of a template such as ``{folder}/{name}.mp4``.
+
+    Raises:
+        InputError: There is no such column.
+    """
+
+    def column(name: str) -> str:
+        name = nfc(name)
+        if name not in cells and name.isdecimal() and int(name) < len(cells):
+            return list(cells.values())[int(name)]
+        if name not in cells:
+            raise InputError(f"no column {name!r} is there: allowed are {', '.join(map(repr, cells))}")
+        return cells[name]
+
+    if "{" in source:
+        return re.sub(r"\{([^{}]+)\}", lambda found: column(found[1]).strip(), source)
+    return column(source)

@@ -1,0 +1,134 @@
+"""Finds the layout of a data set, also a folder further down, and proposes a column map where it knows none."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lscht_ray.dataset import layouts
+from lscht_ray.dataset._elan import find_sessions
+from lscht_ray.dataset._entries import subfolders
+from lscht_ray.dataset._folders import class_folders
+from lscht_ray.dataset._lists import find_lists, is_list
+from lscht_ray.dataset._proposals import propose
+from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips
+from lscht_ray.dataset._wlasl import find_wlasl
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import read_json
+
+DEEPEST = 3
+"""Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
+
+
+class Found(NamedTuple):
+    """Where a data set is, and as what it can be read.
+
+    Attributes:
+        path: The folder or file.
+        layout: The layout's name.
+        note: A line for the user where it is not where they said; or nothing.
+    """
+
+    path: Path
+    layout: str
+    note: str = ""
+
+
+def find_layout(path: Path) -> Found:
+    """Find the layout of a data set.
+
+    Raises:
+        InputError: It has none that is known. The message proposes patterns that would read it, or lists the layouts.
+    """
+    if path.is_file():
+        layout = _of_file(path)
+        if layout:
+            return Found(path, layout)
+        raise InputError(_unknown(path))
+    found = _below(path, DEEPEST)
+    if found is not None and found.layout == "folders" and len(class_folders(found.path)) == 1:
+        _refuse_one_gloss(found.path)
+    if found is None:
+        raise InputError(_unknown(path))
+    note = "" if found.path == path else f"the data set was found in {found.path.relative_to(path)}/"
+    return found._replace(note=note)
+
+
+def _of_file(path: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if suffix == ".eaf":
+        return "elan"
+    if suffix == ".json":
+        return "wlasl" if _is_wlasl(path) else "table"
+    if is_list(path):
+        return "lists"
+    return "table" if suffix in TABLE_SUFFIXES else None
+
+
+def _of_folder(path: Path) -> str | None:
+    """The layout of a folder by its annotations; None: there are none that are known."""
+    known = "wlasl" if find_wlasl(path) else layouts.recognise(path)
+    if known:
+        return known
+    if find_sessions(path):
+        return "elan"
+    if find_lists(path):
+        return "lists"
+    return "table" if any(map(says_clips, find_tables(path))) else None
+
+
+def _below(path: Path, deepest: int) -> Found | None:
+    """The data set in a folder, or in one of its subfolders where only one of them holds one."""
+    layout = _of_folder(path)
+    if layout is None and class_folders(path):
+        layout = "folders"
+    if layout is None and find_tables(path):
+        layout = "table"
+    if layout is not None:
+        return Found(path, layout)
+    inner = subfolders(path)
+    if len(inner) == 1 and deepest:
+        return _below(inner[0], deepest - 1)
+    annotated = [(folder, layout) for folder in inner if (layout := _of_folder(folder))]
+    if len(annotated) > 1:
+        listed = "\n".join(f"  --data {folder}  ({layout})" for folder, layout in annotated)
+        raise InputError(f"--data {path}: it holds several data sets; name one:\n{listed}")
+    return Found(*annotated[0]) if annotated else None
+
+
+def _refuse_one_gloss(path: Path) -> None:
+    """Refuse one folder of clips whose names tell more than one gloss: it is no class folder."""
+    (folder,) = class_folders(path)
+    proposals, clips = propose(path)
+    if proposals:
+        lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
+        raise InputError(
+            f"--data {path}: the only folder with clips is {folder.name}/, which would be the only gloss. Their names"
+            " may tell more:\n" + "\n".join(lines)
+        )
+
+
+def _unknown(path: Path) -> str:
+    head = f"--data {path}: no data set is recognised there."
+    proposals, clips = propose(path) if path.is_dir() else ([], 0)
+    if proposals:
+        lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
+        said = "\n".join(lines)
+        return f"{head} Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
+    return (
+        f"{head} Allowed are\n"
+        "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"
+        "  a table (.csv, .tsv, .json, .jsonl) with the columns path, label, split (or a folder that holds one),\n"
+        "  a folder of class folders: gloss/clip.mp4 or train/gloss/clip.mp4 (a clip may be a folder of pictures),\n"
+        "  lists without header, train.csv or train.txt: videos/a.mp4 3\n"
+        "  ELAN's .eaf files with their videos;\n"
+        f"  data sets with a map of their own: {', '.join(layouts.shipped())} (--layout NAME);\n"
+        "  other tables and file names: say where things stand with --columns.path, --columns.pattern and so on;\n"
+        "  --data demo is the embedded demo data set"
+    )
+
+
+def _is_wlasl(path: Path) -> bool:
+    """Whether a JSON file is one of WLASL's: a list of {gloss, instances}, or a map of {subset, action}."""
+    content, _ = read_json(path)
+    if not isinstance(content, list):
+        return True
+    return any(isinstance(item, dict) and "instances" in item for item in content) or not content
