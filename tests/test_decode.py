@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from lscht_ray.video import decode as room
-from lscht_ray.video.decode import UnreadableVideoError, count_frames, decode
+from lscht_ray.video.decode import count_frames, decode
 from lscht_ray.video.frames import clip_indices, evaluation_indices
+from lscht_ray.video.opening import UnreadableVideoError
 from lscht_ray.video.span import Box
 from support.data import draw, shared
 from support.media import damaged, number, paint, rotated

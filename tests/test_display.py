@@ -202,8 +202,8 @@ def test_what_a_first_look_keeps_is_what_decoding_gives(tmp_path: Path, kind: st
     from lscht_ray.clips import fill
     from lscht_ray.settings.train import TrainConfig
 
-    for split in ("train", "val"):
-        folder = tmp_path / "clips" / split / "casa"
+    for split, gloss in (("train", "casa"), ("train", "perro"), ("val", "casa")):
+        folder = tmp_path / "clips" / split / gloss
         folder.mkdir(parents=True)
         if kind == "hdr":
             odd_media.hdr(folder / f"{split}.mp4", np.roll(colours(), len(split), 1), HLG)

@@ -79,14 +79,14 @@ def forget(folder: Path) -> None:
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """Class folders of 8 plain videos of several kinds: 5 train, 2 val, 1 test."""
+    """Class folders of two glosses, 8 plain videos of several kinds: 5 train, 2 val, 1 test."""
     folder = tmp_path / "data"
     train = folder / "train" / "a"
     paint(train / "plain.mp4")
     paint(train / "odd.mp4", pixels="yuv444p", size=(133, 97))
     paint(train / "variable.mp4", times=[40 * k + (k % 7) * 5 for k in range(40)])
     paint(train / "hidden.mp4", options={"bf": "3", "g": "12"}, hidden=10)
-    paint(train / "flash.flv", options={"bf": "2"})
+    paint(folder / "train" / "b" / "flash.flv", options={"bf": "2"})
     paint(folder / "val" / "a" / "small.mp4", size=(40, 32))
     rotated(train / "plain.mp4", folder / "val" / "a" / "turned.mp4", 90)
     paint(folder / "test" / "a" / "unused.mp4", frames=20)

@@ -12,8 +12,9 @@ import pytest
 from lscht_ray.checking._duplicates import LOOK_ALIKE
 from lscht_ray.dataset import demo
 from lscht_ray.host.children import KillablePool
+from lscht_ray.video._judging import perceptual_hash
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.probe import find_facts, perceptual_hash
+from lscht_ray.video.probe import find_facts
 from support.data import shared
 from support.media import bomb, damaged, paint, rotated
 

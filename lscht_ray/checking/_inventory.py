@@ -12,6 +12,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.disk import flock
 from lscht_ray.host.files import OWN_FOLDER, cache_folder
 from lscht_ray.video.facts import VERSION, Facts
+from lscht_ray.video.recognise import stamp
 
 FILE = "facts.jsonl"
 
@@ -35,10 +36,10 @@ class Inventory:
         if facts is None:
             return None
         try:
-            stat = video.stat()
+            now = stamp(video)
         except OSError:
             return None
-        return facts if (facts.size, facts.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+        return facts if (facts.size, facts.mtime_ns) == now else None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator["Writer"]:

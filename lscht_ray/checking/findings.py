@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lscht_ray.checking import _duplicates, usable
-from lscht_ray.dataset.annotations import Annotations
+from lscht_ray.dataset.annotations import Annotations, absent_split, one_gloss
 from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
@@ -159,6 +159,9 @@ def _ranges(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
             yield Problem(
                 "range_beyond_clip", bad, str(sample.video), detail, LEFT_OUT if bad == "error" else "cut at its end"
             )
+    wrong = usable.unlikely_ranges(annotated, facts, config)
+    if wrong:
+        yield Problem("unlikely_ranges", "error", str(annotated.root), *wrong)
     if cut:
         detail = f"{len(cut)} of {len(annotated.samples)} clips have a frame range and seem cut to it already"
         yield Problem("range_beyond_clip", "info", str(annotated.root), detail, "the whole clip is used")
@@ -244,6 +247,10 @@ def _glosses(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -
         if not usable.unusable(facts.get(sample.video), config):
             counts[sample.gloss][sample.split] += 1
     root = str(annotated.root)
+    reason = absent_split(annotated) or (one_gloss(annotated) if len(annotated.glosses) < 2 else "")
+    if reason:
+        detail, _, action = reason.partition("\n")
+        yield Problem("untrainable", "error", root, detail, " ".join(action.split()))
     for gloss in annotated.glosses:
         for split in SPLITS:
             if not counts[gloss][split]:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from lscht_ray.checking import usable
 from lscht_ray.checking._inventory import Inventory, Writer
-from lscht_ray.checking.usable import ClipSet, settle
+from lscht_ray.checking.usable import ClipSet, settle, unlikely_ranges
 from lscht_ray.dataset.annotations import Annotations, read_named, trainable
 from lscht_ray.errors import InputError
 from lscht_ray.host.children import Answer, KillablePool
@@ -22,6 +23,7 @@ from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.data import CheckConfig, DataConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.video.facts import Facts
+from lscht_ray.video.recognise import stamp
 
 GB, MB = 2**30, 2**20
 DECORD_SECONDS = 10.0
@@ -95,6 +97,9 @@ def trusted(
         return settle(annotations, {}, config)
     started = time.monotonic()
     facts, new = look(annotations, config, screen, decord=config.decoder == "decord", keeper=keeper)
+    wrong = unlikely_ranges(annotations, facts, config)
+    if wrong:
+        raise InputError(f"{annotations.root}: {wrong[0]}\n  {wrong[1]}")
     result = settle(annotations, facts, config)
     kinds = Counter(reason.split(":")[0] for _, reason in result.left_out)
     if new:
@@ -145,7 +150,8 @@ def look(
             untried = [video for video in videos if _to_compare(inventory.get(video))]
             with inventory.writing() as writer, EpochProgress(screen, "comparing decoders", len(untried)) as progress:
                 _compare(untried, inventory, writer, config, progress)
-    return {video: facts for video in videos if (facts := inventory.get(video)) is not None}, len(new)
+    known = {video: facts for video in videos if (facts := inventory.get(video)) is not None}
+    return {video: usable.at_rate(facts, config) for video, facts in known.items()}, len(new)
 
 
 def children(config: DataConfig, count: int, program: str = "lscht_ray.video.probe") -> KillablePool:
@@ -175,7 +181,7 @@ def _limits(config: DataConfig) -> str:
 
 
 def _to_compare(facts: Facts | None) -> bool:
-    return facts is not None and facts.decord == "" and facts.trouble == ""
+    return facts is not None and facts.decord == "" and facts.trouble == "" and not facts.pictures
 
 
 def _max_bytes(config: DataConfig) -> float:
@@ -189,18 +195,17 @@ def _probe(
     questions = []
     for video in videos:
         try:
-            stat = video.stat()
+            size, changed = stamp(video)
         except OSError:  # it vanished since it was listed
             continue
-        size = stat.st_size
         if size > _max_bytes(config):
             text = f"{size / GB:.1f} GiB are more than the {_max_bytes(config) / GB:g} that are opened"
-            writer.add(video, Facts(size, stat.st_mtime_ns, trouble="too_large", reason=text))
+            writer.add(video, Facts(size, changed, trouble="too_large", reason=text))
             progress.advance()
         else:
             # A large file takes long without hanging: decoders read several MB of it a second.
             questions.append({"ask": "facts", "path": str(video), "seconds": config.probe_seconds + size / MB})
-    for video, answer in _answers(questions, config, keeping):
+    for video, answer in _answers(questions, config, keeping, progress):
         facts = _facts_of(video, answer, config)
         if facts is not None:
             writer.add(video, facts)
@@ -208,14 +213,18 @@ def _probe(
 
 
 def _answers(
-    questions: list[dict[str, Any]], config: DataConfig, keeping: Keeping | None
+    questions: list[dict[str, Any]], config: DataConfig, keeping: Keeping | None, progress: EpochProgress
 ) -> Iterator[tuple[Path, Answer]]:
     """Ask for facts. Where keeping frames may have cost a child its memory, ask again without keeping any."""
+
+    def heard(question: dict[str, Any], content: dict[str, Any]) -> None:
+        progress.show(frames=content["frames"])
+
     again = []
     if keeping is not None:
         added = [question | keeping.addition(Path(question["path"]), question["seconds"]) for question in questions]
         with children(config, len(questions), keeping.program) as pool:
-            for question, answer in pool.map(added):
+            for question, answer in pool.map(added, heard):
                 content = answer.content
                 if answer.ended == "died" or "too_much_memory" in (content.get("trouble"), content.get("error")):
                     again.append({name: question[name] for name in ("ask", "path", "seconds")})
@@ -224,7 +233,7 @@ def _answers(
                 yield Path(question["path"]), answer
         questions = again
     with children(config, len(questions)) as pool:
-        for question, answer in pool.map(questions):
+        for question, answer in pool.map(questions, heard):
             yield Path(question["path"]), answer
 
 
@@ -236,7 +245,7 @@ def _facts_of(video: Path, answer: Answer, config: DataConfig) -> Facts | None:
             return replace(facts, reason=f"{facts.reason} {_limits(config)}")
         return facts
     try:
-        stat = video.stat()
+        size, changed = stamp(video)
     except OSError:
         return None
     kind = {"hung": "hang", "died": "crash"}.get(answer.ended, str(answer.content.get("error")))
@@ -245,7 +254,7 @@ def _facts_of(video: Path, answer: Answer, config: DataConfig) -> Facts | None:
         "hang": "decoding it hangs, or takes longer than probe_seconds allows",
         "crash": "it crashes the decoder",
     }.get(kind, "it can't be read")
-    return Facts(stat.st_size, stat.st_mtime_ns, trouble=kind, reason=f"{text}: {detail} {_limits(config)}")
+    return Facts(size, changed, trouble=kind, reason=f"{text}: {detail} {_limits(config)}")
 
 
 def _compare(

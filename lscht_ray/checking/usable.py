@@ -1,5 +1,6 @@
 """What follows from the facts of a data set's videos: which samples become clips, and how their annotations apply."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,10 @@ BOX_TOLERANCE = 0.02
 FOREIGN_BOXES = 0.1
 """Where a larger share of a data set's boxes reaches beyond the pictures, they are those of other videos: of the raw
 ones that these were cut from. Those that fit by chance would cut a picture a second time."""
+
+
+SHORTEST = 4
+"""Frames of the median range below which ranges can't be signs."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,56 @@ def applied(span: Span | None, facts: Facts, config: DataConfig) -> Span | None:
         span = Span(span.start / span.fps, end, "second", doubtful=span.doubtful)
     if span.doubtful and config.frame_ranges == "auto" and (span.start <= 0 or beyond(span, facts)):
         return None
+    if facts.pictures and span.unit == "second":  # decoders time pictures at another rate: count them
+        first, last = (None if moment is None else math.ceil(moment * facts.fps - 1e-6) for moment in span[:2])
+        return Span(first or 0, last)
     return span
+
+
+def at_rate(facts: Facts, config: DataConfig) -> Facts:
+    """The facts of a video; of a folder of pictures at the frame rate that the settings say."""
+    if not facts.pictures:
+        return facts
+    return replace(facts, fps=config.fps, duration=facts.frames / config.fps)
+
+
+def unlikely_ranges(annotations: Annotations, facts: dict[Path, Facts], config: DataConfig) -> tuple[str, str] | None:
+    """What can't be right about the ranges of a data set as a whole, and its likely cause; None where all is well.
+
+    Half of them are shorter than a sign can be, or half lie beyond their videos: the unit is another one, or the videos
+    are. Ranges that may not apply (WLASL's) don't count.
+    """
+    known = [(sample.span, facts.get(sample.video)) for sample in annotations.samples if sample.span is not None]
+    ranges = [(span, video) for span, video in known if video is not None and video.frames and not span.doubtful]
+    if config.frame_ranges == "ignore" or not ranges:
+        return None
+    lengths = sorted(_length(span, video) for span, video in ranges)
+    median = lengths[len(lengths) // 2]
+    outside = sum(_far_beyond(span, video) for span, video in ranges)
+    unit = ranges[0][0].unit
+    other = "in seconds (--columns.unit second) or milliseconds" if unit == "frame" else "frames (--columns.unit frame)"
+    if median < SHORTEST:
+        longest = max(video.frames for _, video in ranges)
+        text = f"half of the {len(ranges)} ranges have {median:.3g} frames or fewer (in videos of up to {longest})"
+        return text, f"a sign is longer: are they {other}?"
+    if 2 * outside > len(ranges):
+        cause = "are the videos cut to their ranges already (--frame_ranges ignore)"
+        if unit == "second":
+            other = "milliseconds (--columns.unit millisecond) or frames (--columns.unit frame)"
+        return f"{outside} of {len(ranges)} ranges lie beyond their videos", f"{cause}, or are they {other}?"
+    return None
+
+
+def _length(span: Span, facts: Facts) -> float:
+    """Frames of a range in its video."""
+    last = facts.frames if span.unit == "frame" else facts.duration
+    length = (last if span.end is None else span.end) - span.start
+    return length * (facts.fps if span.unit == "second" else 1.0)
+
+
+def _far_beyond(span: Span, facts: Facts) -> bool:
+    last = facts.frames if span.unit == "frame" else facts.duration
+    return span.start >= last or (span.end is not None and span.end > 1.5 * last)
 
 
 def beyond(span: Span, facts: Facts) -> str:

@@ -36,7 +36,6 @@ class Entry:
     """A cached clip: frames of one video, mapped into memory.
 
     Attributes:
-        times: When each frame of the whole video is shown, in seconds.
         start: Index in the video of the first cached frame.
         size: Height and width of the pictures in pixels.
         frames: uint8 (frames, N), packed.
@@ -45,13 +44,31 @@ class Entry:
     def __init__(self, path: Path) -> None:
         self.path = path
         header, offset = _read_header(path)
-        self.times = np.asarray(header["times"], np.float64)
+        self._times = np.asarray(header["times"], np.float64)
+        self._times_from: int = header.get("times_from", 0)
+        self._count: int = header.get("count", len(self._times))
         self.start: int = header["start"]
         self.size: tuple[int, int] = (header["size"][0], header["size"][1])
         shape = (header["frames"], header["bytes"])
         self.frames: Frames = np.asarray(np.memmap(path, np.uint8, "r", offset, shape))
         self._sums: list[int] = header["sums"]
         self._verified = np.zeros(shape[0], bool)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When each frame of the whole video is shown, in seconds.
+
+        Of a part of a long video only the times around it are known; the others are as if frames came evenly.
+        """
+        if self._count == len(self._times):
+            return self._times
+        steps = np.diff(self._times)
+        step = float(np.median(steps)) if len(steps) else 1.0
+        numbers = np.arange(self._count) - self._times_from
+        last = len(self._times) - 1
+        times = np.where(numbers < 0, self._times[0] + numbers * step, self._times[last] + (numbers - last) * step)
+        times[self._times_from : self._times_from + len(self._times)] = self._times
+        return np.asarray(times, np.float64)
 
     def take(self, indices: NDArray[np.int64], out: Frames) -> bool:
         """Copy frames of the video into ``out`` (T, at least N); return False where one of them is not cached.
@@ -71,7 +88,9 @@ class Entry:
         return True
 
 
-def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArray[np.float64], start: int) -> None:
+def write_entry(
+    path: Path, frames: Frames, size: tuple[int, int], times: NDArray[np.float64], start: int, *, part: bool = False
+) -> None:
     """Write a clip so that it is whole or absent.
 
     Args:
@@ -80,18 +99,22 @@ def write_entry(path: Path, frames: Frames, size: tuple[int, int], times: NDArra
         size: Height and width of the pictures in pixels.
         times: Of all frames of the video, in seconds.
         start: Index in the video of the first frame.
+        part: Whether only the times of these frames, and of one before and after, are kept: those of hours of video
+            would take more room than a sign's pictures.
 
     Raises:
         OSError: There is no room, or the folder can't be written.
     """
     flat = np.ascontiguousarray(frames).reshape(len(frames), -1)
+    first, last = (max(0, start - 1), start + len(flat) + 1) if part else (0, len(times))
     header = json.dumps(
         {
             "frames": flat.shape[0],
             "bytes": flat.shape[1],
             "size": [int(side) for side in size],
             "start": int(start),
-            "times": [round(float(moment), 6) for moment in times],
+            "times": [round(float(moment), 6) for moment in times[first:last]],
+            **({"times_from": int(first), "count": len(times)} if part else {}),
             "sums": [zlib.crc32(frame.data) for frame in flat],
         }
     ).encode()

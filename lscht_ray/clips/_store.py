@@ -1,11 +1,10 @@
 """Child process that decodes videos into the clip cache. It answers a JSON object a line (`video.probe.serve`).
 
-{"ask": "store", ...} decodes the part of one video that is kept. {"ask": "facts", "keep": {...}, ...} finds out what a
-new video holds, and keeps the frames of the same pass where the cache needs all of them and nothing else. All other
-questions are answered as `video.probe` answers them.
+{"ask": "store", ...} decodes the part of one video that is kept, {"ask": "cuts", ...} all signs of a long one.
+{"ask": "facts", "keep": {...}, ...} finds out what a new video holds, and keeps the frames of the same pass where the
+cache needs all of them and nothing else. All other questions are answered as `video.probe` answers them.
 """
 
-import errno
 import sys
 import time
 from fractions import Fraction
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lscht_ray.clips import _cache
+from lscht_ray.clips import _cache, _cuts
 from lscht_ray.dataset.samples import clip_key
-from lscht_ray.video import decode, pictures, probe
+from lscht_ray.video import decode, opening, pictures, probe
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.frames import span_indices
 from lscht_ray.video.span import Box, Span
 
 KEPT_SHARE = 1 / 8
@@ -32,11 +30,9 @@ def _store(question: dict[str, Any]) -> dict[str, Any]:
     box = Box(*question["box"]) if question["box"] else None
 
     def window(times: NDArray[np.float64]) -> tuple[int, int]:
-        start, stop = span_indices(times, span)
-        margin = int(np.ceil(question["margin"] * (stop - start))) if span else 0
-        start, stop = max(0, start - margin), min(len(times), stop + margin)
+        start, stop = _cuts.window(times, span, question["margin"])
         if stop - start > question["max_frames"]:
-            raise decode.UnreadableVideoError(question["path"], "too many frames to keep")
+            raise opening.UnreadableVideoError(question["path"], "too many frames to keep")
         return start, stop
 
     try:
@@ -50,16 +46,12 @@ def _store(question: dict[str, Any]) -> dict[str, Any]:
             decoder=question["decoder"],
         )
         size = pictures.picture_size(frames, question["pixel_format"])
-        _cache.write_entry(Path(question["target"]), frames, size, times, start)
-    except decode.UnreadableVideoError as error:
+        _cache.write_entry(Path(question["target"]), frames, size, times, start, part=span is not None)
+    except opening.UnreadableVideoError as error:
         return {"error": error.reason}
     except OSError as error:
-        return {"error": "no_room" if _is_full(error) else str(error)}
+        return {"error": "no_room" if _cuts.is_full(error) else str(error)}
     return {"frames": len(frames)}
-
-
-def _is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class _Gathered:
@@ -110,11 +102,11 @@ class _Gathered:
         try:
             frames = np.stack(self.frames)
             size = pictures.picture_size(frames, self.keep["pixel_format"])
-            _cache.write_entry(target, frames, size, decode.from_first(self.times), 0)
+            _cache.write_entry(target, frames, size, opening.from_first(self.times), 0)
         except MemoryError:
             return {}
         except OSError as error:
-            return {"no_room": True} if _is_full(error) else {}
+            return {"no_room": True} if _cuts.is_full(error) else {}
         return {"kept": target.name, "bytes": target.stat().st_size}
 
 
@@ -122,14 +114,16 @@ def main(argv: list[str]) -> int:
     """Answer questions; the first argument, if any, is the memory in bytes that this process may take."""
     memory = int(argv[0]) if argv else None
 
-    def respond(question: dict[str, Any]) -> dict[str, Any]:
+    def respond(question: dict[str, Any], grant: probe.Grant) -> dict[str, Any]:
         if question["ask"] == "store":
             return _store(question)
+        if question["ask"] == "cuts":
+            return _cuts.store(question, grant)
         keep = question.get("keep")
         if not keep or memory is None:
-            return probe.answer(question)
+            return probe.answer(question, grant)
         gathered = _Gathered(keep, int(KEPT_SHARE * memory), question["keep_seconds"])
-        facts = probe.answer(question, gathered.add)
+        facts = probe.answer(question, grant, gathered.add)
         return facts | gathered.write(facts)
 
     return probe.serve(memory, respond)

@@ -17,8 +17,9 @@ from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry
 from lscht_ray.clips.augmentation import Augmentation, draw, packed_draw
 from lscht_ray.clips.batch import Batch
 from lscht_ray.dataset.samples import Clip
-from lscht_ray.video.decode import Choose, UnreadableVideoError, decode
+from lscht_ray.video.decode import Choose, decode
 from lscht_ray.video.frames import Indices, Times, clip_indices
+from lscht_ray.video.opening import UnreadableVideoError
 from lscht_ray.video.pictures import Frames, PixelFormat, picture_size
 
 
@@ -84,6 +85,7 @@ class ClipReader:
             box=clip.box,
             salvage=self.salvage,
             pixel_format=self.pixel_format,
+            whole=clip.seekable,
         )
         return frames.reshape(len(frames), -1), picture_size(frames, self.pixel_format)
 

@@ -14,10 +14,10 @@ from typing import Any
 import av
 from rich.console import Console
 
-from lscht_ray.clips import _cache
+from lscht_ray.clips import _questions
 from lscht_ray.clips._cache import ClipCache
 from lscht_ray.dataset.annotations import Annotations
-from lscht_ray.dataset.samples import Clip, content_name, is_long
+from lscht_ray.dataset.samples import Clip, content_name
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
 from lscht_ray.host.children import KillablePool
@@ -25,7 +25,6 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.host.files import slug
 from lscht_ray.settings.data import DataConfig
-from lscht_ray.video import pictures
 
 VERSION = 1
 """Raise it where cached clips get other bytes."""
@@ -236,7 +235,7 @@ def _build(cache: ClipCache, clips: Sequence[Clip], config: DataConfig, short_si
         wanted = _wanted(cache, clips, config)
         if not wanted:
             return 0
-        needed = sum(_bytes(clip, config, short_side) for clip in wanted)
+        needed = sum(_questions.bytes_of(clip, config, short_side) for clip in wanted)
         root = cache.folder.parent
         room = disk.make_room(root, needed, _limit(config), cache.folder)
         if room < needed:
@@ -251,34 +250,8 @@ def _build(cache: ClipCache, clips: Sequence[Clip], config: DataConfig, short_si
 
 def _wanted(cache: ClipCache, clips: Sequence[Clip], config: DataConfig) -> list[Clip]:
     """One clip for each missing entry, without those that are too long to be kept."""
-    by_key = {clip.key: clip for clip in clips if _frames(clip, config) <= config.cache_max_frames}
+    by_key = {clip.key: clip for clip in clips if _questions.frames_of(clip, config) <= config.cache_max_frames}
     return [by_key[key] for key in cache.missing(list(by_key))]
-
-
-def _frames(clip: Clip, config: DataConfig) -> int:
-    """Frames to keep, as far as that is known before decoding."""
-    facts, span = clip.facts, clip.span
-    if not is_long(facts, config) or span is None:
-        return facts.frames
-    rate = facts.fps if span.unit == "second" else 1.0
-    end = facts.frames if span.end is None else min(span.end * rate, facts.frames)
-    return int((end - span.start * rate) * (1 + 2 * config.boundary_shift)) + 1
-
-
-def _bytes(clip: Clip, config: DataConfig, short_side: int) -> int:
-    """Bytes of a clip's file, as far as that is known before decoding."""
-    width, height, box = clip.facts.width, clip.facts.height, clip.box
-    if box is not None and box.unit == "share":
-        width, height = _side(box.right - box.left, width), _side(box.bottom - box.top, height)
-    elif box is not None:
-        width, height = int(box.right - box.left), int(box.bottom - box.top)
-    width, height = pictures.scaled(width, height, short_side, config.pixel_format)
-    per_frame = width * height * 3 // (1 if config.pixel_format == "rgb" else 2)
-    return per_frame * _frames(clip, config) + 2 * _cache.PAGE + 24 * clip.facts.frames
-
-
-def _side(share: float, length: int) -> int:
-    return max(1, int(share * length))
 
 
 def _decode_all(
@@ -287,42 +260,32 @@ def _decode_all(
     """Decode these clips in child processes. Returns how many were decoded, or None where the disk filled up."""
     started, decoded, full = time.monotonic(), 0, False
     seconds = max(60.0, 4 * config.probe_seconds)
-    questions = [_question(cache, clip, config, short_side, seconds) for clip in wanted]
-    processes = max(1, min(usable_cpus(), len(questions) // SMALL_BUILD))
+    cut = [clip for clip in wanted if _questions.is_cut(clip, config)]
+    questions = [
+        _questions.question(cache, clip, config, short_side, seconds)
+        for clip in wanted
+        if not _questions.is_cut(clip, config)
+    ]
+    processes = max(1, min(usable_cpus(), len(questions) // SMALL_BUILD if not cut else usable_cpus()))
+    questions += _questions.cuts_of(cache, cut, config, short_side, seconds, processes)
     with (
         KillablePool([sys.executable, "-m", PROGRAM], processes=processes, seconds=seconds) as pool,
-        EpochProgress(screen, "filling the clip cache", len(questions)) as progress,
+        EpochProgress(screen, "filling the clip cache", len(wanted)) as progress,
     ):
-        for question, answer in pool.map(questions):
+        for question, answer in pool.map(questions, lambda question, content: progress.show(frames=content["frames"])):
+            clips = len(question["cuts"]) if "cuts" in question else 1
             if answer.content.get("frames"):
-                decoded += 1
+                decoded += clips - len(answer.content.get("errors", ()))
                 _count(cache, question["path"])
             elif answer.content.get("error") == "no_room":
                 full = True
                 break
-            progress.advance()
+            for _ in range(clips):
+                progress.advance()
     if full:
-        for question in questions:  # a full disk is of no use; children may have written files nobody asked about yet
-            Path(str(question["target"])).unlink(missing_ok=True)
+        for clip in wanted:  # a full disk is of no use; children may have written files nobody asked about yet
+            cache.path(clip.key).unlink(missing_ok=True)
         screen.print(f"no clip cache: {cache.folder} is full; every clip is decoded each time it is used")
         return None
     _report(cache, decoded, started, screen)
     return decoded
-
-
-def _question(cache: ClipCache, clip: Clip, config: DataConfig, short_side: int, seconds: float) -> dict[str, Any]:
-    """What a child is asked, to decode one clip."""
-    return {
-        "ask": "store",
-        "seconds": seconds,
-        "path": str(clip.video),
-        "target": str(cache.path(clip.key)),
-        "short_side": short_side,
-        "decoder": config.decoder if clip.decord else "pyav",
-        "salvage": config.salvage,
-        "pixel_format": config.pixel_format,
-        "box": clip.box,
-        "span": clip.span if is_long(clip.facts, config) else None,
-        "margin": config.boundary_shift,
-        "max_frames": config.cache_max_frames,
-    }

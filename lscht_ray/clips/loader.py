@@ -15,7 +15,7 @@ from lscht_ray.clips._prefetch import Copy, PrefetchLoader
 from lscht_ray.clips.batch import Batch, Loader, gathered, joined, sent
 from lscht_ray.clips.dataset import PADDING, ClipDataset, EpochSampler, Position, batches
 from lscht_ray.errors import TrainingError
-from lscht_ray.video.decode import UnreadableVideoError
+from lscht_ray.video.opening import UnreadableVideoError
 
 DEVICE_SHARE = 0.5
 """Largest share of a GPU's free memory that clips may take."""

@@ -17,12 +17,11 @@ NAMED = 4
 
 
 def class_folders(path: Path) -> list[Path]:
-    """The folders that hold clips of one gloss each; of data with split folders, all of them."""
+    """The folders in a data set, or in its split folders, that hold clips themselves: of one gloss each."""
     tops = subfolders(path)
     splits = [top for top in tops if top.name.lower() in SPLIT_NAMES and any(subfolders(top))]
-    if splits:
-        return [gloss for top in splits for gloss in subfolders(top)]
-    return [top for top in tops if any(is_video(entry) or is_clip_of_pictures(entry) for entry in visible(top))]
+    glosses = [gloss for top in splits for gloss in subfolders(top)] if splits else tops
+    return [gloss for gloss in glosses if any(map(_is_clip, visible(gloss)))]
 
 
 def read_folders(path: Path, videos: Path | None = None) -> Table:
@@ -70,7 +69,7 @@ class _Found:
         gloss = nfc(folder.name)
         clips, others, inner = [], Counter[str](), list[Path]()
         for entry in visible(folder):
-            if is_video(entry) or is_clip_of_pictures(entry):
+            if _is_clip(entry):
                 clips.append(entry)
             elif entry.is_dir():
                 inner.append(entry)
@@ -107,6 +106,10 @@ class _Found:
         unfilled = tuple(gloss for gloss in dict.fromkeys(gloss for gloss, _, _ in self.empty) if gloss not in filled)
         problems = self.problems + renamed("the gloss folder", self.raw, root)
         return Table(self.rows, None, self.notes, problems, unfilled=unfilled)
+
+
+def _is_clip(path: Path) -> bool:
+    return is_video(path) or is_clip_of_pictures(path)
 
 
 def _milder(problem: Problem) -> Problem:

@@ -16,7 +16,7 @@ SHOWN = 2
 """Proposals that are shown."""
 MOST_FIT = 0.8
 """Share of the clips that a proposed pattern must fit."""
-SEPARATORS = ("_", "-", " ", ".")
+SEPARATORS = (" - ", "_", "-", " ", ".")
 LABEL, SIGNER, ANY = "(?P<label>{})", "(?P<signer>{})", "{}"
 
 
@@ -62,15 +62,17 @@ def propose(folder: Path) -> tuple[list[Proposal], int]:
             scored.append((*_likeliness(proposal), -place, proposal))
     scored.sort(key=lambda item: item[:-1], reverse=True)
     chosen: list[Proposal] = []
-    for *_, proposal in scored:
+    for words, *_, proposal in scored:
+        if words < scored[0][0]:  # glosses that end in a number, where there are others
+            break
         if all(proposal.examples[0][1] != other.examples[0][1] for other in chosen):  # another idea of the gloss
             chosen.append(proposal)
     return chosen[:SHOWN], len(paths)
 
 
 def _likeliness(proposal: Proposal) -> tuple[bool, bool, bool, float]:
-    words = not all(gloss.isdecimal() for _, gloss, _ in proposal.examples)
-    people = proposal.signers > 0 and not all(signer.isdecimal() for _, _, signer in proposal.examples)
+    words = not any(re.search(r"(^|\W|_)\d+\W*$", gloss) for _, gloss, _ in proposal.examples)
+    people = proposal.signers > 0 and not all(re.fullmatch(r"\W*\d+\W*", signer) for _, _, signer in proposal.examples)
     return words, people, proposal.glosses >= proposal.signers, round(proposal.fits, -1)
 
 
@@ -79,7 +81,7 @@ def _tried(pattern: str, paths: list[str]) -> Proposal | None:
     found = [(path, match) for path in paths if (match := re.search(pattern, path))]
     if not paths or len(found) < MOST_FIT * len(paths):
         return None
-    labels = Counter(match["label"] for _, match in found)
+    labels = Counter(match["label"].strip() for _, match in found)
     if len(labels) < 2 or len(found) < 2 * len(labels):
         return None
     signers = Counter[str]()
@@ -91,9 +93,11 @@ def _tried(pattern: str, paths: list[str]) -> Proposal | None:
         pairs = sum(map(len, glosses_of.values()))
         if len(signers) < 2 or pairs <= 1.2 * len(labels) or pairs <= 1.2 * len(signers):  # nobody signs two, or alone
             return None
-    first = found[0][1]["label"]
-    other = next(pair for pair in reversed(found) if pair[1]["label"] != first)
-    examples = tuple((path, match["label"], match["signer"] if signers else "") for path, match in (found[0], other))
+    first = found[0][1]["label"].strip()
+    shown = [found[0], next(pair for pair in reversed(found) if pair[1]["label"].strip() != first)]
+    examples = tuple(
+        (path, match["label"].strip(), match["signer"].strip() if signers else "") for path, match in shown
+    )
     return Proposal(pattern, len(labels), len(signers), len(found), examples)
 
 
@@ -124,7 +128,7 @@ def _of_names(paths: list[str]) -> Iterator[str]:
     """Patterns for names whose parts are set apart: gloss_signer_number and the like."""
     for mark in SEPARATORS:
         sep = re.escape(mark) if mark == "." else mark
-        inner = {"-": "\\-", ".": "."}.get(mark, mark)
+        inner = "\\-" if "-" in mark else mark
         part = f"[^/{inner}]+"
         end = rf"{sep}{part}\.\w+$" if mark == "." else rf"{sep}[^/{inner}.]+(\.\w+)?$"
         yield rf"(?P<label>[^/]+){sep}(?P<signer>{part}){end}"

@@ -233,7 +233,8 @@ class RowReader:
         names = SPLIT_NAMES | self.columns.split_names
         found = names.get(text.strip().lower())
         if found is None:
-            raise LineError("unknown_split", f"split {text!r} is none of train, val, test")
+            cause = "splits are none of train, val, test"
+            raise LineError("unknown_split", f"split {text!r} is none of train, val, test", cause)
         return found
 
     def _span(self, cells: Cells) -> Span | None:

@@ -10,6 +10,9 @@ from lscht_ray.settings.data import DataConfig
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.span import Box, Span
 
+LONG = 256
+"""Frames of a video from which on it pays to seek in it."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -59,6 +62,11 @@ class Clip:
     key: str
 
     @property
+    def seekable(self) -> int:
+        """Number of frames of its video, where that is long and whole, and the clip a part of it; else 0."""
+        return self.facts.frames if self.span and self.facts.whole and self.facts.frames >= LONG else 0
+
+    @property
     def video(self) -> Path:
         """The file."""
         return self.sample.video
@@ -81,9 +89,17 @@ class Clip:
 
 def make_clip(sample: Sample, facts: Facts, span: Span | None, box: Box | None, config: DataConfig) -> Clip:
     """The clip of a sample, with the span and the box that apply to its video."""
-    decord = facts.decord in ("", "same") and not facts.special
-    part = (span, config.boundary_shift) if is_long(facts, config) else None
+    decord = facts.decord in ("", "same") and not facts.special and not facts.pictures
+    part = (span, margin(config)) if is_long(facts, config) else None
     return Clip(sample, facts, span, box, decord, clip_key(facts.sha256, box, part, decord, facts.special))
+
+
+def margin(config: DataConfig) -> float:
+    """Share of a clip's length that is kept before and after it: as far as its ends may be moved in training.
+
+    They are moved by boundary_shift first; then the clip is stretched about its middle by speed_jitter.
+    """
+    return config.boundary_shift + config.speed_jitter * (0.5 + config.boundary_shift)
 
 
 def is_long(facts: Facts, config: DataConfig) -> bool:

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +15,9 @@ from lscht_ray.errors import InputError
 START_SECONDS = 120.0
 """Time for a child to start."""
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+MORE = '{"more": '
+"""How a line begins by which a child asks for more time."""
 
 Question = dict[str, Any]
 """What a child is asked, as JSON; `seconds` in it replaces the pool's time limit."""
@@ -36,8 +40,8 @@ class Answer(NamedTuple):
 class KillablePool:
     """Child processes that read a question as a line of JSON and answer with one; each thread has its own child.
 
-    A child prints one line when it is ready. A child that answers with a true "retire" is replaced. What it prints to
-    standard error is dropped.
+    A child prints one line when it is ready. A line {"more": S, ...} before the answer asks for S more seconds. A child
+    that answers with a true "retire" is replaced. What it prints to standard error is dropped.
 
     Args:
         command: Starts a child.
@@ -59,10 +63,17 @@ class KillablePool:
         for child in list(self._children):
             self._end(child)
 
-    def map(self, questions: Iterable[Question]) -> Iterator[tuple[Question, Answer]]:
-        """Ask every question; yield each with its answer, in the order of the answers."""
+    def map(
+        self, questions: Iterable[Question], heard: Callable[[Question, dict[str, Any]], object] = lambda *_: None
+    ) -> Iterator[tuple[Question, Answer]]:
+        """Ask every question; yield each with its answer, in the order of the answers.
+
+        Args:
+            questions: What is asked.
+            heard: Gets a question and what its child printed as it asked for more time; called in any thread.
+        """
         with ThreadPoolExecutor(self.processes) as executor:
-            futures = {executor.submit(self.ask, question): question for question in questions}
+            futures = {executor.submit(self.ask, question, heard): question for question in questions}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -73,7 +84,7 @@ class KillablePool:
                 executor.shutdown(wait=True, cancel_futures=True)
                 self._closed = False
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, heard: Callable[[Question, dict[str, Any]], object] = lambda *_: None) -> Answer:
         """Ask this thread's child.
 
         Raises:
@@ -82,7 +93,8 @@ class KillablePool:
         child: subprocess.Popen[str] | None = getattr(self._own, "child", None)
         if child is None or child.poll() is not None:
             child = self._start()
-        answer = self._exchange(child, json.dumps(question), question.get("seconds", self.seconds))
+        seconds = question.get("seconds", self.seconds)
+        answer = self._exchange(child, json.dumps(question), seconds, lambda content: heard(question, content))
         if answer.ended or answer.content.pop("retire", False):
             self._end(child)
         return answer
@@ -108,7 +120,13 @@ class KillablePool:
             raise InputError(f"{' '.join(self.command)} can't be started: it {answer.ended} ({answer.detail})")
         return child
 
-    def _exchange(self, child: subprocess.Popen[str], line: str | None, seconds: float) -> Answer:
+    def _exchange(
+        self,
+        child: subprocess.Popen[str],
+        line: str | None,
+        seconds: float,
+        heard: Callable[[dict[str, Any]], object] = lambda content: None,
+    ) -> Answer:
         assert child.stdin is not None and child.stdout is not None
         late = threading.Event()
 
@@ -116,17 +134,25 @@ class KillablePool:
             late.set()
             child.kill()
 
-        timer = threading.Timer(seconds, kill)
-        timer.start()
-        try:
-            if line is not None:
-                child.stdin.write(line + "\n")
-                child.stdin.flush()
-            answer = child.stdout.readline()
-        except (BrokenPipeError, ValueError):
-            answer = ""
-        finally:
-            timer.cancel()
+        end = time.monotonic() + seconds
+        answer = MORE
+        while answer.startswith(MORE):
+            timer = threading.Timer(max(0.0, end - time.monotonic()), kill)
+            timer.start()
+            try:
+                if line is not None:
+                    child.stdin.write(line + "\n")
+                    child.stdin.flush()
+                    line = None
+                answer = child.stdout.readline()
+            except (BrokenPipeError, ValueError):
+                answer = ""
+            finally:
+                timer.cancel()
+            if answer.startswith(MORE) and answer.endswith("\n"):
+                content = json.loads(answer)
+                end, seconds = end + content["more"], seconds + content["more"]
+                heard(content)
         if answer.endswith("\n"):
             return Answer(json.loads(answer))
         if late.is_set():

@@ -66,6 +66,15 @@ class EpochProgress:
         if self.bar is not None:
             self.bar.update(self.task, advance=count)
 
+    def show(self, **figures: float) -> None:
+        """Show how far the batch under way is, by figures that change."""
+        shown = "  ".join(f"{name} {value:g}" for name, value in figures.items())
+        if self.bar is not None:
+            self.bar.update(self.task, figures=shown)
+        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
+            self.last_line = time.monotonic()
+            self.console.print(f"{self.label}  {self.done}/{self.total}  {shown}")
+
     def advance(self, **figures: float) -> None:
         """Count one batch; show the figures beside it."""
         self.done += 1

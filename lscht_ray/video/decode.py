@@ -1,9 +1,9 @@
 """Decodes chosen frames of one video as uint8 (T, H, W, C). Every failure names the file."""
 
+import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -11,46 +11,33 @@ from typing import Any, Literal
 import av
 import numpy as np
 
+from lscht_ray.video import seeking
 from lscht_ray.video._display import pixel_aspect, shown_size
 from lscht_ray.video.frames import Indices, Times
-from lscht_ray.video.pictures import Converter, Frames, PixelFormat, cut, shrink
+from lscht_ray.video.opening import (
+    UnreadableVideoError,
+    best_stream,
+    frame_time,
+    from_first,
+    good_frames,
+    open_video,
+    readable,
+    video_streams,
+)
+from lscht_ray.video.pictures import Cutter, Frames, PixelFormat, cut, shrink
+from lscht_ray.video.recognise import stamp
 from lscht_ray.video.span import Box
 
 Choose = Callable[[Times], Indices]
 """Gets the time of every decodable frame (seconds, ascending) and returns the indices to take, which may repeat."""
-Trouble = Literal["unreadable", "no_video_stream", "refused"]
-
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,gif,swf,asf,ogg,dv,mxf,nut,h264,hevc,ivf,obu,"
-    "mpegvideo,m4v,vc1,rm"
-)
-"""Containers that hold a video themselves. Playlists and scripts (HLS, concat, SDP, ...) name other files and addresses
-to be opened, so they are not among them, whatever a file calls itself."""
-SCRIPTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"v=0\n", b"v=0\r", b"<MPD", b"<?xml", b"<smil")
-"""First bytes of such playlists and scripts."""
 
 HELD_BYTES = 256 * 2**20
 """Decoded pictures stay in memory until all are counted. Where they take more, the video is decoded a second time."""
 
+SEEK_SHARE = 1 / 2
+"""Share of a video's frames up to which they are read by seeking."""
+
 log = logging.getLogger(__name__)
-
-
-class UnreadableVideoError(Exception):
-    """A video can't be decoded.
-
-    Attributes:
-        path: The video file.
-        reason: The reason in words, one line.
-        kind: The reason as one word; a probe files it under that name.
-    """
-
-    def __init__(self, path: str | Path, reason: object, kind: Trouble = "unreadable") -> None:
-        text = getattr(reason, "strerror", None) or str(reason)  # FFmpeg's words without its error number
-        self.path, self.reason, self.kind = str(path), " ".join(text.split()), kind
-        super().__init__(f"{self.path}: {self.reason}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.reason, self.kind)
 
 
 def decode(
@@ -62,13 +49,14 @@ def decode(
     box: Box | None = None,
     salvage: bool = False,
     pixel_format: PixelFormat = "rgb",
+    whole: int = 0,
 ) -> Frames:
     """Decode the chosen frames of a video, upright.
 
-    All frames are decoded to count them, because headers lie. Of several video streams the largest is taken. Pictures
-    are as a player shows them: turned and mirrored by the display matrix, in square pixels, of interlaced frames one
-    field, of HDR in standard range; decord knows turns alone. An error that ``choose`` raises reaches the caller
-    unchanged.
+    All frames are decoded to count them, because headers lie, unless the video is known to be whole. Of several video
+    streams the largest is taken. Pictures are as a player shows them: turned and mirrored by the display matrix, in
+    square pixels, of interlaced frames one field, of HDR in standard range; decord knows turns alone. An error that
+    ``choose`` raises reaches the caller unchanged.
 
     Args:
         path: The video file.
@@ -79,6 +67,8 @@ def decode(
         box: The part of the upright pictures to take, before scaling.
         salvage: Take the good frames of a damaged file, and count only those, instead of refusing the file.
         pixel_format: ``rgb``, or ``yuv420``: half the bytes, with even height and width.
+        whole: Number of frames of a video that was decoded whole before, without any damage, hidden frame or change of
+            size: then a small part of it is read by seeking (`seeking`); 0: that is not known.
 
     Returns:
         uint8 (T, H, W, C), or (T, 3 H / 2, W) for yuv420.
@@ -88,6 +78,13 @@ def decode(
         ValueError: ``choose`` picked a frame that the video doesn't have.
     """
     name = str(path)
+    index = seeking.frame_index(name, whole) if whole and decoder != "decord" else None
+    if index is not None:
+        indices = _chosen(choose, index.times)
+        if index.cost(indices) <= SEEK_SHARE * whole:
+            with contextlib.suppress(seeking.CannotSeekError):
+                return _sought_frames(name, index, indices, short_side, box, pixel_format)
+        return _pyav_frames(name, lambda _: indices, short_side, box, salvage, pixel_format)
     if decoder == "decord":
         times = _times_for_decord(name)
         if times is not None:
@@ -149,33 +146,15 @@ def count_frames(path: str | Path) -> tuple[int, int]:
     return len(times), claimed
 
 
-def open_video(path: str | Path) -> AbstractContextManager[Any]:
-    """Open the file as PyAV's container. Only files that hold a video themselves are opened, nothing that they name.
-
-    Raises:
-        UnreadableVideoError: The file is a playlist or a script.
-        av.FFmpegError: The file is no video.
-        OSError: The file can't be read.
-    """
-    with Path(path).open("rb") as file:
-        head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith(SCRIPTS):
-        reason = "it is a playlist or script that names other files: refused, never followed"
-        raise UnreadableVideoError(path, reason, "refused")
-    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    opened: AbstractContextManager[Any] = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    return opened
-
-
 def _fingerprint(path: str | Path) -> tuple[int, int]:
     """Size in bytes and time of the last change in nanoseconds."""
     try:
-        stat = Path(path).stat()
+        size, changed = stamp(Path(path))
     except OSError as error:
         raise UnreadableVideoError(path, error.strerror or error) from None
-    if stat.st_size == 0:
-        raise UnreadableVideoError(path, "it is empty (0 bytes)")
-    return stat.st_size, stat.st_mtime_ns
+    if size == 0:
+        raise UnreadableVideoError(path, "no picture is in it" if Path(path).is_dir() else "it is empty (0 bytes)")
+    return size, changed
 
 
 @functools.lru_cache(maxsize=65536)
@@ -186,60 +165,9 @@ def _read_times(path: str, size: int, mtime: int) -> tuple[Times, int, int]:
         with open_video(path) as container:
             stream = best_stream(path, container)
             times = [frame_time(frame, number, stream) for number, frame in enumerate(container.decode(stream))]
-            return from_first(times), stream.frames, len(_pictures(container))
+            return from_first(times), stream.frames, len(video_streams(container))
     except (OSError, av.FFmpegError) as error:
         raise UnreadableVideoError(path, error) from None
-
-
-def frame_time(frame: Any, number: int, stream: Any) -> float:
-    """When a frame is shown, in seconds. A stream without time stamps is timed by its average rate."""
-    return float(number / (stream.average_rate or 25) if frame.time is None else frame.time)
-
-
-def from_first(times: list[float]) -> Times:
-    """Count times from the first frame, in seconds. A time that falls is raised to the one before."""
-    stamps = np.asarray(times, np.float64)
-    return np.maximum.accumulate(stamps - stamps[0]) if len(stamps) else stamps
-
-
-def _pictures(container: Any) -> list[Any]:
-    """The video streams that can be decoded, without cover pictures."""
-    cover = av.stream.Disposition.attached_pic
-    return [s for s in container.streams.video if s.codec_context is not None and not s.disposition & cover]
-
-
-def best_stream(path: str | Path, container: Any) -> Any:
-    """The video stream with the largest picture, set to one thread: clips are read in parallel by processes instead.
-
-    Raises:
-        UnreadableVideoError: There is none.
-    """
-    streams = _pictures(container)
-    if not streams and container.streams.video:
-        raise UnreadableVideoError(path, "there is no decoder for its video")
-    if not streams:
-        raise UnreadableVideoError(path, "it has no video stream", "no_video_stream")
-    stream = max(streams, key=lambda candidate: candidate.width * candidate.height)
-    stream.thread_type = "NONE"
-    return stream
-
-
-def good_frames(container: Any, stream: Any, salvage: bool) -> Iterator[Any]:
-    """Yield the frames in order. Damage raises av.FFmpegError; with ``salvage`` damaged frames are skipped instead."""
-    if not salvage:
-        yield from container.decode(stream)
-        return
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if not frame.is_corrupt)
 
 
 def _chosen(choose: Choose, times: Times) -> Indices:
@@ -263,17 +191,27 @@ def _pyav_frames(
         raise UnreadableVideoError(path, "it has no decodable frame")
     indices = _chosen(choose, times)
     wanted = set(indices.tolist())
-    packing: tuple[int | None, PixelFormat] = (short_side, pixel_format) if box is None else (None, "rgb")
-    converter = Converter(*packing, aspect, first)
-    try:
+    cutter = Cutter(short_side, box, pixel_format, aspect, first)
+    with readable(path):
         if held is not None:
-            pictures = {index: converter(held[index]) for index in sorted(wanted)}
+            pictures = {index: cutter(held[index]) for index in sorted(wanted)}
         else:
-            pictures = _pick_pictures(path, wanted, salvage, converter)
-        frames = np.stack([pictures[index] for index in indices.tolist()])
-        return frames if box is None else shrink(cut(frames, box), short_side, pixel_format)
-    except (OSError, av.FFmpegError) as error:
-        raise UnreadableVideoError(path, error) from None
+            pictures = _pick_pictures(path, wanted, salvage, cutter)
+        return np.stack([pictures[index] for index in indices.tolist()])
+
+
+def _sought_frames(
+    path: str,
+    index: seeking.FrameIndex,
+    indices: Indices,
+    short_side: int | None,
+    box: Box | None,
+    pixel_format: PixelFormat,
+) -> Frames:
+    """Read the chosen frames by seeking, as `_pyav_frames` makes them."""
+    cutter = Cutter(short_side, box, pixel_format, index.aspect)
+    pictures = {number: cutter(frame) for number, frame in seeking.read(path, index, indices)}
+    return np.stack([pictures[number] for number in indices.tolist()])
 
 
 def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times, Fraction, tuple[int, int] | None]:
@@ -300,13 +238,13 @@ def _hold_frames(path: str, salvage: bool) -> tuple[dict[int, Any] | None, Times
         return held, from_first(times), pixel_aspect(stream), first
 
 
-def _pick_pictures(path: str, wanted: set[int], salvage: bool, converter: Converter) -> dict[int, Frames]:
+def _pick_pictures(path: str, wanted: set[int], salvage: bool, cutter: Cutter) -> dict[int, Frames]:
     """Decode the video again and convert the wanted frames."""
     picked = {}
     with open_video(path) as container:
         for index, frame in enumerate(good_frames(container, best_stream(path, container), salvage)):
             if index in wanted:
-                picked[index] = converter(frame)
+                picked[index] = cutter(frame)
             if len(picked) == len(wanted):
                 break
     return picked

@@ -6,6 +6,8 @@ from typing import Any
 VERSION = 2
 """Raise it where facts get another meaning: then every video on record is looked at anew."""
 
+PICTURES = "pictures"
+"""Container of a clip that is a folder of pictures."""
 LOOKS = 16
 """Number of frames in a clip's perceptual hash, 64 bits each."""
 
@@ -87,6 +89,16 @@ class Facts:
             "sizes": self.sizes > 1,
         }
         return ", ".join(name for name, there in found.items() if there)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether it is a folder of pictures, which tells no frame rate."""
+        return self.container == PICTURES
+
+    @property
+    def whole(self) -> bool:
+        """Whether every frame that it has can be found by its number: none is damaged, hidden, or of another size."""
+        return not self.trouble and not self.corrupt and not self.hidden and self.sizes == 1
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -79,6 +79,39 @@ class Converter:
         return made.to_ndarray()
 
 
+class Cutter:
+    """Makes the pictures of a clip: converted, cut to the box of the signer where there is one, then scaled.
+
+    Args:
+        short_side: As for `Converter`, as are the arguments that follow the box.
+        box: The part of the upright pictures to take, before scaling; None: all of them.
+        pixel_format: See `Converter`.
+        aspect: See `Converter`.
+        first: See `Converter`.
+    """
+
+    def __init__(
+        self,
+        short_side: int | None,
+        box: Box | None,
+        pixel_format: PixelFormat,
+        aspect: Fraction = Fraction(1),
+        first: tuple[int, int] | None = None,
+    ) -> None:
+        self.box, self.short_side, self.pixel_format = box, short_side, pixel_format
+        packing: tuple[int | None, PixelFormat] = (short_side, pixel_format) if box is None else (None, "rgb")
+        self._converter = Converter(*packing, aspect, first)
+        self._packer = Converter(short_side, pixel_format)
+
+    def __call__(self, frame: Any) -> Frames:
+        """Make the picture of one decoded frame."""
+        picture = self._converter(frame)
+        if self.box is None:
+            return picture
+        small = shrink(cut(picture[None], self.box), self.short_side, self.pixel_format, self._packer)
+        return np.asarray(small[0], np.uint8)
+
+
 def _within(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     """The largest size of the same shape that fits into that width and height."""
     scale = min(room[0] / size[0], room[1] / size[1])
@@ -128,12 +161,14 @@ def _turned(picture: Frames, turn: Orientation, pixel_format: PixelFormat) -> Fr
     return np.concatenate([luma.ravel(), *chroma]).reshape(-1, luma.shape[1])
 
 
-def shrink(frames: Frames, short_side: int | None, pixel_format: PixelFormat = "rgb") -> Frames:
+def shrink(
+    frames: Frames, short_side: int | None, pixel_format: PixelFormat = "rgb", converter: Converter | None = None
+) -> Frames:
     """Scale RGB pictures (T, H, W, C) down to a short side and pack them, as `decode` does; never up."""
     height, width = frames.shape[1:3]
     if pixel_format == "rgb" and scaled(width, height, short_side) == (width, height):
         return frames
-    converter = Converter(short_side, pixel_format)
+    converter = converter or Converter(short_side, pixel_format)
     return np.stack([converter(av.VideoFrame.from_ndarray(frame, format="rgb24")) for frame in frames])
 
 

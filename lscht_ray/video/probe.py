@@ -21,26 +21,24 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from lscht_ray.video import _memory, decode
+from lscht_ray.video import _memory, decode, opening
 from lscht_ray.video._display import Orientation, in_square_pixels, orientation, pixel_aspect, shown_size
 from lscht_ray.video._hdr import transfer_of
+from lscht_ray.video._judging import SMALL, Grey, judged
 from lscht_ray.video.facts import LOOKS, Facts
 from lscht_ray.video.frames import evaluation_indices
 from lscht_ray.video.pictures import shrink
+from lscht_ray.video.recognise import pictures_in, stamp
 
-SMALL = 32
-"""Side in pixels of the grey pictures that frames are judged by."""
-BLACK = 40.0
-"""Grey level (0 to 255) below which every part of a frame lies that counts as black. Signers in black before black
-walls reach it."""
-STILL = 2.0
-"""Difference in grey levels below which every part of a frame lies that repeats the one before."""
 SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
 PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE)
 """Errors that may be gone when the file is looked at again."""
 TOO_MUCH = "decoding it takes more memory than it may"
-Grey = NDArray[np.float32]
+GRANTED_FRAMES, GRANTED_SECONDS = 500, 50
+"""After so many more frames a look may take so many more seconds: a long recording is no hang."""
+Grant = Callable[[int, int], None]
+"""Asks for so many more seconds, after so many frames."""
 OnFrame = Callable[[Any, float, Fraction], None]
 """Gets each good frame as the decoder made it, when it is shown (seconds, as stamped), and the aspect of its pixels."""
 
@@ -59,19 +57,19 @@ def find_facts(path: str, on_frame: OnFrame = _ignore) -> Facts:
     Raises:
         OSError: The file is gone.
     """
-    stat = Path(path).stat()
-    fields: dict[str, Any] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if stat.st_size == 0:
-        return Facts(**fields, trouble="empty_file", reason="it is empty (0 bytes)")
+    size, changed = stamp(Path(path))
+    fields: dict[str, Any] = {"size": size, "mtime_ns": changed}
+    if size == 0:
+        reason = "no picture is in it" if Path(path).is_dir() else "it is empty (0 bytes)"
+        return Facts(**fields, trouble="empty_file", reason=reason)
     try:
-        with Path(path).open("rb") as file:
-            fields["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        with decode.open_video(path) as container:
+        fields["sha256"] = _digest(Path(path))
+        with opening.open_video(path) as container:
             fields["container"] = container.format.name
-            stream = decode.best_stream(path, container)
+            stream = opening.best_stream(path, container)
             fields |= {"streams": len(container.streams.video), "codec": stream.codec.canonical_name}
             fields |= _read_whole(container, stream, on_frame)
-    except decode.UnreadableVideoError as error:
+    except opening.UnreadableVideoError as error:
         return Facts(**fields, trouble=error.kind, reason=error.reason)
     except (MemoryError, av.error.MemoryError):
         return Facts(**fields, trouble="too_much_memory", reason=TOO_MUCH)
@@ -82,6 +80,16 @@ def find_facts(path: str, on_frame: OnFrame = _ignore) -> Facts:
         return Facts(**fields, trouble=kind, reason=_plain(error))
     trouble: dict[str, Any] = _trouble(path, fields.pop("broken"), fields)
     return Facts(**fields, **trouble)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of the pictures in a folder, one after the other."""
+    digest = hashlib.sha256()
+    for file in pictures_in(path) if path.is_dir() else [path]:
+        with file.open("rb") as opened:
+            while block := opened.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _plain(error: Exception) -> str:
@@ -146,10 +154,10 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
                 first, transfer = upright, transfer_of(frame)
             sizes.add(upright)
             interlaced = interlaced or frame.interlaced_frame
-            times.append(decode.frame_time(frame, len(times), stream))
+            times.append(opening.frame_time(frame, len(times), stream))
             on_frame(frame, times[-1], aspect)
             small = reformatter.reformat(frame, SMALL, SMALL, "gray8", interpolation=Interpolation.AREA, threads=1)
-            grey.append(small.to_ndarray().astype(np.float32))
+            grey.append(np.asarray(small.to_ndarray(), np.uint8))
     result = {
         "frames": len(times),
         "corrupt": corrupt,
@@ -165,7 +173,7 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
         "width": first[0],
         "height": first[1],
     }
-    return result | _pace(decode.from_first(times), stream) | _judged(grey)
+    return result | _pace(opening.from_first(times), stream) | judged(grey)
 
 
 def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
@@ -180,37 +188,10 @@ def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
     return {"fps": round(len(times) / duration, 3) if duration else 0.0, "duration": duration, "variable_rate": varies}
 
 
-def _judged(grey: list[Grey]) -> dict[str, Any]:
-    """Shares of black and of repeated frames, and the perceptual hash, by small grey pictures."""
-    if not grey:
-        return {}
-    frames = np.stack(grey)
-    still = np.abs(np.diff(frames, axis=0)).max(axis=(1, 2)) < STILL
-    black = frames.max(axis=(1, 2)) < BLACK
-    chosen = frames[evaluation_indices(len(frames), LOOKS)]
-    return {
-        "black": round(float(black.mean()), 3),
-        "frozen": round(float(still.mean()), 3) if len(still) else 0.0,
-        "looks": perceptual_hash(chosen),
-    }
-
-
-def perceptual_hash(frames: Grey) -> str:
-    """64 bits a frame: the signs of the lowest 8x8 cosine coefficients about their median (pHash, phash.org).
-
-    Args:
-        frames: float32 (T, SMALL, SMALL), grey.
-    """
-    k, n = np.arange(8)[:, None], np.arange(SMALL)[None]
-    cosines = np.cos(np.pi * (2 * n + 1) * k / (2 * SMALL)).astype(np.float32)  # DCT-II
-    low = np.einsum("kn,tnm,lm->tkl", cosines, frames, cosines).reshape(
-        len(frames), 64
-    )  # without BLAS: it needs memory
-    return bytes(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True))).hex()
-
-
 def ends_early(path: str) -> bool:
     """Whether an MP4 or MOV file lacks its index, or has a box that goes on beyond the file's end."""
+    if Path(path).is_dir():
+        return False
     size, position, boxes = Path(path).stat().st_size, 0, []
     with Path(path).open("rb") as file:
         while position + 8 <= size:
@@ -265,27 +246,42 @@ def pictures(path: str, count: int) -> list[str]:
     return made
 
 
-def answer(question: dict[str, Any], on_frame: OnFrame = _ignore) -> dict[str, Any]:
+def granting(grant: Grant, on_frame: OnFrame = _ignore) -> OnFrame:
+    """Ask for more time as frames come."""
+    count = 0
+
+    def on_each(frame: Any, moment: float, aspect: Fraction) -> None:
+        nonlocal count
+        count += 1
+        if count % GRANTED_FRAMES == 0:
+            grant(GRANTED_SECONDS, count)
+        on_frame(frame, moment, aspect)
+
+    return on_each
+
+
+def answer(question: dict[str, Any], grant: Grant, on_frame: OnFrame = _ignore) -> dict[str, Any]:
     """What a child answers to one question."""
     path = question["path"]
     try:
         if question["ask"] == "facts":
-            return find_facts(path, on_frame).as_dict()
+            return find_facts(path, granting(grant, on_frame)).as_dict()
         if question["ask"] == "decord":
             return {"decord": compare_decord(path)}
         return {"pictures": pictures(path, question["count"])}
     except MemoryError:
         return {"error": "too_much_memory", "reason": TOO_MUCH}
-    except (decode.UnreadableVideoError, OSError) as error:
+    except (opening.UnreadableVideoError, OSError) as error:
         return {"error": "unreadable", "reason": _plain(error)}
 
 
-def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
+def serve(memory: int | None, respond: Callable[[dict[str, Any], Grant], dict[str, Any]]) -> int:
     """Answer questions, a JSON object a line, until standard input ends. A first, empty line says: ready.
 
     Args:
         memory: Bytes that this process may take beyond what it has now; None: no limit.
-        respond: Makes the answer to a question. A question's "seconds" says how long it may take.
+        respond: Makes the answer to a question. A question's "seconds" says how long it may take; what it is given
+            besides asks for more.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="surrogateescape")
     os.dup2(2, 1)  # so that what a library prints is no answer
@@ -294,12 +290,18 @@ def serve(memory: int | None, respond: Callable[[dict[str, Any]], dict[str, Any]
     if memory is not None:
         _memory.limit_memory(memory)
     print("{}", file=answers, flush=True)
+
+    def grant(seconds: int, frames: int) -> None:
+        print(json.dumps({"more": seconds, "frames": frames}), file=answers, flush=True)
+        if hasattr(signal, "alarm"):
+            signal.alarm(signal.alarm(0) + seconds)
+
     for line in sys.stdin:
         question = json.loads(line)
         if hasattr(signal, "alarm"):
             # The kernel's alarm ends a hung decoder even where nobody is left to kill this process.
             signal.alarm(int(question.get("seconds", 60)) + 5)
-        content = json.dumps({**respond(question), "retire": _memory.near_the_limit()})
+        content = json.dumps({**respond(question, grant), "retire": _memory.near_the_limit()})
         if hasattr(signal, "alarm"):
             signal.alarm(0)
         print(content, file=answers, flush=True)
