@@ -2,9 +2,9 @@
 
     python benchmarks/sessions.py [--minutes 30] [--signs 10 50 200] [--width 640] [--height 360]
 
-A recording is drawn once (noise that moves, 25 frames a second, a key frame every 10 seconds); each number of signs gets a
-table of its own, with signs of 1.2 seconds spread evenly. `from its start` is what decoding it anew for every sign costs,
-as whatever does not know where a sign begins must do: one sign in the middle is measured, and multiplied.
+A recording is drawn once (noise that moves, 25 frames a second, a key frame every 10 seconds); each number of signs
+gets a table of its own, with signs of 1.2 seconds spread evenly. `from its start` is what decoding it anew for every
+sign costs, as whatever does not know where a sign begins must do: one sign in the middle is measured, and multiplied.
 """
 
 import argparse

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lscht_ray.dataset.annotations import read, trainable
 from lscht_ray.dataset.rows import Row
 from lscht_ray.dataset.splits import SplitPlan, divide, write
 from lscht_ray.errors import InputError
@@ -133,3 +134,55 @@ def test_parts_of_one_video_are_given_back_each_to_its_split(tmp_path: Path) -> 
     (tmp_path / "s.csv").write_text("path,split\nv.mp4,train\nv.mp4,val\n")
     with pytest.raises(InputError, match=r"v\.mp4 is in train and in val"):
         divide(parts, SplitPlan(file=str(tmp_path / "s.csv")), ROOT)
+
+
+def test_empty_cells_are_still_to_be_drawn(tmp_path: Path) -> None:
+    """Given ones stay, and each gloss gets near to its shares."""
+    for k in range(40):
+        (tmp_path / f"{k}.mp4").touch()
+    given = {0: "test", 2: "test", 4: "test", 1: "val"}
+    lines = ["path,label,split", *(f"{k}.mp4,{'ab'[k % 2]},{given.get(k, ' ' * (k % 3))}" for k in range(40))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    found = read(tmp_path, plan={"fractions": (0.2, 0.1)})
+    split_of = {int(sample.video.stem): sample.split for sample in found.samples}
+    assert {k: split_of[k] for k in given} == given
+    counts = {(sample.gloss, sample.split) for sample in found.samples}
+    assert len(counts) == 6
+    assert Counter((s.gloss, s.split) for s in found.samples) == {
+        **{("a", "val"): 4, ("a", "test"): 3, ("a", "train"): 13},  # three test clips were given: more than its share
+        **{("b", "val"): 4, ("b", "test"): 2, ("b", "train"): 14},
+    }
+    assert found.notes[0].startswith("36 clips have no split yet: drawn per gloss with seed 42 (0.2 val, 0.1 test)")
+    again = read(tmp_path, plan={"fractions": (0.2, 0.1)})
+    assert again.samples == found.samples
+
+
+@pytest.mark.parametrize("policy", ["given", "by_signer"])
+def test_val_is_drawn_from_train_and_test_stays(policy: str) -> None:
+    rows = [Row(Path(f"{k}.mp4"), "ab"[k % 2], "test" if k >= 80 else "train", f"s{k % 8}") for k in range(100)]
+    divided, notes = divide(rows, SplitPlan(policy=policy, val_from_train=0.25), Path())  # type: ignore[arg-type]
+    assert {row.video for row in divided if row.split == "test"} == {row.video for row in rows[80:]}
+    assert Counter(row.split for row in divided) == {"train": 60, "val": 20, "test": 20}
+    signers = {split: {row.signer for row in divided if row.split == split} for split in ("train", "val")}
+    assert signers["train"].isdisjoint(signers["val"]) == (policy == "by_signer")
+    assert "val is" in notes[0]
+    for row, part in (
+        (rows[0]._replace(split="val"), "1 val clips are given"),
+        (rows[0]._replace(split=None), "no train"),
+    ):
+        with pytest.raises(InputError, match=part):
+            divide([row, *rows[1:]], SplitPlan(val_from_train=0.25), Path())
+
+
+def test_data_without_val_say_what_to_type(tmp_path: Path) -> None:
+    for split, count in (("train", 8), ("test", 2)):
+        for k in range(count):
+            for gloss in "ab":
+                (tmp_path / split / gloss).mkdir(parents=True, exist_ok=True)
+                (tmp_path / split / gloss / f"{k}.mp4").touch()
+    with pytest.raises(
+        InputError, match=r"in the val split \(clips: 16 train, 4 test\).*\n  --val_from_train 0\.15 makes"
+    ):
+        trainable(read(tmp_path))
+    kept = trainable(read(tmp_path, plan={"val_from_train": 0.25}))
+    assert {split: len(kept.split(split)) for split in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 4}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lscht_ray.dataset._entries import visible
 from lscht_ray.dataset._row_reader import LineError, RowReader
-from lscht_ray.dataset._tables import by_split
+from lscht_ray.dataset._tables import by_split, split_in_name
 from lscht_ray.dataset.rows import Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, is_there, nfc, read_text
@@ -113,7 +113,9 @@ def _is_list(file: Path) -> bool:
     paths = [Path(match["path"].strip("\"'")) for match in found if match]
     if len(paths[0].parts) == 1 and paths[0].suffix.lower() not in VIDEO_SUFFIXES:
         return False
-    return all(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) or is_there(file.parent / paths[0])
+    return all(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) or is_there(
+        file.parent / _place(file.parent, str(paths[0]), split_in_name(file.name) or "")
+    )
 
 
 def _line_pattern(lines: list[str]) -> "re.Pattern[str]":

@@ -1,0 +1,134 @@
+"""ELAN's files, written by pympi and by hand, become signs of their linked videos."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pympi.Elan import Eaf  # type: ignore[import-untyped]
+
+from lscht_ray.dataset.annotations import Annotations, read
+from lscht_ray.errors import InputError
+from lscht_ray.settings.elan import ElanMap
+from lscht_ray.video.span import Span
+
+
+def session(file: Path, tiers: dict[str, list[tuple[int, int, str]]], **media: Any) -> Path:
+    """Write an .eaf file, and its video beside it (empty)."""
+    eaf = Eaf(author="")
+    eaf.remove_tier("default")
+    video = media.pop("video", f"{file.stem}.mp4")
+    for tier, annotations in tiers.items():
+        eaf.add_tier(tier, part=tier.partition("@")[2])
+        for start, end, text in annotations:
+            eaf.add_annotation(tier, start, end, text)
+    if video:
+        eaf.add_linked_file(f"file:///C:/Users/Ana/{video}", f"./{video}", "video/mp4", **media)
+        (file.parent / video).parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / video).touch()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    eaf.to_file(str(file))
+    return file
+
+
+SIGNS = [(500, 1750, "HOLA"), (2000, 3000, " MAÑANA "), (4000, 5000, ""), (6000, 7000, "HOLA")]
+
+
+def found(annotated: Annotations) -> list[tuple[str, str, str | None, Span | None]]:
+    return [(s.video.name, s.gloss, s.signer, s.span) for s in annotated.samples]
+
+
+def test_a_folder_of_sessions_is_recognised_and_read(tmp_path: Path) -> None:
+    session(tmp_path / "sesión 1.eaf", {"Glosa@ana": SIGNS})
+    session(tmp_path / "sesión 2.eaf", {"Glosa@luis": [(0, 1000, "CASA")]}, time_origin=250)
+    annotated = read(tmp_path, elan=ElanMap(tier="Glosa*"), plan={"fractions": (0.0, 0.0)})
+    assert annotated.layout == "elan"
+    assert sorted(found(annotated), key=str) == sorted(
+        [
+            ("sesión 1.mp4", "HOLA", "ana", Span(0.5, 1.75, "second")),
+            ("sesión 1.mp4", "MAÑANA", "ana", Span(2.0, 3.0, "second")),
+            ("sesión 1.mp4", "HOLA", "ana", Span(6.0, 7.0, "second")),
+            ("sesión 2.mp4", "CASA", "luis", Span(0.25, 1.25, "second")),
+        ],
+        key=str,
+    )
+    assert annotated.glosses == ("CASA", "HOLA", "MAÑANA")
+    assert "1 annotations are empty and are passed over" in annotated.notes
+
+
+def test_tiers_are_listed_where_none_is_named(tmp_path: Path) -> None:
+    tiers = {"Glosa@ana": SIGNS, "Traducción": [(500, 3000, "Hola, ¿qué tal mañana?")], "Vacía": []}
+    file = session(tmp_path / "s.eaf", tiers)
+    for data in (tmp_path, file):
+        with pytest.raises(InputError) as caught:
+            read(data)
+        assert str(caught.value).splitlines() == [
+            f"{data}: say which tier's annotations are the signs, as in --elan.tier 'NAME'. There are",
+            "  'Glosa@ana': 3 annotations, 2 different, signed by ana: 'HOLA', 'MAÑANA'",
+            "  'Traducción': 1 annotations, 1 different: 'Hola, ¿qué tal mañana?'",
+        ]
+    with pytest.raises(InputError, match=r"--elan.tier Gloss: no tier of that name .*\n  'Glosa@ana'"):
+        read(tmp_path, elan=ElanMap(tier="Gloss"))
+
+
+def test_the_only_tier_needs_no_name(tmp_path: Path) -> None:
+    session(tmp_path / "s.eaf", {"Glosa": SIGNS, "Vacía": []})
+    assert len(read(tmp_path).samples) == 3
+
+
+def test_a_vocabulary_says_which_glosses_there_are_and_in_which_order(tmp_path: Path) -> None:
+    file = session(tmp_path / "s.eaf", {"Glosa": [*SIGNS, (8000, 9000, "???")]})
+    vocabulary = "".join(f"<CV_ENTRY>{text}</CV_ENTRY>" for text in ("MAÑANA", "TÚ", "HOLA"))
+    text = file.read_text(encoding="utf-8").replace(
+        "</ANNOTATION_DOCUMENT>",
+        f'<CONTROLLED_VOCABULARY CV_ID="señas">{vocabulary}</CONTROLLED_VOCABULARY></ANNOTATION_DOCUMENT>',
+    )
+    file.write_text(text, encoding="utf-8")
+    annotated = read(tmp_path, elan=ElanMap(vocabulary="señas"))
+    assert annotated.glosses == ("MAÑANA", "HOLA")
+    assert len(annotated.samples) == 3
+    (problem,) = annotated.problems
+    assert problem.detail == "1 annotations are not in the vocabulary 'señas': '???' (1)"
+    with pytest.raises(InputError, match=r"no controlled vocabulary of that name .* There are: 'señas' \(3 entries\)"):
+        read(tmp_path, elan=ElanMap(vocabulary="x"))
+
+
+def test_the_linked_video_is_looked_for_beside_the_file_in_videos_and_by_the_files_own_name(tmp_path: Path) -> None:
+    session(tmp_path / "eaf" / "a.eaf", {"G": SIGNS}, video="a.mp4").with_name("a.mp4").rename(tmp_path / "a.mp4")
+    session(tmp_path / "eaf" / "b.eaf", {"G": [(0, 900, "B")]}, video="")
+    (tmp_path / "eaf" / "b.mov").touch()
+    assert {s.video.relative_to(tmp_path).as_posix() for s in read(tmp_path).samples} == {"a.mp4", "eaf/b.mov"}
+    away = tmp_path / "elsewhere"
+    away.mkdir()
+    (tmp_path / "a.mp4").rename(away / "a.mp4")
+    assert {s.video.name for s in read(tmp_path / "eaf" / "a.eaf", videos=str(away)).samples} == {"a.mp4"}
+
+
+def test_a_file_outside_of_the_data_folder_is_not_opened(tmp_path: Path) -> None:
+    file = session(tmp_path / "data" / "s.eaf", {"G": SIGNS}, video="s.mp4")
+    (tmp_path / "data" / "s.mp4").rename(tmp_path / "s.mp4")
+    file.write_text(file.read_text(encoding="utf-8").replace("./s.mp4", "../s.mp4"), encoding="utf-8")
+    annotated = read(tmp_path / "data", strict=False)
+    assert [path.parent.name for path in set(annotated.missing)] == ["data"]
+
+
+def test_of_two_cameras_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    file = session(tmp_path / "s.eaf", {"G": SIGNS}, video="front.mp4")
+    eaf = Eaf(str(file))
+    eaf.add_linked_file("file:///x/side.mp4", "./side.mp4", "video/mp4", time_origin=1000)
+    eaf.add_linked_file("file:///x/sound.wav", "./sound.wav", "audio/x-wav")
+    eaf.to_file(str(file))
+    (tmp_path / "side.mp4").touch()
+    assert {s.video.name for s in read(tmp_path).samples} == {"front.mp4"}
+    side = read(tmp_path, elan=ElanMap(media=2), plan={"fractions": (0.0, 0.0)})
+    assert {s.video.name for s in side.samples} == {"side.mp4"}
+    assert min(s.span.start for s in side.samples if s.span) == 1.5
+    with pytest.raises(InputError, match=r"links 2 videos: --elan.media 3 is none"):
+        read(tmp_path, elan=ElanMap(media=3))
+
+
+@pytest.mark.parametrize("content", ["", "<html></html>", "<ANNOTATION_DOCUMENT/>", "no XML"])
+def test_other_files_of_that_name_are_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "s.eaf").write_text(content)
+    with pytest.raises(InputError, match=r"s\.eaf is no ELAN file that can be read: ") as caught:
+        read(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,305 @@
+"""Data as people have them: what is found in a folder, what is passed over, and what is proposed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lscht_ray.dataset._proposals import propose
+from lscht_ray.dataset.annotations import Annotations, read, trainable
+from lscht_ray.dataset.finding import find_layout
+from lscht_ray.errors import InputError
+from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.video.decode import decode
+from lscht_ray.video.probe import find_facts
+from lscht_ray.video.recognise import is_video, pictures_in, stamp
+from tests.support.data import shared
+from tests.support.media import number, paint, picture
+
+WHOLE = {"fractions": (0.0, 0.0)}
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def clips(found: Annotations) -> list[tuple[str, str, str, str | None]]:
+    return [(s.video.relative_to(found.folder).as_posix(), s.gloss, s.split, s.signer) for s in found.samples]
+
+
+# ---------------------------------------------------------------- what is no clip
+
+
+@pytest.mark.parametrize("layout", ["folders", "pattern", "wlasl", "table"])
+def test_what_macos_leaves_beside_clips_changes_nothing(tmp_path: Path, layout: str) -> None:
+    """The split that is drawn is that of the same data without it."""
+    names = [f"{gloss}/{gloss}_{k}.mp4" for gloss in ("hola", "casa") for k in range(6)]
+    sets = []
+    for ghosts in (False, True):
+        root = touch(tmp_path / f"ghosts {ghosts}" / "set", *names)
+        columns = ColumnMap(pattern=r"(?P<label>\w+)_\d") if layout == "pattern" else None
+        if layout == "table":
+            listed = [*names, *(["hola/._hola_1.mp4"] if ghosts else [])]
+            (root / "t.csv").write_text("path,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in listed))
+        if layout == "wlasl":
+            for name in names:
+                (root / name).rename(root / Path(name).name)
+            content = ", ".join(f'"hola_{k}": {{"subset": "train", "action": [0, 1, -1]}}' for k in range(6))
+            (root / "nslt_1.json").write_text(f"{{{content}}}")
+            (root / "gloss_to_id.json").write_text('{"hola": 0}')
+        if ghosts:
+            for place, _, files in os.walk(root):
+                for file in files:
+                    shutil.copy(shared("field") / "appledouble" / "._07087.mp4", Path(place) / f"._{file}")
+            touch(root, ".DS_Store", "hola/.DS_Store", "hola/Thumbs.db", "__MACOSX/hola/1.mp4", ".lscht_ray/x.mp4")
+        sets.append(read(root, columns=columns))
+    assert clips(sets[0]) == clips(sets[1])
+    assert sets[0].notes == sets[1].notes
+
+
+CAMERA = ("MTS", "M2TS", "VOB", "ogv", "mxf", "dv", "asf", "3g2", "m2v", "qt", "f4v")
+
+
+@pytest.mark.parametrize("suffix", CAMERA)
+def test_camcorders_files_are_videos_by_their_suffix(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, f"hola/0.{suffix}", "casa/1.mp4")
+    assert len(read(tmp_path, plan=WHOLE).samples) == 2
+
+
+def test_a_file_is_asked_where_its_suffix_tells_nothing(tmp_path: Path) -> None:
+    shutil.copy(shared("field") / "camcorder" / "00001.MTS", tmp_path / "stream.001")
+    kinds = {"a.dat": "mpeg", "b.video": "matroska", "c": "mp4", "d.tmp": "asf", "e.x": "avi", "f.rec": "mpegts"}
+    for name, container in kinds.items():
+        codec = "mpeg2video" if container == "mpeg" else "mpeg4" if container == "avi" else "libx264"
+        paint(tmp_path / name, container=container, frames=8, codec=codec)
+    (tmp_path / "notes.001").write_text("notas " * 400)
+    (tmp_path / "empty").touch()
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    found = {path.name for path in tmp_path.iterdir() if is_video(path)}
+    assert found == {*kinds, "stream.001"}
+    assert all(find_facts(str(tmp_path / name)).frames > 0 for name in found)
+
+
+def test_a_gloss_without_clips_is_an_error_that_says_what_was_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{gloss}/{k}.mp4" for gloss in ("casa", "perro") for k in range(6)))
+    touch(tmp_path, "hola/1.txt", "hola/2.txt", "hola/3.docx", "hola/raw/4.mp4", "casa/otra/5.mp4", "casa/nota.txt")
+    (tmp_path / "models" / "checkpoints").mkdir(parents=True)
+    found = read(tmp_path)
+    assert found.glosses == ("casa", "hola", "perro")
+    said = {problem.kind: (problem.severity, problem.detail) for problem in found.problems}
+    assert said == {
+        "empty_gloss": (
+            "error",
+            "the gloss 'hola' has no clip: passed over are 2 .txt files, 1 .docx file, 1 subfolder (raw)",
+        ),
+        "subfolders": ("warning", "clips in its 1 subfolder are passed over: otra"),
+    }
+    assert "models/ holds only folders without clips: it is passed over" in found.notes
+    assert any(note.startswith("4 files that are no videos are passed over: ") for note in found.notes)
+    with pytest.raises(InputError, match=r"(?s)have no training clip: 'hola'.*the gloss 'hola' has no clip: .*2 \.txt"):
+        trainable(found)
+    assert trainable(found, "drop").glosses == ("casa", "perro")
+
+
+def test_names_that_are_no_text_are_refused_when_they_are_read(tmp_path: Path) -> None:
+    touch(tmp_path, "casa/1.mp4", os.fsdecode(b"ma\xf1ana/1.mp4"))
+    with pytest.raises(InputError, match="no UTF-8 text") as caught:
+        read(tmp_path)
+    assert "rename it" in str(caught.value)
+    with pytest.raises(InputError, match="no UTF-8 text"):
+        read(tmp_path, columns=ColumnMap(pattern="(?P<label>[^/]+)/"))
+
+
+# ---------------------------------------------------------------- a folder further down, and deeper folders
+
+
+def test_a_data_set_is_found_a_folder_further_down(tmp_path: Path) -> None:
+    touch(tmp_path, "señas/señas/hola/1.mp4", "señas/señas/casa/1.mp4", "señas/__MACOSX/x/._1.mp4", "señas/.DS_Store")
+    found = read(tmp_path)
+    assert found.root == tmp_path / "señas" / "señas"
+    assert found.notes[0] == "the data set was found in señas/señas/"
+    assert found.glosses == ("casa", "hola")
+    other = touch(tmp_path / "b", "ASL_Citizen/videos/1.mp4", "readme.txt", "docs/x.pdf")
+    (other / "ASL_Citizen" / "splits").mkdir()
+    (other / "ASL_Citizen" / "splits" / "train.csv").write_text(
+        "Participant ID,Video file,Gloss,Code\nP1,1.mp4,DOG,C\n"
+    )
+    assert find_layout(other)[:2] == (other / "ASL_Citizen", "asl_citizen")
+
+
+def test_two_data_sets_in_a_folder_must_be_chosen_from(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "t.csv").write_text("path,label\n1.mp4,x\n")
+    with pytest.raises(InputError, match=r"several data sets; name one:\n  --data \S+/a  \(table\)\n  --data \S+/b"):
+        read(tmp_path)
+
+
+DEEP = {
+    "{signer}/{gloss}/{k}.mp4": "^(?P<signer>[^/]+)/(?P<label>[^/]+)/[^/]+$",
+    "{gloss}/{signer}/{k}.mp4": "^(?P<label>[^/]+)/(?P<signer>[^/]+)/[^/]+$",
+    "{gloss}_{signer}_{k}.mp4": r"(?P<label>[^/]+)_(?P<signer>[^/_]+)_[^/_.]+(\.\w+)?$",
+    "all/{signer}-{gloss}-{k}.mov": r"(^|/)(?P<signer>[^/\-]+)-(?P<label>[^/]+)-[^/\-.]+(\.\w+)?$",
+    "{gloss}{k}.mp4": r"(?P<label>[^/\d]+?)[ _-]*\(?\d+\)?(\.\w+)?$",
+    "{split}/{signer}/{gloss}/{k}.mp4": "^(?P<split>[^/]+)/(?P<signer>[^/]+)/(?P<label>[^/]+)/[^/]+$",
+}
+
+
+@pytest.mark.parametrize("shape", DEEP)
+def test_the_pattern_that_fits_is_proposed_and_reads_all(tmp_path: Path, shape: str) -> None:
+    glosses, signers = ("hola", "buenos días", "casa", "mañana"), ("ana", "luis", "sofía")
+    for signer in signers:
+        for gloss in glosses:
+            for k in (1, 2):
+                split = "train" if k == 1 else "val"
+                touch(tmp_path, shape.format(signer=signer, gloss=gloss, k=k, split=split))
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    (best, *_), total = propose(tmp_path)
+    assert best.pattern == DEEP[shape]
+    assert (best.glosses, best.fits) == (4, total)
+    assert f"python -m lscht_ray.check {tmp_path} --columns.pattern '{best.pattern}'" in str(caught.value)
+    by = " by 'ana'" if "{signer}" in shape else ""
+    assert f" is 'buenos días'{by}" in str(caught.value)
+    found = read(tmp_path, columns=ColumnMap(pattern=best.pattern))
+    assert len(found.samples) == total
+    assert found.glosses == tuple(sorted(glosses))
+    assert {s.signer for s in found.samples} == ({*signers} if by else {None})
+
+
+def test_one_gloss_is_nothing_to_tell_apart(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"vids/c{k}x{'ab'[k % 2] * k}.mp4" for k in range(1, 7)))
+    with pytest.raises(InputError, match="'vids' is the only gloss, so there is nothing to tell apart"):
+        trainable(read(tmp_path))
+
+
+def test_a_pattern_that_backtracks_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lscht_ray.dataset._row_reader.PATTERN_SECONDS", 0.3)
+    touch(tmp_path, f"{'a' * 60}!.mp4")
+    with pytest.raises(InputError, match=r"takes longer than 0.3 s\n  a repetition within a repetition"):
+        read(tmp_path, columns=ColumnMap(pattern="(?P<label>(a+)+)$"))
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_the_lists_of_videomae(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        shutil.copy(shared("field") / "k400lists" / f"{name}.csv", tmp_path)
+        for line in (tmp_path / f"{name}.csv").read_text().splitlines():
+            touch(tmp_path, line.rpartition(" ")[0])
+    found = read(tmp_path)
+    assert (found.layout, found.glosses) == ("lists", ("0", "1"))
+    assert sorted(clips(found))[:3] == [
+        ("book/07087.mp4", "0", "train", None),
+        ("book/68011.mp4", "0", "train", None),
+        ("book/68012.mp4", "0", "train", None),
+    ]
+    assert {split: len(found.split(split)) for split in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 2}
+    assert read(tmp_path / "train.csv").samples == found.samples  # one of them means all
+    (tmp_path / "label_map.txt").write_text("libro\nbeber\n")
+    assert read(tmp_path).glosses == ("beber", "libro")
+
+
+def test_mmactions_lists_of_raw_frames(tmp_path: Path) -> None:
+    for clip, label in (("a b/c1", 3), ("x/c2", 4), ("x/c3", 4)):
+        for frame in (1, 2, 10):
+            touch(
+                tmp_path, f"rawframes_train/{clip}/img_{frame:05}.jpg", f"rawframes_train/{clip}/flow_x_{frame:05}.jpg"
+            )
+        with (tmp_path / "set_train_list_rawframes.txt").open("a") as file:
+            file.write(f"{clip} 3 {label}\n")
+    found = read(tmp_path)
+    assert [clip[:3] for clip in clips(found)] == [
+        ("rawframes_train/a b/c1", "3", "train"),
+        ("rawframes_train/x/c2", "4", "train"),
+        ("rawframes_train/x/c3", "4", "train"),
+    ]
+    assert [path.name for path in pictures_in(found.samples[0].video)] == [
+        "img_00001.jpg",
+        "img_00002.jpg",
+        "img_00010.jpg",
+    ]
+
+
+def test_ucf101s_lists_without_classes_and_numbers_from_one(tmp_path: Path) -> None:
+    touch(tmp_path, "Archery/a1.avi", "Archery/a2.avi", "Biking/b1.avi", "Biking/b2.avi")
+    (tmp_path / "trainlist01.txt").write_text("Archery/a1.avi 1\r\nBiking/b1.avi 2\r\n")
+    (tmp_path / "testlist01.txt").write_text("Archery/a2.avi\nBiking/b2.avi\n")
+    (tmp_path / "classInd.txt").write_text("1 Archery\n2 Biking\n")
+    assert sorted(clips(read(tmp_path))) == [
+        ("Archery/a1.avi", "Archery", "train", None),
+        ("Archery/a2.avi", "Archery", "test", None),
+        ("Biking/b1.avi", "Biking", "train", None),
+        ("Biking/b2.avi", "Biking", "test", None),
+    ]
+
+
+def test_a_list_with_a_broken_line_names_it(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"v/{k}.mp4" for k in range(30)))
+    lines = [f"v/{k}.mp4 {k % 2}" for k in range(30)]
+    (tmp_path / "train.txt").write_text("\n".join([*lines, "v/31.mp4"]))
+    with pytest.raises(InputError, match=r"train\.txt: line 31: it is not: a path, a blank, the number of a class"):
+        read(tmp_path, layout="lists")
+
+
+def test_tables_named_as_splits_are_splits(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{k}.mp4" for k in range(3)))
+    for k, name in enumerate(("train", "dev", "test")):
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{k}.mp4,x\n")
+    (tmp_path / "classes.csv").write_text("id,name\n0,x\n")
+    found = read(tmp_path)
+    assert {(clip[0], clip[2]) for clip in clips(found)} == {("0.mp4", "train"), ("1.mp4", "val"), ("2.mp4", "test")}
+    assert found.notes[0].endswith("not read: classes.csv")
+
+
+def test_a_blank_between_cells(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "t.csv").write_text("a.mp4 hola\n")
+    columns = ColumnMap.model_validate({"header": False, "delimiter": "blank", "path": "0", "label": "1"})
+    assert clips(read(tmp_path, columns=columns, plan=WHOLE)) == [("a.mp4", "hola", "train", None)]
+
+
+# ---------------------------------------------------------------- clips made of pictures
+
+
+def draw_pictures(folder: Path, count: int, first: int = 0, suffix: str = "png") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        Image.fromarray(picture(first + k, 128, 96)).save(folder / f"img_{k + 1}.{suffix}")
+    return folder
+
+
+def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
+    for gloss in ("hola", "casa"):
+        for k in range(3):
+            draw_pictures(tmp_path / gloss / f"clip{k}", 12, first=10 * k)
+    touch(tmp_path, "hola/clip0/._img_1.png", "hola/clip0/notes.txt")
+    found = read(tmp_path, plan=WHOLE)
+    assert sorted(clip[:2] for clip in clips(found)) == [
+        (f"{g}/clip{k}", g) for g in ("casa", "hola") for k in range(3)
+    ]
+    video = tmp_path / "hola" / "clip1"
+    facts = find_facts(str(video))
+    assert (facts.frames, facts.width, facts.height, facts.codec, facts.trouble) == (12, 128, 96, "png", "")
+    assert (facts.size, facts.mtime_ns) == stamp(video)
+    frames = decode(video, lambda times: np.array([0, 5, 11]))
+    assert [number(frame) for frame in frames] == [10, 15, 21]
+    assert (frames[1] == picture(15, 128, 96)).all()
+
+
+def test_a_picture_that_is_damaged_is_found(tmp_path: Path) -> None:
+    clip = draw_pictures(tmp_path / "clip", 12)
+    (clip / "img_7.png").write_bytes((clip / "img_7.png").read_bytes()[:60])
+    facts = find_facts(str(clip))
+    assert (facts.trouble, facts.frames) == ("damaged", 11)
+    assert "img_7.png" in facts.reason
+    for file in clip.iterdir():
+        file.unlink()
+    assert find_facts(str(clip)).reason == "no picture is in it"
