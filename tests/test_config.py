@@ -310,3 +310,52 @@ def test_every_trial_may_get_all_its_epochs_before_a_rung_and_keeps_no_other_che
         SweepConfig(asha=AshaConfig(grace_period=4), train=TrainConfig(max_epochs=3))
     with pytest.raises(ValueError, match=r"greater than or equal to 1\.01"):
         AshaConfig(reduction_factor=1.0001)
+
+
+# ---------------------------------------------------------------- files that would be read otherwise than they look
+
+
+def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    file = tmp_path / "mi configuración.yaml"
+    file.write_text("lr: 1e-4\nbatch_size: 4\ncolumns:\n  path: a\n  path: b\nlr: 2e-4\n")
+    with pytest.raises(InputError) as caught:
+        parse(TrainConfig, ["--config", str(file)], prog="train", description="")
+    assert str(caught.value).splitlines() == [
+        f"{file}, line 5: columns.path is there twice (also line 4): leave one out",
+        f"{file}, line 6: lr is there twice (also line 1): leave one out",
+    ]
+
+
+def test_json_settings_and_column_maps_have_no_key_twice_either(tmp_path: Path) -> None:
+    from lscht_ray.dataset import layouts
+    from lscht_ray.settings import files
+
+    (tmp_path / "config.json").write_text(
+        '{\n\t"lr": 1,\n\t"columns": {"path": "a",\n\t\t"path": "\\u00f1"},\n\t"lr": 2\n}'
+    )
+    with pytest.raises(InputError, match=r"line 4: columns.path .*also line 3\).*\n.*line 5: lr .*also line 2\)"):
+        files.read_json(tmp_path / "config.json")
+    (tmp_path / "map.yaml").write_text("path: a\nlabel: b\npath: c\n")
+    with pytest.raises(InputError, match=r"line 3: path is there twice \(also line 1\)"):
+        layouts.load(str(tmp_path / "map.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 60)), "stand for more"),
+        ("data: &a [1, *a]\n", "stands for what it is part of"),
+        ("x" * 3 * 2**20, "3 MB: a file of settings has 2 MB at most"),
+        ("[" * 100_000, "can't be read as YAML"),
+    ],
+)
+def test_files_that_would_never_end_are_refused_at_once(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=part):
+        parse(TrainConfig, ["--config", str(tmp_path / "c.yaml")], prog="train", description="")
+
+
+def test_aliases_and_merged_keys_still_serve(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("columns: &c {path: a}\nlr: &n 0.5\nweight_decay: *n\n")
+    config, _ = parse(TrainConfig, ["--config", str(tmp_path / "c.yaml")], prog="train", description="")
+    assert (config.lr, config.weight_decay, config.columns.path) == (0.5, 0.5, "a")

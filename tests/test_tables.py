@@ -325,7 +325,11 @@ def test_an_own_map_file_and_mistakes_in_it(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v,g\na.mp4,x\n")
     (tmp_path / "map.yaml").write_text("path: v\nlabel: g\n")
     assert len(read(tmp_path, layout=str(tmp_path / "map.yaml")).samples) == 1
-    for text, part in (("paht: v", "paht"), ("pattern: '('", "no regular expression"), ("path: [", "no valid YAML")):
+    for text, part in (
+        ("paht: v", "paht"),
+        ("pattern: '('", "no regular expression"),
+        ("path: [", "can.t be read as YAML"),
+    ):
         (tmp_path / "map.yaml").write_text(text)
         with pytest.raises(InputError, match=part):
             read(tmp_path, layout=str(tmp_path / "map.yaml"))

@@ -3,12 +3,11 @@
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import read_text
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.settings.files import read_yaml
 
 FOLDER = "shipped_layouts"
 
@@ -29,12 +28,7 @@ def load(name: str) -> ColumnMap:
     if not file.is_file():
         allowed = ", ".join(("auto", "wlasl", "table", "folders", *shipped()))
         raise InputError(f"--layout {name}: allowed are {allowed}, or a YAML file with a column map")
-    try:
-        content = yaml.safe_load(read_text(file))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file} is no valid YAML: {error}") from None
+    content, _ = read_yaml(file)
     try:
         return ColumnMap.model_validate(content or {})
     except ValidationError as error:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from lscht_ray.errors import InputError
 from lscht_ray.settings._jsonargparse_internals import brief, unknown_flag
 from lscht_ray.settings.data import MisfitError
+from lscht_ray.settings.files import read_settings
 from lscht_ray.settings.train import as_given, suggestion
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -189,21 +190,21 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     except SystemExit:
         raise InputError("--config needs a file: --config FILE") from None
     paths = [find_config(name) for name in files_named.config] or ([default] if default else [])
-    words, files = [], []
+    words, named = [], list[File]()
     for path in paths:
-        content, tree = read_yaml(path)
+        content, tree = read_settings(path)
         values = as_given(content)
         inner = _recipe(model, values)
         if inner is None:
-            files.append(File(path, tree))
-            _check(model, values, files[-1])
+            named.append(File(path, tree))
+            _check(model, values, named[-1])
             words += ["--config", str(path) if values is content else json.dumps(values)]
         else:
-            files.append(File(path, tree, under="train"))
-            _check(inner, values, files[-1])
+            named.append(File(path, tree, under="train"))
+            _check(inner, values, named[-1])
             shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
             words += [f"--train.{name}={value}" for name, value in shown.items()]
-    return words + rest, files
+    return words + rest, named
 
 
 def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] | None:
@@ -213,37 +214,6 @@ def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] |
         return None
     inner = cast(type[BaseModel], train.annotation)
     return inner if values.keys() & inner.model_fields.keys() else None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read the settings in a JSON file.
-
-    Raises:
-        InputError: It can't be read, or holds no settings.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} can't be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold settings, not a {type(content).__name__}")
-    return content
-
-
-def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
-    """Read a YAML file; return its settings, none where it is empty, and its nodes, which know their lines.
-
-    Raises:
-        InputError: It can't be read, or is no YAML mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        values, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path} can't be read as YAML: {error}") from None
-    if values is not None and not isinstance(values, dict):
-        raise InputError(f"{path} must hold `setting: value` lines, not a {type(values).__name__}")
-    return values or {}, tree
 
 
 def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
-from lscht_ray.settings import commandline
+from lscht_ray.host.files import read_json
+from lscht_ray.settings import commandline, files
 from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.sweep import SweepConfig
 
@@ -41,14 +42,21 @@ def _settings(source: str) -> dict[str, Any]:
     """The settings of `train` in a recipe, a sweep file, a run folder or a sweep folder (of its best trial)."""
     path = Path(source).expanduser()
     if (path / places.SUMMARY).is_file():
-        best = commandline.read_json(path / places.SUMMARY).get("best")
+        best = _summary(path).get("best")
         if not best:
             raise InputError(f"start_from {source}: that sweep has no best trial")
-        return {**commandline.read_json(path / places.SWEEP).get("train", {}), **best["params"]}
+        return {**files.read_json(path / places.SWEEP).get("train", {}), **best["params"]}
     if (path / places.CONFIG).is_file():
-        return commandline.read_json(path / places.CONFIG)
-    content, _ = commandline.read_yaml(commandline.find_config(source))
+        return files.read_json(path / places.CONFIG)
+    content, _ = files.read_settings(commandline.find_config(source))
     return dict(content.get("train", content))
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    content, _ = read_json(path / places.SUMMARY)
+    if not isinstance(content, dict):
+        raise InputError(f"{path / places.SUMMARY} is no sweep's summary")
+    return content
 
 
 def _within(dimension: Dimension, value: Any) -> bool:
@@ -87,7 +95,7 @@ def warm_start(folder: str, metric: str) -> Iterator[Known]:
     path = Path(folder).expanduser()
     if not (path / places.SUMMARY).is_file():
         raise InputError(f"warm_start {folder}: no sweep folder (it has no {places.SUMMARY})")
-    content = commandline.read_json(path / places.SUMMARY)
+    content = _summary(path)
     if content.get("metric") != metric:
         raise InputError(f"warm_start {folder}: that sweep sought {content.get('metric')}, this one seeks {metric}")
     for trial in content.get("trials", []):

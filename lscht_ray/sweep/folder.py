@@ -8,7 +8,7 @@ from typing import Any
 from lscht_ray.artifacts import places, recorder
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json
-from lscht_ray.settings import commandline
+from lscht_ray.settings import files
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
 
@@ -101,7 +101,7 @@ def settle(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, 
     if new:
         (folder / places.PLACE).write_text(place, encoding="utf-8")
     else:
-        before, now = _leaves(commandline.read_json(folder / places.SWEEP)), _leaves(given)
+        before, now = _leaves(files.read_json(folder / places.SWEEP)), _leaves(given)
         different = [
             f"  {name}: was {before[name]!r}, now {value!r}"
             for name, value in now.items()
