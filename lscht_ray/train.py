@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
             plan.plan_run(config, clip_set, screen)
             return 0
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
-    screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {folders.logs.parent}")
+    screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {shlex.quote(str(folders.logs.parent))}")
     try:
         with lock.held(folders.run / places.LOCK):
             from lscht_ray.training import run as training

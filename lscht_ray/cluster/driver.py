@@ -7,6 +7,7 @@ trial's metrics and checkpoints. Tune's own files are not read.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import tempfile
@@ -64,7 +65,7 @@ class Ending:
 
     def lines(self, sweep: Sweep) -> list[str]:
         """What is said last."""
-        unfinished = f"go on with: python -m lscht_ray.tune --resume {sweep.folder}"
+        unfinished = f"go on with: python -m lscht_ray.tune --resume {shlex.quote(str(sweep.folder))}"
         if self.cause:
             return [f"error: every trial failed for one cause, so the sweep was stopped: {self.cause}"]
         if self.reason:
