@@ -16,8 +16,8 @@ from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.decode import decode
 from lscht_ray.video.probe import find_facts
 from lscht_ray.video.recognise import is_video, pictures_in, stamp
-from tests.support.data import shared
-from tests.support.media import number, paint, picture
+from support.data import shared
+from support.media import number, paint, picture
 
 WHOLE = {"fractions": (0.0, 0.0)}
 

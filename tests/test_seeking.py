@@ -18,7 +18,7 @@ from lscht_ray.settings.train import TrainConfig
 from lscht_ray.video import opening, probe, seeking
 from lscht_ray.video.decode import decode
 from lscht_ray.video.span import Box
-from tests.support.media import damaged, number, paint
+from support.media import damaged, number, paint
 
 KINDS: dict[str, dict[str, Any]] = {
     "mp4.mp4": {"options": {"bf": "3", "g": "24"}},

@@ -9,7 +9,7 @@ from lscht_ray.dataset.annotations import read
 from lscht_ray.errors import InputError
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.span import Span
-from tests.support.data import shared
+from support.data import shared
 
 
 @pytest.mark.parametrize(
