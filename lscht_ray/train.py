@@ -44,9 +44,11 @@ def main(argv: list[str]) -> int:
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
         resume_from = _newest_checkpoint(run_folder, screen)
     else:
+        from lscht_ray.model import weights
         from lscht_ray.training import data
 
-        # A mistake in the data ends here, without a run folder.
+        # A mistake in the model or the data ends here, without a run folder.
+        weights.check(config.model_name)
         clip_set = data.ready(config, screen, keep=not flags.plan)
         if flags.plan:
             from lscht_ray.training import plan

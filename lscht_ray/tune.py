@@ -8,6 +8,7 @@ from pathlib import Path
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import console, lock
+from lscht_ray.model import weights
 from lscht_ray.settings import commandline
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.sweep import firsts
@@ -70,6 +71,9 @@ def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:
         raise InputError("--extend N adds trials to a sweep: name its folder with --resume FOLDER")
     if vain := sweep.in_vain():
         raise InputError("\n".join(vain))
+    models = sweep.search_space.get("model_name")
+    for name in models.values() if models is not None else [sweep.train.model_name]:
+        weights.check(name)
     firsts.points(sweep)
     list(firsts.warm_start(sweep.warm_start, sweep.metric) if sweep.warm_start else ())
 

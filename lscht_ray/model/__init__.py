@@ -1,6 +1,7 @@
 """VideoMAE and what trains it.
 
-Public modules: `adapt` (what a recipe changes in the model), `card` (says beside an exported model how its clips are
-made), `ema` (averaged weights), `loss`, `optim` (parameter groups and the learning rate of each step), `positions`
-(where tokens are), `shape` (for which clips a checkpoint was made), `videomae` (builds and exports the model).
+Public modules: `adapt` (what a recipe changes), `card` (says beside an exported model how its clips are made), `ema`
+(averaged weights), `loss`, `optim` (parameter groups, the learning rate of each step), `positions` (where tokens are),
+`shape` (for which clips a checkpoint was made), `videomae` (builds and exports the model), `weights` (says what is
+wrong with a model's files).
 """

@@ -4,6 +4,7 @@ import copy
 import errno
 import json
 import os
+import pickle
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
-from lscht_ray.model import card, positions
+from lscht_ray.model import card, positions, weights
 from lscht_ray.model._transformers_internals import quick_table, quicken
 from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
@@ -210,6 +211,7 @@ def export(content: dict[str, Any], folder: Path) -> None:
 
 def _earlier_run(name: str) -> dict[str, Any] | None:
     """Return the checkpoint where the name is that of one of ours or of its run folder; else None."""
+    weights.check(name)
     path = Path(name).expanduser()
     own = path.is_file() or any((path / file).is_file() for file in (places.BEST, places.LAST))
     return checkpoint.load(checkpoint.find(path)) if own else None
@@ -240,11 +242,8 @@ def _gloss_maps(glosses: tuple[str, ...]) -> dict[str, Any]:
 def _config(name: str) -> VideoMAEConfig:
     if name == "tiny":
         return VideoMAEConfig(**TINY)
-    if Path(name).expanduser().is_dir() and not (Path(name).expanduser() / "config.json").is_file():
-        raise InputError(f"--model_name {name}: the folder has no config.json, so it is no checkpoint of transformers")
     config = _fetched(name, lambda: VideoMAEConfig.from_pretrained(_location(name), trust_remote_code=False))
-    if config.model_type != "videomae":
-        raise InputError(f"--model_name {name}: it is a {config.model_type} model, not VideoMAE")
+    weights.check_type(config.model_type, name)
     return config
 
 
@@ -256,8 +255,10 @@ def _location(name: str) -> str:
 def _fetched(name: str, fetch: Any) -> Any:
     try:
         return fetch()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0]
+        if Path(name).expanduser().is_dir():
+            raise InputError(f"--model_name {name}: the model can't be read ({reason})") from None
         raise InputError(
             f"--model_name {name}: there is no such folder here, and it can't be had from the hub ({reason})\n"
             "  without a network, copy the checkpoint's folder (config.json, model.safetensors,"

@@ -43,6 +43,10 @@ class Sweep:
 def with_absolute_paths(sweep: SweepConfig) -> SweepConfig:
     """The same settings with absolute paths: workers run in other folders."""
     update: dict[str, Any] = {"train": _absolute(sweep.train)}
+    models = sweep.search_space.get("model_name")
+    if models is not None and models.choices is not None:
+        choices = [_absolute(sweep.train.model_copy(update={"model_name": name})).model_name for name in models.choices]
+        update["search_space"] = {**sweep.search_space, "model_name": models.model_copy(update={"choices": choices})}
     if sweep.warm_start is not None:
         update["warm_start"] = str(Path(sweep.warm_start).expanduser().resolve())
     return sweep.model_copy(update=update)

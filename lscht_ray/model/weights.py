@@ -1,0 +1,192 @@
+"""Looks at a model's files before anything is built from them, and says in a sentence what is wrong with one.
+
+Nothing here imports the model: a sweep asks before it starts Ray.
+"""
+
+import json
+import pickle
+import shlex
+import warnings
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from lscht_ray.artifacts import places
+from lscht_ray.errors import InputError
+
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files that weights are in, or the list of the files that they are in, in the order in which transformers looks."""
+OF_ANOTHER_LIBRARY = ("tf_model.h5", "flax_model.msgpack")
+LFS_POINTER = b"version https://git-lfs"
+"""How a file begins in whose place Git LFS keeps the real one (git-lfs/docs/spec.md)."""
+TYPE = "videomae"
+HEAD_BYTES = 512
+PICKLE_BYTES = 1 << 20
+OWN_CODE_KEY = b"blocks.0.attn."
+"""A part of the names of weights in VideoMAE's own code (modeling_finetune.py, modeling_pretrain.py)."""
+
+
+def check(name: str) -> None:
+    """Check the files of a model that lies on this machine; one of the hub is not asked for.
+
+    Args:
+        name: As for `videomae.build`.
+
+    Raises:
+        InputError: A file is missing, cut off, or not what its name says; or the path is a file's that is no checkpoint
+            of ours.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not any((path / file).is_file() for file in (places.BEST, places.LAST)):
+            _check_folder(path, name)
+    elif path.is_file():
+        _check_file(path, name)
+    elif name != "tiny" and (path.is_absolute() or name.startswith(("./", "../")) or name.count("/") > 1):
+        raise InputError(f"--model_name {name}: there is no such folder")
+
+
+def check_type(model_type: str, name: str) -> None:
+    """Refuse a model that is of another kind.
+
+    Args:
+        model_type: As transformers calls it.
+        name: As for `videomae.build`.
+
+    Raises:
+        InputError: It is not VideoMAE.
+    """
+    if model_type != TYPE:
+        raise InputError(f"--model_name {name}: it is a {model_type} model, not VideoMAE")
+
+
+def _check_folder(folder: Path, name: str) -> None:
+    if not (folder / CONFIG).is_file():
+        if any(_of_videomaes_own_code(file) for file in (*folder.glob("*.pth"), *folder.glob("*.pt"))):
+            raise InputError(_own_code(name))
+        raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")
+    check_type(str(_check_json(folder / CONFIG, name).get("model_type", TYPE)), name)
+    if (folder / PROCESSOR).is_file():
+        _check_json(folder / PROCESSOR, name)
+    found = [file for file in WEIGHTS if (folder / file).is_file()]
+    if not found:
+        others = [file for file in OF_ANOTHER_LIBRARY if (folder / file).is_file()]
+        have = f", only {others[0]}, which is for another library" if others else ""
+        raise InputError(
+            f"--model_name {name}: the folder holds no weights ({WEIGHTS[0]}){have}: copy that file into it too, or "
+            "give the checkpoint's name on the hub"
+        )
+    for part in _parts(folder, found[0], name):
+        _check_weights(part, name)
+
+
+def _parts(folder: Path, file: str, name: str) -> list[Path]:
+    """The files that the weights are in."""
+    if not file.endswith(".json"):
+        return [folder / file]
+    listed = _check_json(folder / file, name).get("weight_map")
+    if not isinstance(listed, dict):
+        raise InputError(f"--model_name {name}: {file} lists no weights (weight_map): copy or download it again")
+    parts = sorted({str(part) for part in listed.values()})
+    absent = [part for part in parts if not (folder / part).is_file()]
+    if absent:
+        raise InputError(
+            f"--model_name {name}: {len(absent)} of the {len(parts)} files that {file} names are not in the folder "
+            f"({', '.join(absent[:3])}{', …' * (len(absent) > 3)}): copy them into it too"
+        )
+    return [folder / part for part in parts]
+
+
+def _check_weights(file: Path, name: str) -> None:
+    _check_kind(file, name)
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt"):  # checks that the header is whole, and the file as long as it says
+                return
+        _open_pickle(file)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error) or "weights_only" in str(error):
+            raise InputError(
+                f"--model_name {name}: {file.name} holds Python code, which is not run: use the {WEIGHTS[0]} of the "
+                "same checkpoint"
+            ) from None
+        raise InputError(_damaged(file, name, error)) from None
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError) as error:
+        raise InputError(_damaged(file, name, error)) from None
+
+
+def _open_pickle(file: Path) -> None:
+    """Read what a file of torch says of its weights. No code in it is ever run."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how it was pickled
+        torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
+
+
+def _check_json(file: Path, name: str) -> dict[str, object]:
+    _check_kind(file, name)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(_damaged(file, name, error)) from None
+    if not isinstance(content, dict):
+        raise InputError(_damaged(file, name, "it holds no settings"))
+    return content
+
+
+def _check_kind(file: Path, name: str) -> None:
+    """Refuse what is often found in a file's place."""
+    with file.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+    if not head:
+        raise InputError(f"--model_name {name}: {file.name} is empty: copy or download it again")
+    if head.startswith(LFS_POINTER):
+        raise InputError(
+            f"--model_name {name}: {file.name} is only Git LFS's note of where the file is: run `git lfs pull` in that "
+            "folder, or download the file itself"
+        )
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise InputError(
+            f"--model_name {name}: {file.name} is a web page that was saved under that name: download the file itself "
+            "(on the hub's page: the arrow beside the file)"
+        )
+
+
+def _damaged(file: Path, name: str, error: object) -> str:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return f"--model_name {name}: {file.name} is cut off or damaged ({reason}): copy or download it again"
+
+
+def _check_file(file: Path, name: str) -> None:
+    """Refuse a file that can't be one of our checkpoints."""
+    if file.suffix in (".safetensors", ".json", ".bin", ".h5", ".msgpack"):
+        raise InputError(
+            f"--model_name {name}: name the folder, not a file in it: --model_name {shlex.quote(f'{file.parent}')}"
+        )
+    _check_kind(file, name)
+    if _of_videomaes_own_code(file):
+        raise InputError(_own_code(name))
+
+
+def _own_code(name: str) -> str:
+    return (
+        f"--model_name {name}: these weights are in the form of VideoMAE's own code; take them in transformers' form: "
+        "the published ones from the hub (MCG-NJU/videomae-base, -large, ...), your own by way of "
+        "convert_videomae_to_pytorch.py (github.com/huggingface/transformers, version 4, "
+        "src/transformers/models/videomae)"
+    )
+
+
+def _of_videomaes_own_code(file: Path) -> bool:
+    """Whether a file of torch holds weights by the names of VideoMAE's own code. Nothing in it is run."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            (listing,) = [each for each in archive.namelist() if each.endswith("/data.pkl")]
+            with archive.open(listing) as opened:
+                return OWN_CODE_KEY in opened.read(PICKLE_BYTES)
+    except (zipfile.BadZipFile, ValueError):  # torch's older format is one pickle
+        with file.open("rb") as opened:
+            return OWN_CODE_KEY in opened.read(PICKLE_BYTES)

@@ -1,0 +1,200 @@
+"""A model's files as people copy them: each fault is one sentence with the way on, before anything is made."""
+
+import argparse
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import VideoMAEConfig, VideoMAEImageProcessor
+from transformers.models.videomae import VideoMAEForVideoClassification
+
+from lscht_ray.errors import InputError
+from lscht_ray.model import videomae, weights
+from lscht_ray.model.shape import TINY
+from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep import folder as sweep_folder
+from support.data import shared
+from support.doors import Door, refused
+
+PAGE = "<!DOCTYPE html>\n<html><head><title>model.safetensors · main</title></head></html>\n"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights") / "señas"
+    VideoMAEForVideoClassification(VideoMAEConfig(**TINY, num_labels=3)).save_pretrained(folder)
+    VideoMAEImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "señas"))
+
+
+def cut_off(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def cut_off_in_its_header(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def in_parts(folder: Path) -> None:
+    """As transformers writes a model with `max_shard_size`, and one part was not copied."""
+    VideoMAEForVideoClassification.from_pretrained(folder).save_pretrained(folder, max_shard_size="300KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    parts = sorted(folder.glob("model-*.safetensors"))
+    assert len(parts) > 2
+    parts[1].unlink()
+    parts[-1].unlink()
+
+
+def pickled(folder: Path, content: object | None = None) -> Path:
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    file = folder / "pytorch_model.bin"
+    torch.save(state if content is None else content, file)
+    return file
+
+
+def with_code(folder: Path) -> None:
+    pickled(folder, {"args": argparse.Namespace(lr=1e-3)})
+
+
+def with_code_in_the_old_format(folder: Path) -> None:
+    pickled(folder).write_bytes(pickle.dumps({"args": argparse.Namespace(lr=1e-3)}))
+
+
+def cut_off_pickle(folder: Path) -> None:
+    file = pickled(folder)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def for_tensorflow(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "tf_model.h5")
+
+
+def page(file: str) -> Callable[[Path], None]:
+    def saved_page(folder: Path) -> None:
+        (folder / file).write_text(PAGE, encoding="utf-8")
+
+    return saved_page
+
+
+def empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def half_a_config(folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(file.read_text(encoding="utf-8")[:100], encoding="utf-8")
+
+
+def of_another_kind(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+
+
+FAULTS: dict[Callable[[Path], None], str] = {
+    cut_off: r"model\.safetensors is cut off or damaged \(.*\): copy or download it again",
+    cut_off_in_its_header: r"model\.safetensors is cut off or damaged \(.*\): copy or download it again",
+    in_parts: r"2 of the \d files that model\.safetensors\.index\.json names are not in the folder \(model-00002-of-",
+    with_code: r"pytorch_model\.bin holds Python code, which is not run: use the model\.safetensors of the same",
+    with_code_in_the_old_format: r"pytorch_model\.bin holds Python code, which is not run",
+    cut_off_pickle: r"pytorch_model\.bin is cut off or damaged \(.*\): copy or download it again",
+    without_weights: r"the folder holds no weights \(model\.safetensors\): copy that file into it too",
+    for_tensorflow: r"holds no weights \(model\.safetensors\), only tf_model\.h5, which is for another library",
+    page("model.safetensors"): r"model\.safetensors is a web page that was saved under that name: download the file",
+    page("preprocessor_config.json"): r"preprocessor_config\.json is a web page",
+    page("config.json"): r"config\.json is a web page",
+    empty: r"model\.safetensors is empty: copy or download it again",
+    half_a_config: r"config\.json is cut off or damaged",
+    of_another_kind: "it is a bert model, not VideoMAE",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_sentence_with_the_way_on(fault: Callable[[Path], None], copy: Path) -> None:
+    fault(copy)
+    for ask in (weights.check, videomae.input_of):
+        with pytest.raises(InputError, match=FAULTS[fault]) as caught:
+            ask(str(copy))
+        assert str(caught.value).startswith(f"--model_name {copy}: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_git_lfs_pointers_are_called_so() -> None:
+    folder = shared("field") / "lfs_pointer"
+    with pytest.raises(
+        InputError, match=r"model\.safetensors is only Git LFS's note of where the file is: run `git lfs"
+    ):
+        videomae.input_of(str(folder))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_file_of_the_folder_names_the_folder(file: str, whole: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        videomae.input_of(str(whole / file))
+    assert str(caught.value).endswith(f"name the folder, not a file in it: --model_name '{whole}'")
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+@pytest.mark.parametrize("in_a_folder", [False, True])
+def test_checkpoints_of_videomaes_own_code_say_where_the_same_weights_are(
+    old_format: bool, in_a_folder: bool, tmp_path: Path
+) -> None:
+    """Names and the `args` beside them as in its run_class_finetuning.py and utils.py (save_model)."""
+    file = tmp_path / "checkpoint.pth"
+    state = {"blocks.0.attn.qkv.weight": torch.zeros(3, 1), "blocks.0.attn.q_bias": torch.zeros(1)}
+    content = {"model": state, "args": argparse.Namespace(lr=1e-3)}
+    torch.save(content, file, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(InputError, match=r"VideoMAE's own code.*MCG-NJU/videomae-base.*convert_videomae_to_pytorch"):
+        videomae.input_of(str(tmp_path if in_a_folder else file))
+
+
+@pytest.mark.parametrize("name", ["/models/videomae-bsae", "./videomae", "models/videomae/base"])
+def test_a_path_to_nothing_is_not_sought_on_the_hub(name: str) -> None:
+    with pytest.raises(InputError, match="there is no such folder"):
+        weights.check(name)
+
+
+def test_whole_files_pass(copy: Path) -> None:
+    weights.check("tiny")
+    weights.check("MCG-NJU/videomae-base")  # the hub's: not asked here
+    weights.check(str(copy))
+    pickled(copy)
+    assert videomae.input_of(str(copy)).image_size == 48
+    save_file(torch.load(copy / "pytorch_model.bin"), copy / "model.safetensors", metadata={"format": "pt"})
+    weights.check(str(copy))
+
+
+def test_training_and_a_sweep_end_before_anything_is_made(small: Path, copy: Path, door: Door, tmp_path: Path) -> None:
+    cut_off(copy)
+    out = tmp_path / "out"
+    flags = ("--data", small, "--model_name", copy, "--checkpoint_dir", out, "--log_dir", out)
+    refused(door("train", *flags, cwd=tmp_path), r"model.safetensors is cut off or damaged")
+    flags = tuple(f"--train.{flag[2:]}" if str(flag).startswith("--") else flag for flag in flags)
+    refused(door("tune", *flags, "--storage_path", out, cwd=tmp_path), r"model.safetensors is cut off or damaged")
+    assert not out.exists()
+
+
+def test_models_to_choose_from_are_found_from_every_folder(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    choices = {"type": "choice", "choices": ["señas", "tiny", "MCG-NJU/x"]}
+    train = {"model_name": "tiny"}
+    sweep = SweepConfig.model_validate({"train": train, "search_space": {"model_name": choices}})
+    absolute = sweep_folder.with_absolute_paths(sweep)
+    assert absolute.search_space["model_name"].choices == [str(copy), "tiny", "MCG-NJU/x"]
