@@ -111,7 +111,9 @@ def _json(file: Path, content: object) -> None:
 
 
 def _text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8", errors="backslashreplace")
+    from lscht_ray.host.files import write_text
+
+    write_text(file, text)
 
 
 def _splits(file: Path, annotated: Annotations) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,37 @@ def test_others_can_compute_every_figure_from_the_files(tmp_path: Path) -> None:
         order = np.argsort(-given_row)[:5]
         assert row[2::2] == [glosses[label] for label in order]
         assert [float(value) for value in row[3::2]] == pytest.approx(given_row[order].tolist(), abs=1e-6)
+
+
+def some_evaluation(glosses: int, clips: int) -> report.Evaluation:
+    found = []
+    for n in range(clips):
+        found.append(report.Prediction(f"{n}.mp4", n % glosses, (np.arange(glosses) == n % glosses).astype(np.float32)))
+    confusion = np.diag(np.bincount(np.arange(clips) % glosses)).astype(np.int64)
+    names = tuple(f"seña ${n}$ {'muy ' * 20}larga" for n in range(glosses))
+    return report.Evaluation(names, {"count": float(clips)}, confusion, tuple(found), {})
+
+
+def test_an_evaluation_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """The file system ends the second one in the middle of its largest file, as a full disk would."""
+    report.write(some_evaluation(3, 30), tmp_path, {"which": "first"})
+    first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(first) == 6
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            report.write(some_evaluation(3, 5000), tmp_path, {"which": "second"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+
+
+def test_the_picture_of_many_glosses_names_none(tmp_path: Path) -> None:
+    """2,000 names would take a minute, and no one could read them."""
+    report.write(some_evaluation(2000, 2000), tmp_path, {})
+    with Image.open(tmp_path / "confusion_matrix.png") as picture:
+        assert picture.size == (4000, 4000)
 
 
 def test_a_run_folder_will_do_and_the_data_is_remembered(trained: Path, door: Door, tmp_path: Path) -> None:

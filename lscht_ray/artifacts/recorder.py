@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
+from lscht_ray.shown import shown
 
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
     from rich.console import Console
@@ -180,11 +181,11 @@ class Recorder:
                 self._list_unreadable()
             except OSError as error:
                 self._complain(f"{self.folders.run / places.UNREADABLE} can't be written: {error.strerror}")
-        return [f"{video} can't be read and is left out: {reason}" for video, reason in new.items()]
+        return [f"{shown(video)} can't be read and is left out: {shown(reason)}" for video, reason in new.items()]
 
     def _list_unreadable(self) -> None:
         if self.unreadable:
-            lines = "".join(f"{video}\t{reason}\n" for video, reason in sorted(self.unreadable.items()))
+            lines = "".join(f"{shown(video)}\t{shown(reason)}\n" for video, reason in sorted(self.unreadable.items()))
             write_text(self.folders.run / places.UNREADABLE, lines)
 
     def _write_metrics(self) -> None:

@@ -1,6 +1,7 @@
 """Writes the results of an evaluation as CSV, PNG and JSON files, and as the lines that a person reads first."""
 
 import csv
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 
 from lscht_ray.artifacts import places
 from lscht_ray.host.files import write_json
+from lscht_ray.shown import shown
 
+MOST_NAMED = 200
+"""Glosses up to which the picture of the confusion matrix names them: more can't be read there, and take a minute."""
+LONGEST = 24
+"""Letters of a gloss that the picture shows: longer names leave no room for the matrix."""
 LISTED = 5
 """Classes that predictions.csv has of each clip."""
 
@@ -90,8 +96,20 @@ class Evaluation:
 
 
 def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[Path]:
-    """Write `places.EVALUATION_FILES` into a folder; return their paths. ``about`` comes first in metrics.json."""
+    """Write `places.EVALUATION_FILES` into a folder; return their paths. ``about`` comes first in metrics.json.
+
+    All are written before the first of them takes its place: those of an earlier evaluation stay where one fails.
+
+    Raises:
+        OSError: One can't be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".evaluation.", dir=folder) as unfinished:
+        _write_all(evaluation, Path(unfinished), about)
+        return [(Path(unfinished) / name).replace(folder / name) for name in places.EVALUATION_FILES]
+
+
+def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:
     glosses = evaluation.glosses
     content = {
         **about,
@@ -107,7 +125,6 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
     matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
     _write_csv(folder / places.CONFUSION, ("true \\ predicted", *glosses), matrix)
     _draw_confusion(folder / places.CONFUSION_PICTURE, evaluation)
-    return [folder / name for name in places.EVALUATION_FILES]
 
 
 def text(evaluation: Evaluation) -> str:
@@ -119,16 +136,19 @@ def text(evaluation: Evaluation) -> str:
     ]
     if evaluation.unreadable:
         lines.append(f"{len(evaluation.unreadable)} clips could not be read and are in no figure:")
-        lines += [f"  {video}: {reason}" for video, reason in evaluation.unreadable.items()]
+        lines += [f"  {shown(video)}: {shown(reason)}" for video, reason in evaluation.unreadable.items()]
     lines.append("worst classes:")
-    lines += [f"  {row['accuracy']:6.1%} of {row['support']:3d}  {row['gloss']}" for row in evaluation.worst()]
+    lines += [f"  {row['accuracy']:6.1%} of {row['support']:3d}  {shown(row['gloss'])}" for row in evaluation.worst()]
     lines.append("most confused pairs:")
-    lines += [f"  {times:3d} x  {true} taken for {predicted}" for true, predicted, times in evaluation.most_confused()]
+    lines += [
+        f"  {times:3d} x  {shown(true)} taken for {shown(predicted)}"
+        for true, predicted, times in evaluation.most_confused()
+    ]
     return "\n".join(lines)
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:  # file names may be no UTF-8
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # names may be no UTF-8
         writer = csv.writer(file)
         writer.writerow(list(header))
         writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
@@ -164,7 +184,10 @@ def _draw_confusion(path: Path, evaluation: Evaluation) -> None:
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    _label(axes, evaluation.glosses)
+    if count <= MOST_NAMED:
+        _label(axes, evaluation.glosses)
+    else:
+        axes.set_title(f"{count} glosses, by class id: {places.PER_CLASS} has their names in this order")
     if count <= 30:
         for true, predicted in zip(*np.nonzero(evaluation.confusion), strict=True):
             colour = "white" if shares[true, predicted] > 0.5 else "black"
@@ -176,5 +199,6 @@ def _draw_confusion(path: Path, evaluation: Evaluation) -> None:
 
 def _label(axes: Any, glosses: Sequence[str]) -> None:
     positions, size = range(len(glosses)), 8 if len(glosses) <= 60 else 5
-    axes.set_xticks(positions, glosses, rotation=90, fontsize=size)
-    axes.set_yticks(positions, glosses, fontsize=size)
+    names = [f"{name[:LONGEST]}…" if len(name) > LONGEST + 1 else name for name in map(shown, glosses)]
+    axes.set_xticks(positions, names, rotation=90, fontsize=size, parse_math=False)  # a $ is a letter
+    axes.set_yticks(positions, names, fontsize=size, parse_math=False)

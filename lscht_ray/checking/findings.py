@@ -12,6 +12,7 @@ from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
+from lscht_ray.shown import oddity, shown
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.recognise import is_hidden, is_video
 
@@ -284,6 +285,8 @@ def _names(annotated: Annotations) -> Iterator[Problem]:
         yield Problem(
             "name_case_twins", "warning", str(annotated.root), f"glosses {_some(map(repr, group))}", "one gloss?"
         )
+    for name in dict.fromkeys([*annotated.glosses, *(sample.signer or "" for sample in annotated.samples)]):
+        yield from _odd_name(name, annotated.root)
     places = {sample.video.parent for sample in annotated.samples} | {
         sample.video.parent.parent for sample in annotated.samples
     }
@@ -293,8 +296,7 @@ def _names(annotated: Annotations) -> Iterator[Problem]:
         except OSError:
             continue
         for name in names:
-            if not name.isprintable() or name.encode(errors="replace").decode() != name:
-                yield Problem("name_not_text", "warning", str(place / name), f"{name!r} is no UTF-8 text", "rename it")
+            yield from _odd_name(name, place / name)
         for group in _twins(names, nfc):
             action = "rename one: macOS writes decomposed letters (NFD), and they are taken for the same name"
             yield Problem("name_unicode_twins", "warning", str(place), f"{_some(map(ascii, group))}", action)
@@ -307,6 +309,12 @@ def _names(annotated: Annotations) -> Iterator[Problem]:
                 yield Problem(
                     "name_blanks", "warning", str(place / name), f"{name!r} has blanks around it", "rename it"
                 )
+
+
+def _odd_name(name: str, place: Path) -> Iterator[Problem]:
+    kind, words = oddity(name)
+    if kind:
+        yield Problem(kind, "warning", str(place), f"'{shown(name)}' {words}", "rename it")
 
 
 def _not_annotated(annotated: Annotations) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import SEVERITIES, Problem
 from lscht_ray.dataset.rows import SPLITS
+from lscht_ray.shown import shown
 from lscht_ray.video.facts import Facts
 
 SHOWN = 3
@@ -99,7 +100,7 @@ def as_html(annotated: Annotations, problems: list[Problem], pictures: Mapping[s
     """
     template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(PAGE)
     return template.render(
-        title=f"Data check of {annotated.root}",
+        title=f"Data check of {shown(annotated.root)}",
         lines=(annotated.summary(), *annotated.notes),
         counts=Counter((problem.severity, problem.kind) for problem in problems),
         rows=[
@@ -120,5 +121,6 @@ def facts_csv(facts: Mapping[Path, Facts]) -> str:
 
 
 def _short(path: str, folder: Path) -> str:
-    """A path as seen from the data folder, where it lies in it."""
-    return str(Path(path).relative_to(folder)) if Path(path) != folder and Path(path).is_relative_to(folder) else path
+    """A path as it may be shown, from the data folder on where it lies in it."""
+    inside = Path(path) != folder and Path(path).is_relative_to(folder)
+    return shown(Path(path).relative_to(folder) if inside else path)

@@ -22,6 +22,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.data import CheckConfig, DataConfig
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import shown
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.recognise import stamp
 
@@ -111,7 +112,8 @@ def trusted(
     if not result.clips:
         video, reason = result.left_out[0]
         raise InputError(
-            f"{annotations.root}: not one of {len(samples)} clips can be used; the first: {video}: {reason}"
+            f"{annotations.root}: not one of {len(samples)} clips can be used; "
+            f"the first: {shown(video)}: {shown(reason)}"
         )
     return result
 

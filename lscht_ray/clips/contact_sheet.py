@@ -18,7 +18,9 @@ from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.dataset import ClipDataset, Position
 from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, TrainingTransform
 from lscht_ray.dataset.samples import Clip
+from lscht_ray.host.files import replacing
 from lscht_ray.settings.data import DataConfig
+from lscht_ray.shown import shown
 
 CELL, SPACE, TEXT, GAP = 96, 2, 18, 6
 """Pixels: the side of a frame, the distance between two, the height of a line of text, the distance between glosses."""
@@ -59,7 +61,7 @@ def draw(
     for index, clip in enumerate(chosen):
         pairs = zip(datasets, transforms, strict=True)
         pictures = [_strip(transform(dataset[Position(1, index)])[0], clip_format) for dataset, transform in pairs]
-        strips.append((f"{clip.gloss}   {clip.split}   {clip.video.name}", pictures))
+        strips.append((shown(f"{clip.gloss}   {clip.split}   {clip.video.name}"), pictures))
     return _sheet(strips, f"(above: as evaluated, eval_crop {config.eval_crop}; below: augmented)"), len(chosen)
 
 
@@ -95,10 +97,14 @@ def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]], legend: str) -> Im
 
 
 def write(sheet: Image.Image, file: Path) -> None:
-    """Save the sheet in the format that the file's suffix names (PNG, JPEG, ...).
+    """Save the sheet in the format that the file's suffix names (PNG, JPEG, ...); it is never seen half written.
 
     Raises:
         ValueError: Pillow knows no format of that suffix.
         OSError: The file can't be written.
     """
-    sheet.save(file)
+    kind = Image.registered_extensions().get(file.suffix.lower())
+    if kind is None:
+        raise ValueError(f"pictures of the kind {file.suffix or 'without suffix'} are not known: name it .png or .jpg")
+    with replacing(file) as temporary, temporary.open("wb") as opened:
+        sheet.save(opened, kind)

@@ -17,6 +17,7 @@ from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry
 from lscht_ray.clips.augmentation import Augmentation, draw, packed_draw
 from lscht_ray.clips.batch import Batch
 from lscht_ray.dataset.samples import Clip
+from lscht_ray.shown import shown
 from lscht_ray.video.decode import Choose, decode
 from lscht_ray.video.frames import Indices, Times, clip_indices
 from lscht_ray.video.opening import UnreadableVideoError
@@ -207,7 +208,7 @@ class ClipDataset(Dataset[Batch]):
         """The videos that this process and its data workers are reading, and for how long; the longest first."""
         workers = self._under_way.tolist() if self._under_way is not None else []
         reading = sorted((since, int(number) - 1) for number, since in (self._own, *workers) if number)
-        return [f"{self.clips[index].video}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
+        return [f"{shown(self.clips[index].video)}  ({time.monotonic() - since:.0f} s)" for since, index in reading]
 
 
 def clip_id(clip: Clip) -> int:

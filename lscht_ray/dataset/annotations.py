@@ -25,6 +25,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.files import given_path, is_file
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
+from lscht_ray.shown import shown
 from lscht_ray.video.recognise import is_clip_of_pictures
 
 SHOWN = 5
@@ -77,7 +78,7 @@ class Annotations:
         counts = Counter(sample.split for sample in self.samples)
         splits = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
         gone = f"; {len(self.missing)} annotated videos are missing" if self.missing else ""
-        return f"{self.root}: {self.layout} layout, {len(self.glosses)} glosses, clips: {splits}{gone}"
+        return f"{shown(self.root)}: {self.layout} layout, {len(self.glosses)} glosses, clips: {splits}{gone}"
 
 
 def read(
@@ -121,18 +122,19 @@ def read(
     table = _read_layout(chosen, path, folder, columns if own else None, elan or ElanMap(), on_row)
     wrong = [problem for problem in table.problems if problem.kind in ANNOTATION_ERRORS]
     if strict and wrong:
-        lines = [f"{problem.path}: {problem.detail} ({problem.action})" for problem in wrong[:SHOWN]]
+        lines = [problem.line() for problem in wrong[:SHOWN]]
         more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise InputError("\n".join(lines) + more)
     if not table.rows:
-        lines = [f"\n  {problem.path}: {problem.detail} ({problem.action})" for problem in table.problems[:SHOWN]]
+        lines = [f"\n  {problem.line()}" for problem in table.problems[:SHOWN]]
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
     how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
     missing = tuple(row.video for row in rows if not is_file(row.video) and not is_clip_of_pictures(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
-            f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is {missing[0]}\n"
+            f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is "
+            f"{shown(missing[0])}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
     glosses = table.glosses or sorted({*table.unfilled, *(row.gloss for row in rows)}, key=_number_or_text)
@@ -143,7 +145,7 @@ def read(
         tuple(glosses),
         _samples([row for row in rows if row.video not in gone], glosses),
         missing,
-        (*([found.note] if found.note else []), *table.notes, *notes),
+        tuple(shown(note) for note in (found.note, *table.notes, *notes) if note),
         tuple(table.problems),
         table.excused,
         table.folders or tuple(sorted({row.video.parent for row in rows})),
@@ -233,22 +235,24 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     untaught = [gloss for gloss in annotations.glosses if gloss not in trained]
     if not untaught:
         return annotations
-    shown = ", ".join(repr(gloss) for gloss in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
+    some = ", ".join(repr(gloss) for gloss in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
     if untrained != "drop":
         elsewhere = Counter(sample.split for sample in annotations.samples if sample.gloss in set(untaught))
         clips = ", ".join(f"{count} in {split}" for split, count in elsewhere.items()) or "none at all"
         empty = [
-            f"\n  {problem.path}: {problem.detail}" for problem in annotations.problems if problem.kind == "empty_gloss"
+            f"\n  {shown(problem.path)}: {problem.detail}"
+            for problem in annotations.problems
+            if problem.kind == "empty_gloss"
         ]
         raise InputError(
-            f"{annotations.root}: {len(untaught)} of {len(annotations.glosses)} glosses have no training clip: {shown}"
+            f"{annotations.root}: {len(untaught)} of {len(annotations.glosses)} glosses have no training clip: {some}"
             f" (clips: {clips}){''.join(empty[:SHOWN])}\n"
             "  add training clips, or leave these glosses out with --untrained_glosses drop"
         )
     kept = [gloss for gloss in annotations.glosses if gloss in trained]
     labels = {gloss: label for label, gloss in enumerate(kept)}
     samples = tuple(replace(s, label=labels[s.gloss]) for s in annotations.samples if s.gloss in labels)
-    note = f"{len(untaught)} glosses without a training clip are left out: {shown}"
+    note = f"{len(untaught)} glosses without a training clip are left out: {some}"
     result = replace(annotations, glosses=tuple(kept), samples=samples, notes=(*annotations.notes, note))
     if not result.split("val"):
         raise InputError(f"{annotations.root}: no val clip has a gloss that is trained")

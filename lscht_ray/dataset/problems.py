@@ -3,13 +3,15 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from lscht_ray.shown import shown
+
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a data set.
+    """Something wrong with a data set. What it says of names can be shown as it stands; `path` can't.
 
     Attributes:
         kind: One word, the same for the same thing everywhere (`missing_file`, `look_alike`).
@@ -24,6 +26,14 @@ class Problem:
     path: str
     detail: str
     action: str
+
+    def __post_init__(self) -> None:
+        for name in ("detail", "action"):
+            object.__setattr__(self, name, shown(getattr(self, name)))
+
+    def line(self) -> str:
+        """Where it is, what was found and what to do, in one line."""
+        return f"{shown(self.path)}: {self.detail} ({self.action})"
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""

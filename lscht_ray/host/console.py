@@ -15,15 +15,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from lscht_ray.errors import InputError
+from lscht_ray.shown import ShownFormatter, lines_shown, shown
 
 PLAIN_SECONDS = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
+class ShownConsole(Console):
+    """Prints texts as `shown.lines_shown` has them, so that no name of a file can steer the terminal."""
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """As rich's."""
+        super().print(*(lines_shown(each) if isinstance(each, str) else each for each in objects), **settings)
+
+
 def new_console(file: TextIO | None = None) -> Console:
     """Return a console on that file (default: standard output); without a terminal it is wide and wraps nothing."""
     terminal = (file or sys.stdout).isatty()
-    return Console(
+    return ShownConsole(
         file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if terminal else 160
     )
 
@@ -108,7 +117,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     for name in columns:
         lines.add_column(name, overflow="fold")
     for row in rows:
-        lines.add_row(*row)
+        lines.add_row(*map(shown, row))
     return lines
 
 
@@ -138,14 +147,16 @@ def chatter_to(path: Path) -> Iterator[Console]:
 
 def door(main: Callable[[list[str]], int]) -> int:
     """Run a door's main on the command line and return its exit code; only a bug ends with a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(ShownFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may be no text at all
     try:
         return main(sys.argv[1:])
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(lines_shown(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except MemoryError as error:
         print(f"error: out of memory: {error}; lower batch_size, accumulation or num_workers", file=sys.stderr)

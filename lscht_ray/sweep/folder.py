@@ -7,7 +7,7 @@ from typing import Any
 
 from lscht_ray.artifacts import places, recorder
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import slug, write_json
+from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.settings import files
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
@@ -103,7 +103,7 @@ def settle(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, 
         raise InputError(f"--extend {extend}: how many trials more? 1 or more")
     given = sweep.model_dump(mode="json")
     if new:
-        (folder / places.PLACE).write_text(place, encoding="utf-8")
+        write_text(folder / places.PLACE, place)
     else:
         before, now = _leaves(files.read_json(folder / places.SWEEP)), _leaves(given)
         different = [

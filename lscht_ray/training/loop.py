@@ -22,6 +22,7 @@ from lscht_ray.errors import TrainingError, UnfitSettingsError
 from lscht_ray.host.console import EpochProgress, epoch_block
 from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.model.optim import WarmupCosine
+from lscht_ray.shown import shown
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training._steps import StepLog
 from lscht_ray.training.device import memory_share
@@ -286,7 +287,7 @@ def _of_readable(result: dict[str, float], what: str, recorder: Recorder) -> dic
     """
     if not result["count"]:
         video, reason = next(iter(recorder.unreadable.items()), ("", "unknown"))
-        raise TrainingError(f"not one {what} clip could be read; the first: {video}: {reason}")
+        raise TrainingError(f"not one {what} clip could be read; the first: {shown(video)}: {shown(reason)}")
     if not math.isfinite(result["loss"] + result["criterion"]):
         raise UnfitSettingsError(
             f"the {what} loss is {result['loss']}: the model's outputs are not finite; try a lower lr"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 
+from lscht_ray.shown import shown
 from lscht_ray.video._picture_folder import PictureFolder
 from lscht_ray.video.frames import Times
 
@@ -36,7 +37,7 @@ class UnreadableVideoError(Exception):
     def __init__(self, path: str | Path, reason: object, kind: Trouble = "unreadable") -> None:
         text = getattr(reason, "strerror", None) or str(reason)  # FFmpeg's words without its error number
         self.path, self.reason, self.kind = str(path), " ".join(text.split()), kind
-        super().__init__(f"{self.path}: {self.reason}")
+        super().__init__(f"{shown(self.path)}: {shown(self.reason)}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.reason, self.kind)
