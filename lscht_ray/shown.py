@@ -11,7 +11,8 @@ STEERING = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
 def shown(name: object) -> str:
     r"""A name of a file, gloss or signer in one line: control characters, line breaks and the like as \x1b, \n, ..."""
-    return "".join(_escaped(letter) if _steers(letter) else letter for letter in str(name))
+    text = str(name)
+    return text if text.isprintable() else "".join(_escaped(each) if _steers(each) else each for each in text)
 
 
 def lines_shown(text: str) -> str:
@@ -43,7 +44,7 @@ class ShownFormatter(logging.Formatter):
 
 
 def _steers(letter: str) -> bool:
-    return letter in BIDI or (not letter.isprintable() and unicodedata.category(letter) in STEERING)
+    return not letter.isprintable() and (letter in BIDI or unicodedata.category(letter) in STEERING)
 
 
 def _escaped(letter: str) -> str:

@@ -63,6 +63,8 @@ class RowReader:
         self.raw_signers: dict[str, str] = {}
         self.source = folder
         """The table that is being read, or the folder whose file names are."""
+        self.videos: dict[tuple[str, str | None], Path] = {}
+        """The file of each name and split: many signs may stand in one recording."""
         self.names = self._gloss_names()
         self.lines = Counter[Path]()
         """Lines of each table."""
@@ -170,7 +172,8 @@ class RowReader:
             raise LineError("unparsable", "the path or the label is empty")
         gloss = self._gloss(label)
         where = self._split(cells, split)
-        video = video or self._video(name, where)
+        if video is None:
+            video = self.videos.get((name, where)) or self.videos.setdefault((name, where), self._video(name, where))
         return Row(video, gloss, where, self._signer(cells), self._span(cells), self._box(cells))
 
     def _video(self, name: str, split: str | None) -> Path:

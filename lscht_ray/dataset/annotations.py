@@ -1,5 +1,6 @@
 """Reads a data set of any layout into samples and glosses. No video is opened."""
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from lscht_ray.settings.elan import ElanMap
 from lscht_ray.shown import shown
 from lscht_ray.video.recognise import is_clip_of_pictures
 
+LINES_AT_ONCE = 5000
+"""Lines of a table after which the progress moves on."""
 SHOWN = 5
 """Problems that a message names at most."""
 
@@ -182,7 +185,14 @@ def _read_layout(
 def read_named(data: str, *, screen: Console, **settings: Any) -> Annotations:
     """As `read`. The data set ``demo`` is the embedded one, which is drawn on first use."""
     if data != DEMO:
-        return read(data, **settings)
+        with EpochProgress(screen, "reading annotations: line", None) as lines:
+            seen = itertools.count(1)
+
+            def on_row() -> None:
+                if next(seen) % LINES_AT_ONCE == 0:
+                    lines.advance(LINES_AT_ONCE)
+
+            return read(data, **settings, on_row=on_row)
     if not demo_folder().exists():
         screen.print("drawing the demo data set (once)")
     total = sum(sum(counts) for counts in CLIPS.values())

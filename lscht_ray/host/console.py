@@ -48,10 +48,10 @@ class EpochProgress:
     Args:
         console: Where it is shown.
         label: What is being done.
-        total: Batches of the pass.
+        total: Batches of the pass; None: not known.
     """
 
-    def __init__(self, console: Console, label: str, total: int) -> None:
+    def __init__(self, console: Console, label: str, total: int | None) -> None:
         self.console, self.label, self.total = console, label, total
         self.done, self.last_line = 0, time.monotonic()
         self.bar: Progress | None = None
@@ -80,19 +80,24 @@ class EpochProgress:
         shown = "  ".join(f"{name} {value:g}" for name, value in figures.items())
         if self.bar is not None:
             self.bar.update(self.task, figures=shown)
-        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
-            self.last_line = time.monotonic()
-            self.console.print(f"{self.label}  {self.done}/{self.total}  {shown}")
+        else:
+            self._plain_line(shown)
 
-    def advance(self, **figures: float) -> None:
-        """Count one batch; show the figures beside it."""
-        self.done += 1
+    def advance(self, count: int = 1, /, **figures: float) -> None:
+        """Count one batch, or so many; show the figures beside it."""
+        self.done += count
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self.bar is not None:
-            self.bar.update(self.task, advance=1, figures=shown)
-        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
+            self.bar.update(self.task, advance=count, figures=shown)
+        else:
+            self._plain_line(shown)
+
+    def _plain_line(self, shown: str) -> None:
+        """Print a line where the last one is some time ago."""
+        if time.monotonic() - self.last_line >= PLAIN_SECONDS:
             self.last_line = time.monotonic()
-            self.console.print(f"{self.label}  {self.done}/{self.total}  {shown}")
+            of = "" if self.total is None else f"/{self.total}"
+            self.console.print(f"{self.label}  {self.done}{of}  {shown}".rstrip())
 
 
 def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str:
