@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lscht_ray.checking.usable import applied, beyond, outside, settle, unusable
+from lscht_ray.checking.usable import applied, at_rate, beyond, outside, settle, unlikely_ranges, unusable
 from lscht_ray.dataset.annotations import read
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import DataConfig
-from lscht_ray.video.facts import Facts
+from lscht_ray.video.facts import PICTURES, Facts
 from lscht_ray.video.span import Box, Span
+from support.data import draw, manifest
+from support.doors import FAST, Door, refused
 
 HUNDRED = Facts(1, 2, frames=100, width=200, height=100, fps=25.0, duration=4.0)
 
@@ -67,6 +69,77 @@ def test_which_end_lies_beyond_the_video(span: Span, where: str) -> None:
 )
 def test_which_part_is_the_clip(span: Span | None, ranges: str, expected: Span | None) -> None:
     assert applied(span, HUNDRED, DataConfig.model_validate({"frame_ranges": ranges})) == expected
+
+
+OF_PICTURES = replace(HUNDRED, fps=0.0, duration=0.0, container=PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("span", "frames"),
+    [
+        (Span(0.25, 0.9, "second"), Span(3, 9)),  # 0.3 s to 0.8 s
+        (Span(0.3, 0.9000000001, "second"), Span(3, 9)),
+        (Span(2.0, None, "second"), Span(20, None)),
+        (Span(3, 9), Span(3, 9)),
+    ],
+)
+def test_a_part_in_seconds_of_a_folder_of_pictures_is_one_in_frames(span: Span, frames: Span) -> None:
+    """The pictures whose time is in the range, at the settings' frames a second."""
+    assert applied(span, at_rate(OF_PICTURES, DataConfig(fps=10.0)), DataConfig(fps=10.0)) == frames
+
+
+def ranges(root: Path, spans: list[Span | None], video: Facts, **settings: object) -> tuple[str, str] | None:
+    write_table(root)
+    clip = Sample(root / "1.mp4", "casa", 0, "train", None, None, None)
+    samples = tuple(replace(clip, video=root / f"{n}.mp4", span=span) for n, span in enumerate(spans))
+    annotated = replace(read(root / "t.csv"), samples=samples)
+    facts = dict.fromkeys((sample.video for sample in samples), video)
+    return unlikely_ranges(annotated, facts, DataConfig.model_validate(settings))
+
+
+@pytest.mark.parametrize(
+    ("spans", "video", "said"),
+    [
+        ([Span(1, 2), Span(0, 1.5), Span(0, 3)], HUNDRED, "half of the 3 ranges have 1.5 frames or fewer (in videos"),
+        ([Span(0, 3), Span(0, 3), Span(0, 50), Span(0, 60)], HUNDRED, ""),  # half of them are right
+        ([Span(0, 4), Span(0, 4), None], HUNDRED, ""),
+        ([Span(0, 0.04, "second")] * 2, HUNDRED, "half of the 2 ranges have 1 frames or fewer"),
+        ([Span(0, 0.5, "second")] * 2, replace(HUNDRED, fps=5.0), ""),  # two frames of five a second
+        ([Span(500, 900), Span(9, 300), Span(0, 50)], HUNDRED, "2 of 3 ranges lie beyond their videos"),
+        ([Span(500, 900), Span(0, 50)], HUNDRED, ""),
+        ([Span(500, 1500, "second")] * 2, HUNDRED, "2 of 2 ranges lie beyond their videos"),
+        ([Span(0, 1, doubtful=True)] * 3, HUNDRED, ""),  # WLASL's
+        ([None, None], HUNDRED, ""),
+    ],
+)
+def test_lengths_that_cant_be_right_and_their_likely_cause(
+    spans: list[Span | None], video: Facts, said: str, tmp_path: Path
+) -> None:
+    found = ranges(tmp_path, spans, video)
+    assert (found is not None) == bool(said)
+    if found is not None:
+        text, cause = found
+        assert text.startswith(said)
+        assert ("--columns.unit second" in cause) == (spans[0] is not None and spans[0].unit == "frame")
+        assert ranges(tmp_path, spans, video, frame_ranges="ignore") is None
+
+
+def test_a_table_in_seconds_that_is_read_as_frames_is_found_and_not_trained_on(door: Door, tmp_path: Path) -> None:
+    rows = []
+    for number in range(8):
+        draw(tmp_path / f"{number}.mp4", number % 2, number)
+        rows.append((f"{number}.mp4", "ab"[number % 2], "train" if number < 4 else "val", "0", "1"))
+    manifest(tmp_path, rows, ("path", "label", "split", "start", "end"))
+    flags = ("--data", tmp_path / "manifest.csv", "--columns.start", "start", "--columns.end", "end")
+    result = door("check", *flags, "--columns.unit", "frame", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "half of the 8 ranges have 1 frames or fewer" in result.stdout
+    refused(
+        door("train", *flags, "--columns.unit", "frame", *FAST, cwd=tmp_path),
+        "half of the 8 ranges have 1 frames or fewer",
+        "are they in seconds (--columns.unit second) or milliseconds?",
+    )
+    assert door("check", *flags, "--columns.unit", "second", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("unit", ["pixel", "share"])

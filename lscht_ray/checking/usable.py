@@ -21,6 +21,8 @@ FOREIGN_BOXES = 0.1
 ones that these were cut from. Those that fit by chance would cut a picture a second time."""
 
 
+USUAL_FPS = 25.0
+"""Frames a second of most videos."""
 SHORTEST = 4
 """Frames of the median range below which ranges can't be signs."""
 
@@ -165,10 +167,10 @@ def unlikely_ranges(annotations: Annotations, facts: dict[Path, Facts], config: 
 
 
 def _length(span: Span, facts: Facts) -> float:
-    """Frames of a range in its video."""
+    """Frames of a range in its video; of one in seconds at least as many as videos usually have in that time."""
     last = facts.frames if span.unit == "frame" else facts.duration
     length = (last if span.end is None else span.end) - span.start
-    return length * (facts.fps if span.unit == "second" else 1.0)
+    return length * (max(facts.fps, USUAL_FPS) if span.unit == "second" else 1.0)
 
 
 def _far_beyond(span: Span, facts: Facts) -> bool:
