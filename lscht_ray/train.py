@@ -97,7 +97,7 @@ def _conclude(outcome: "Outcome", config: TrainConfig, screen: Console) -> int:
     screen.print(
         f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: "
         f"{config.best_metric} {best[config.best_metric]:.4f}\n"
-        f"next: python -m lscht_ray.evaluate {folder} --data {data} --split test"
+        f"next: python -m lscht_ray.evaluate {folder} --data {data} --split {'test' if outcome.tested else 'val'}"
     )
     if outcome.unsaved:
         screen.print(

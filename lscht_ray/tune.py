@@ -49,11 +49,12 @@ def main(argv: list[str]) -> int:
     folder = Path(flags.resume).expanduser().resolve() if flags.resume else None
     folder, place = sweep_folder.new_folder(sweep) if folder is None else (folder, sweep_folder.place_of(folder))
     with lock.held(folder / places.LOCK):
+        tested = bool(clip_set.annotations.split("test"))
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
         from lscht_ray.cluster import driver
 
         return driver.run(
-            sweep_folder.Sweep(sweep, folder, place, num_trials), screen, quiet=flags.quiet, decoded=decoded
+            sweep_folder.Sweep(sweep, folder, place, num_trials, tested), screen, quiet=flags.quiet, decoded=decoded
         )
 
 

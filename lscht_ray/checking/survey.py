@@ -1,5 +1,6 @@
 """Looks at every video of a data set before training does, in child processes, and leaves out what can't be used."""
 
+import shlex
 import sys
 import time
 from collections import Counter
@@ -107,7 +108,7 @@ def trusted(
         screen.print(f"looked at {new} videos in {time.monotonic() - started:.1f} s (once; kept for next time)")
     if result.left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        where = "" if splits else "; `python -m lscht_ray.check` tells more"
+        where = "" if splits else f"; more: python -m lscht_ray.check {shlex.quote(config.data)}"
         screen.print(f"left out: {len(result.left_out)} of {len(samples)} clips ({listed}){where}")
     if not result.clips:
         video, reason = result.left_out[0]

@@ -105,7 +105,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
         best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
     if config.train.cache != "off":
         screen.print(f"clip cache of this node: {decodes} videos decoded for {len(ledger.trials)} trials")
-    results.conclude(config, ledger, sweep.folder, sweep.place, best, screen)
+    results.conclude(sweep, ledger, best, screen)
     for line in ending.lines(sweep):
         screen.print(line)
     return ending.exit_code(found_best=best is not None)

@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -163,14 +164,16 @@ def _tiers(path: Path, sessions: list[Session], settings: ElanMap) -> list[str]:
             return fitting
         head = f"--elan.tier {settings.tier}: no tier of that name in {path}. There are"
     else:
-        head = f"{path}: say which tier's annotations are the signs, as in --elan.tier 'NAME'. There are"
+        head = f"{path}: say which tier's annotations are the signs, one of"
     lines = []
     for tier in names:
         texts = counts[tier]
         people = sorted({session.participant(tier) for session in sessions if tier in session.content.tiers} - {""})
         who = f", signed by {_some(people)}" if people else ""
         values = _some([repr(text.strip()) for text, _ in texts.most_common()])
-        lines.append(f"  {tier!r}: {texts.total()} annotations, {len(texts)} different{who}: {values}")
+        lines.append(
+            f"  --elan.tier {shlex.quote(tier)}: {texts.total()} annotations, {len(texts)} different{who}: {values}"
+        )
     raise InputError("\n".join([head, *(lines or ["  no tier with annotations"])]))
 
 

@@ -1,6 +1,7 @@
 """Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
 
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -153,9 +154,8 @@ class RowReader:
             return
         start, end = found
         unit = likely_unit(start, [cells.get(start, "") for cells in lines])
-        ask = (
-            f"--columns.start {start!r} --columns.end {end!r} --columns.unit {unit or 'second (or millisecond, frame)'}"
-        )
+        chosen = unit or "second (or millisecond, frame)"
+        ask = f"--columns.start {shlex.quote(start)} --columns.end {shlex.quote(end)} --columns.unit {chosen}"
         text = f"the columns {start!r} and {end!r} look like times and are not used: each clip is its whole video"
         self.problems.append(Problem("unused_times", "warning", str(file), text, f"if they are times, add {ask}"))
         self.notes.append(f"{file.name}: {text}; if they are times, add {ask}")

@@ -1,6 +1,7 @@
 """Reads tables, or the names of files, into rows by a column map. No video is opened."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -125,5 +126,6 @@ def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> dict[str | None
         return dict(splits.items())
     if len(found) != 1:
         listed = ", ".join(file.name for file in found) or "none is there"
-        raise InputError(f"{path}: name one manifest file ({listed}), as in --data {path / 'manifest.csv'}")
+        example = shlex.quote(str(found[0] if found else path / "manifest.csv"))
+        raise InputError(f"{path}: name one manifest file ({listed}), as in --data {example}")
     return {None: found[0]}

@@ -1,5 +1,6 @@
 """Reads WLASL's annotations into rows: the list of glosses (v0.3), nslt maps, and the thesis' layout."""
 
+import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -83,7 +84,8 @@ def _annotation_file(path: Path) -> Path:
     found = find_wlasl(path)
     if len(found) != 1:
         names = ", ".join(file.name for file in found) or "nslt_*.json or WLASL_v*.json: none"
-        raise InputError(f"{path}: name one annotation file ({names}), as in --data {path / 'nslt_100.json'}")
+        example = shlex.quote(str(found[0] if found else path / "nslt_100.json"))
+        raise InputError(f"{path}: name one annotation file ({names}), as in --data {example}")
     return found[0]
 
 

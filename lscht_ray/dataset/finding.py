@@ -1,5 +1,6 @@
 """Finds the layout of a data set, also a folder further down, and proposes a column map where it knows none."""
 
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ def _of_folder(path: Path) -> str | None:
 def _below(path: Path, deepest: int) -> Found | None:
     """The data set in a folder, or in one of its subfolders where only one of them holds one."""
     layout = _of_folder(path)
-    if layout is None and class_folders(path):
+    if layout is None and (classes := class_folders(path)) and not all(map(_of_folder, classes)):
         layout = "folders"
     if layout is None and find_tables(path):
         layout = "table"
@@ -89,7 +90,7 @@ def _below(path: Path, deepest: int) -> Found | None:
         return _below(inner[0], deepest - 1)
     annotated = [(folder, layout) for folder in inner if (layout := _of_folder(folder))]
     if len(annotated) > 1:
-        listed = "\n".join(f"  --data {folder}  ({layout})" for folder, layout in annotated)
+        listed = "\n".join(f"  --data {shlex.quote(str(folder))}  ({layout})" for folder, layout in annotated)
         raise InputError(f"--data {path}: it holds several data sets; name one:\n{listed}")
     return Found(*annotated[0]) if annotated else None
 

@@ -25,6 +25,7 @@ class Sweep:
         folder: The local folder.
         place: The same for all nodes: a folder or a URI.
         num_trials: Trials in all.
+        tested: Whether the data set has clips in its test split.
         driver: Stands for this driver among those that the sweep has had.
     """
 
@@ -32,6 +33,7 @@ class Sweep:
     folder: Path
     place: str
     num_trials: int
+    tested: bool = True
     driver: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property

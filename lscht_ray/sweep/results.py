@@ -8,11 +8,13 @@ from rich.console import Console
 from lscht_ray.artifacts import places
 from lscht_ray.host import console
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.ledger import Ledger
 
 
-def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best: Path | None, screen: Console) -> None:
+def conclude(of: Sweep, ledger: Ledger, best: Path | None, screen: Console) -> None:
     """Print the table of trials, the best parameters, and what to do next."""
+    sweep, folder, place = of.config, of.folder, of.place
     _table(sweep, ledger, screen)
     for record in ledger.trials.values():
         if record.error:
@@ -34,8 +36,9 @@ def conclude(sweep: SweepConfig, ledger: Ledger, folder: Path, place: str, best:
     _doubts(sweep, ledger, screen)
     logs = shlex.quote(f"{place}/{places.LOGS}")
     screen.print(f"results {folder / places.SUMMARY}\nTensorBoard: tensorboard --logdir {logs}")
+    split = "test" if of.tested else "val"
     data = shlex.quote(sweep.train.data)
-    screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split test")
+    screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split {split}")
     screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / places.CONFIG))}")
 
 

@@ -36,6 +36,7 @@ class Outcome:
         best_epoch: From 1.
         early_stopped: Whether patience ended it.
         unsaved: Which of the best and the last checkpoint could not be written.
+        tested: Whether the data set has clips in its test split.
     """
 
     folders: RunFolders
@@ -43,6 +44,7 @@ class Outcome:
     best_epoch: int
     early_stopped: bool
     unsaved: tuple[str, ...] = ()
+    tested: bool = True
 
 
 def _unwrapped(network: Any) -> Any:
@@ -151,7 +153,8 @@ def run(
     finally:
         notes.close()
     lost = saver.unsaved & {places.BEST, places.LAST}
-    return Outcome(folders, built.state.history, built.state.best.epoch, early, tuple(sorted(lost)))
+    tested = bool(clip_set.annotations.split("test"))
+    return Outcome(folders, built.state.history, built.state.best.epoch, early, tuple(sorted(lost)), tested)
 
 
 def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console) -> None:
