@@ -5,6 +5,7 @@ Slow: every start of Ray takes seconds.
 
 import io
 import re
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -181,7 +182,7 @@ def test_two_drivers_and_ctrl_c(small: Path, door: Door, background: Background,
     said, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 130, said
     assert "Traceback" not in said
-    assert f"go on with: python -m lscht_ray.tune --resume {folder}" in said
+    assert f"go on with: python -m lscht_ray.tune --resume {shlex.quote(str(folder))}" in said
     assert [trial.state for trial in study(tmp_path).trials] == [TrialState.FAIL]
     content = summary(tmp_path)
     assert content["ended_by"] == "Ctrl-C"
@@ -199,7 +200,7 @@ def test_a_budget_ends_a_sweep(small: Path, command: Door, tmp_path: Path, clust
     settings = {**SEARCH, "num_trials": 2, "budget": {"hours": 0.004}, "resources": there}
     result = command("tune", "--config", sweep_file(tmp_path, small, **settings, epochs=3000), cwd=tmp_path)
     assert "the sweep has ended: budget.hours 0.004" in result.stdout, result.stdout + result.stderr
-    assert f"go on with: python -m lscht_ray.tune --resume {sweep_folder(tmp_path)}" in result.stdout
+    assert f"go on with: python -m lscht_ray.tune --resume {shlex.quote(str(sweep_folder(tmp_path)))}" in result.stdout
     assert result.returncode == (0 if summary(tmp_path)["best"] else 1)
     assert summary(tmp_path)["ended_by"].startswith("budget.hours")
     assert [trial["status"] for trial in summary(tmp_path)["trials"]] == ["interrupted"]

@@ -1,10 +1,11 @@
 """Every setting of a run. The defaults here come first, then the files of ``--config``, then the command line."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lscht_ray.settings.data import DataConfig, MisfitError, Probability
 
@@ -213,6 +214,23 @@ def as_given(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name != RESOLVED and (name not in found_out or value != found_out[name])
     }
+
+
+def with_new_fields(config: BaseModel, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return saved settings; groups within them (columns, elan, sampler) with fields that they did not have yet.
+
+    Args:
+        config: The settings of which they were, as this version has them.
+        saved: Their values by name. A setting that is not among them stays away; a group's new field has its default.
+    """
+    completed = {}
+    for name, value in saved.items():
+        group = getattr(config, name, None)
+        completed[name] = value
+        if isinstance(group, BaseModel) and isinstance(value, dict):
+            with contextlib.suppress(ValidationError):
+                completed[name] = type(group).model_validate(value).model_dump(mode="json")
+    return completed
 
 
 def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:

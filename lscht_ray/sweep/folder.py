@@ -10,7 +10,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.settings import files
 from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings.train import TrainConfig, with_new_fields
 
 FREE = frozenset(("num_trials", "budget", "resources", "max_failures", "trial_runner", "storage_path", "start_from"))
 """Settings that a sweep may go on with changed."""
@@ -107,7 +107,9 @@ def settle(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, 
     if new:
         write_text(folder / places.PLACE, place)
     else:
-        before, now = _leaves(files.read_json(folder / places.SWEEP)), _leaves(given)
+        saved = files.read_json(folder / places.SWEEP)
+        train = with_new_fields(sweep.train, saved.pop("train", {}))
+        before, now = _leaves({**with_new_fields(sweep, saved), "train": train}), _leaves(given)
         different = [
             f"  {name}: was {before[name]!r}, now {value!r}"
             for name, value in now.items()

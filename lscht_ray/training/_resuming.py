@@ -5,12 +5,10 @@ from collections import Counter
 from itertools import permutations
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings.train import TrainConfig, with_new_fields
 
 ELSEWHERE = frozenset(
     ("data", "videos", "model_name", "num_workers", "batch_seconds", "probe_seconds", "probe_memory_gb", "cache",
@@ -45,7 +43,7 @@ def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source:
             " with the data it began with"
         )
     given = config.model_dump(mode="json")
-    was = {name: _with_all_fields(getattr(config, name, None), value) for name, value in saved["config"].items()}
+    was = with_new_fields(config, saved["config"])
     differences = [
         f"  {name}: was {was[name]!r}, now {value!r}"
         for name, value in given.items()
@@ -60,13 +58,3 @@ def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source:
                 [f"{source} began with other settings or data:", *differences, "  --override goes on all the same"]
             )
         )
-
-
-def _with_all_fields(group: Any, value: Any) -> Any:
-    """A saved value; of a group of settings (columns, elan) with the defaults of fields that it did not have yet."""
-    if not isinstance(group, BaseModel) or not isinstance(value, dict):
-        return value
-    try:
-        return type(group).model_validate(value).model_dump(mode="json")
-    except ValidationError:
-        return value

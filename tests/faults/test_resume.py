@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_a_signal_saves_at_the_next_step(
     said, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == code, said
     folder = run_folder(tmp_path)
-    assert f"go on with: python -m lscht_ray.train --resume {folder}" in said
+    assert f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folder))}" in said
     assert "Traceback" not in said
     full = checkpoint.load(folder / places.LAST)
     assert full["inside"] >= 1
