@@ -154,7 +154,8 @@ def _ranges(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
         where = usable.beyond(span, video_facts)
         if where:
             end = "the end" if span.end is None else f"{span.end:g}"
-            holds = f"{video_facts.frames} frames, {video_facts.duration:.2f} s"
+            rate = f" at --fps {config.fps:g}" if video_facts.pictures else ""
+            holds = f"{video_facts.frames} frames, {video_facts.duration:.2f} s{rate}"
             detail = f"its range, {span.unit} {span.start:g} to {end}, is beyond the video ({holds})"
             bad: Severity = "error" if where == "start" else "warning"
             yield Problem(
