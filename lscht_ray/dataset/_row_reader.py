@@ -208,6 +208,7 @@ class RowReader:
             raise InputError(
                 f"{self.source}: no column for the {role} ({', '.join(ALIASES[role])}) among "
                 f"{', '.join(map(repr, cells))}; say which it is with --columns.{role}"
+                + ("; is it another delimiter (--columns.delimiter)?" if len(cells) == 1 else "")
             )
         return None if alias is None else cells[alias]
 
