@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lscht_ray.settings.sweep import BudgetConfig, SweepConfig
 from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.judge import new_ledger
 from lscht_ray.sweep.ledger import Ledger
 from lscht_ray.sweep.results import conclude
@@ -54,7 +55,7 @@ def test_the_best_trial_can_be_repeated_where_each_has_its_own_seed(tmp_path: Pa
         assert {row["trial_id"]: row["seed"] for row in summary["trials"] if "seed" in row} == seeds
         assert summary["best"].get("seed") == seeds.get("trial_00002")
         screen = Console(file=io.StringIO(), width=200)
-        conclude(sweep, ledger, tmp_path, str(tmp_path), tmp_path / "best_model.pt", screen)
+        conclude(Sweep(sweep, tmp_path, str(tmp_path), 2), ledger, tmp_path / "best_model.pt", screen)
         said = screen.file.getvalue()  # type: ignore[attr-defined]
         assert ("--seed 43" in said) == ("┃ seed " in said) == (how == "per_trial")
 

@@ -93,7 +93,7 @@ def test_the_files_that_failed(tmp_path: Path, name: str) -> None:
     assert {sample.span for sample in found.samples} == {Span(0.5, 1.75, "second")}
     plain = read(tmp_path)
     assert {sample.span for sample in plain.samples} == {None}
-    assert any(f"--columns.start '{start}' --columns.end '{end}' --columns.unit second" in note for note in plain.notes)
+    assert any(f"--columns.start {start} --columns.end {end} --columns.unit second" in note for note in plain.notes)
 
 
 def test_one_cause_is_said_once(tmp_path: Path) -> None:

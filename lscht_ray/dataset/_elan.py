@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import shlex
 import warnings
 from collections import Counter
@@ -174,7 +175,17 @@ def _tiers(path: Path, sessions: list[Session], settings: ElanMap) -> list[str]:
         lines.append(
             f"  --elan.tier {shlex.quote(tier)}: {texts.total()} annotations, {len(texts)} different{who}: {values}"
         )
+    for tiers, count in Counter(together for tier in names if (together := _of_one_kind(tier)) != tier).items():
+        if count > 1:
+            total = sum(counts[tier].total() for tier in names if _of_one_kind(tier) == tiers)
+            lines.append(f"  --elan.tier {shlex.quote(tiers)}: these {count} tiers together, {total} annotations")
     raise InputError("\n".join([head, *(lines or ["  no tier with annotations"])]))
+
+
+def _of_one_kind(tier: str) -> str:
+    """The pattern of the tiers of all signers, where a tier is called as `Glosa_ana` or `Glosa@ana`; else its name."""
+    mark = re.search("(?<=.)[@_-]", tier)
+    return f"{tier[: mark.end()]}*" if mark else tier
 
 
 def _vocabulary(path: Path, sessions: list[Session], settings: ElanMap) -> dict[str, str]:
