@@ -300,8 +300,8 @@ def test_check_builds_the_cache_ahead(clips: Path, door: Door, tmp_path: Path) -
     flags = ("--image_size", 24, "--cache_dir", tmp_path / "c")
     result = door("check", clips, "--build-cache", *flags, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "24 videos decoded" in result.stdout
+    assert "24 clips decoded" in result.stdout
     trained = door("train", "--data", clips, *FAST, "--max_epochs", 1, "--cache_dir", tmp_path / "c", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "videos decoded" not in trained.stdout
+    assert "clips decoded" not in trained.stdout
     assert decoded(tmp_path / "c") == 24

@@ -70,7 +70,7 @@ def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any])
 
 @pytest.mark.ray
 def test_each_video_is_decoded_once_for_all_trials(sweep: tuple[Path, Any]) -> None:
-    assert "clip cache of this node: 18 videos decoded for 3 trials" in sweep[1].stdout
+    assert "clip cache of this node: 18 clips decoded for 3 trials" in sweep[1].stdout
 
 
 @pytest.mark.ray

@@ -120,7 +120,7 @@ def _count(cache: ClipCache, video: object) -> None:
 
 def _report(cache: ClipCache, decoded: int, started: float, screen: Console) -> None:
     size, seconds = disk.size_of(cache.folder) / GB, time.monotonic() - started
-    screen.print(f"clip cache {cache.folder}: {decoded} videos decoded in {seconds:.1f} s, {size:.2f} GiB")
+    screen.print(f"clip cache {cache.folder}: {decoded} clips decoded in {seconds:.1f} s, {size:.2f} GiB")
 
 
 # ---------------------------------------------------------------- at the first look

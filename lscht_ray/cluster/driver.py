@@ -104,7 +104,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
         decodes = fill.decodes(config.train) - decoded
         best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
     if config.train.cache != "off":
-        screen.print(f"clip cache of this node: {decodes} videos decoded for {len(ledger.trials)} trials")
+        screen.print(f"clip cache of this node: {decodes} clips decoded for {len(ledger.trials)} trials")
     results.conclude(sweep, ledger, best, screen)
     for line in ending.lines(sweep):
         screen.print(line)

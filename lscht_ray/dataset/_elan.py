@@ -101,7 +101,9 @@ def read_elan(path: Path, videos: Path | None, settings: ElanMap) -> Table:
                         "end": str(stop),
                     }
                     reader.add(cells, str(session.file), f"tier {tier!r} at {_clock(start)}", None, video)
-    reader.notes.append(f"{len(sessions)} ELAN files, signs from {_some([repr(tier) for tier in chosen])}")
+    left = [tier for tier, texts in _counts(sessions).items() if texts and tier not in chosen]
+    others = f"; not from {_some([repr(tier) for tier in left])}" if left else ""
+    reader.notes.append(f"{len(sessions)} ELAN files, signs from {_some([repr(tier) for tier in chosen])}{others}")
     if empty:
         reader.notes.append(f"{empty} annotations are empty and are passed over")
     if strange:
@@ -149,10 +151,7 @@ def _tiers(path: Path, sessions: list[Session], settings: ElanMap) -> list[str]:
     Raises:
         InputError: None fits, or none is named and there are several; the message lists all.
     """
-    counts: dict[str, Counter[str]] = {}
-    for session in sessions:
-        for tier in session.content.tiers:
-            counts.setdefault(tier, Counter()).update(text for *_, text in session.annotations(tier) if text.strip())
+    counts = _counts(sessions)
     names = [tier for tier, texts in counts.items() if texts]
     if settings.tier is None and len(names) == 1:
         return names
@@ -171,7 +170,7 @@ def _tiers(path: Path, sessions: list[Session], settings: ElanMap) -> list[str]:
         texts = counts[tier]
         people = sorted({session.participant(tier) for session in sessions if tier in session.content.tiers} - {""})
         who = f", signed by {_some(people)}" if people else ""
-        values = _some([repr(text.strip()) for text, _ in texts.most_common()])
+        values = _some([repr(text) for text, _ in texts.most_common()])
         lines.append(
             f"  --elan.tier {shlex.quote(tier)}: {texts.total()} annotations, {len(texts)} different{who}: {values}"
         )
@@ -182,9 +181,18 @@ def _tiers(path: Path, sessions: list[Session], settings: ElanMap) -> list[str]:
     raise InputError("\n".join([head, *(lines or ["  no tier with annotations"])]))
 
 
+def _counts(sessions: list[Session]) -> dict[str, Counter[str]]:
+    """The texts of each tier, and how often each is there."""
+    counts: dict[str, Counter[str]] = {}
+    for session in sessions:
+        for tier in session.content.tiers:
+            counts.setdefault(tier, Counter()).update(nfc(text) for *_, text in session.annotations(tier) if nfc(text))
+    return counts
+
+
 def _of_one_kind(tier: str) -> str:
-    """The pattern of the tiers of all signers, where a tier is called as `Glosa_ana` or `Glosa@ana`; else its name."""
-    mark = re.search("(?<=.)[@_-]", tier)
+    """The pattern of the tiers of all signers, where a tier is called as `Glosa_ana` or `Glosa Ana`; else its name."""
+    mark = re.search("(?<=.)[@_ -]", tier)
     return f"{tier[: mark.end()]}*" if mark else tier
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lscht_ray.dataset._entries import clips_below, subfolders, visible
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
+from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.host.files import nfc, no_text
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
@@ -19,7 +19,7 @@ NAMED = 4
 def class_folders(path: Path) -> list[Path]:
     """The folders in a data set, or in its split folders, that hold clips themselves: of one gloss each."""
     tops = subfolders(path)
-    splits = [top for top in tops if top.name.lower() in SPLIT_NAMES and any(subfolders(top))]
+    splits = [top for top in tops if split_called(top.name) and any(subfolders(top))]
     glosses = [gloss for top in splits for gloss in subfolders(top)] if splits else tops
     return [gloss for gloss in glosses if any(map(_is_clip, visible(gloss)))]
 
@@ -31,7 +31,7 @@ def read_folders(path: Path, videos: Path | None = None) -> Table:
     """
     root = videos or path
     tops = [entry for entry in visible(root) if entry.is_dir()]
-    split_tops = {entry: SPLIT_NAMES[entry.name.lower()] for entry in tops if entry.name.lower() in SPLIT_NAMES}
+    split_tops = {entry: split for entry in tops if (split := split_called(entry.name))}
     glosses: list[tuple[str | None, Path]] = [(None, entry) for entry in tops]
     found = _Found()
     if split_tops:

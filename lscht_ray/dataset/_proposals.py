@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from lscht_ray.dataset._entries import MAX_WALKED, clips_below
-from lscht_ray.dataset.rows import SPLIT_NAMES
+from lscht_ray.dataset.rows import split_called
 
 SHOWN = 2
 """Proposals that are shown."""
@@ -111,7 +111,7 @@ def _of_folders(paths: list[str]) -> Iterator[str]:
     depths = Counter(path.count("/") for path in paths)
     depth = depths.most_common(1)[0][0] if depths else 0
     levels = [{path.split("/")[level] for path in paths if path.count("/") == depth} for level in range(depth)]
-    splits = [all(name.lower() in SPLIT_NAMES for name in names) for names in levels]
+    splits = [all(map(split_called, names)) for names in levels]
     groups = ["(?P<split>[^/]+)" if is_split else "[^/]+" for is_split in splits]
     free = [level for level in range(depth) if not splits[level]]
     for label in reversed(free):

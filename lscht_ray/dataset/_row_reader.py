@@ -1,5 +1,6 @@
 """Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
 
+import json
 import re
 import shlex
 import unicodedata
@@ -11,7 +12,7 @@ from typing import Literal
 from lscht_ray.dataset._cells import Cells, read_cells
 from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.dataset.rows import SPLIT_NAMES, Row, Table, renamed
+from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.deadline import deadline
 from lscht_ray.host.files import OutsideError, inside, is_there, nfc, no_text
@@ -67,6 +68,8 @@ class RowReader:
         self.videos: dict[tuple[str, str | None], Path] = {}
         """The file of each name and split: many signs may stand in one recording."""
         self.names = self._gloss_names()
+        self.doubt: LineError | None = None
+        """What is wrong with the line that is being read, though it names a clip."""
         self.lines = Counter[Path]()
         """Lines of each table."""
         self.failed: dict[Path, list[tuple[str, str, LineError]]] = {}
@@ -95,6 +98,7 @@ class RowReader:
     def add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
         """Add one row, or a problem that names the line. ``video`` is the file, where it is known beforehand."""
         self.lines[self.source] += 1
+        self.doubt = None
         self.on_row()
         try:
             row = self._row({**cells, **({"split": split} if split else {})}, split, video)
@@ -114,6 +118,8 @@ class RowReader:
                 raise
             self.fail(LineError("unparsable", str(error)), file, where)
             return
+        if self.doubt is not None:
+            self.fail(self.doubt, file, where)
         if row.video.name.startswith("._"):  # macOS puts such a file beside each on a disk that is not its own
             self.problems.append(Problem("not_a_clip", "info", str(row.video), "macOS's own file", "it is passed over"))
             return
@@ -201,7 +207,7 @@ class RowReader:
         """The value of a row's path, label, split or signer: by the map, else by a usual name in the header."""
         source = getattr(self.columns, role)
         if source is not None:
-            return filled(source, cells)
+            return filled(source, cells) if source else None
         names = {name.lower(): name for name in cells}
         alias = next((names[alias] for alias in ALIASES.get(role, ()) if alias in names), None)
         if alias is None and role in ("path", "label"):
@@ -234,11 +240,11 @@ class RowReader:
         text = self._value("split", cells)
         if text is None or not text.strip():
             return None
-        names = SPLIT_NAMES | self.columns.split_names
-        found = names.get(text.strip().lower())
+        found = self.columns.split_names.get(text.strip().lower()) or split_called(text)
         if found is None:
-            cause = "splits are none of train, val, test"
-            raise LineError("unknown_split", f"split {text!r} is none of train, val, test", cause)
+            cause, meaning = "splits are none of train, val, test", shlex.quote(json.dumps({text.strip(): "train"}))
+            action = f"mend the line, or say what it means: --columns.split_names {meaning}"
+            self.doubt = LineError("unknown_split", f"split {text!r} is none of train, val, test", cause, action)
         return found
 
     def _span(self, cells: Cells) -> Span | None:

@@ -127,5 +127,5 @@ def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> dict[str | None
     if len(found) != 1:
         listed = ", ".join(file.name for file in found) or "none is there"
         example = shlex.quote(str(found[0] if found else path / "manifest.csv"))
-        raise InputError(f"{path}: name one manifest file ({listed}), as in --data {example}")
+        raise InputError(f"{path}: name one table ({listed}), as in --data {example}")
     return {None: found[0]}

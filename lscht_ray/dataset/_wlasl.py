@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lscht_ray.dataset._cells import duplicate_keys
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row, Table, renamed
+from lscht_ray.dataset.rows import SPLITS, Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, listing, nfc, read_json, read_text
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
@@ -153,7 +153,7 @@ def _span(start: Any, end: Any) -> Span | None:
 
 
 def _split(name: Any) -> str:
-    split = SPLIT_NAMES.get(str(name).strip().lower())
+    split = split_called(str(name))
     if split is None:
         raise InputError(f"split {name!r} is none of train, val, test")
     return split

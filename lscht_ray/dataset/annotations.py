@@ -123,6 +123,9 @@ def read(
     found = find_layout(path) if layout == "auto" and known is None else Found(path, known or layout)
     path, chosen = found.path, found.layout
     table = _read_layout(chosen, path, folder, columns if own else None, elan or ElanMap(), on_row)
+    how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
+    if how.sets_aside:
+        table = replace(table, problems=[problem for problem in table.problems if problem.kind != "unknown_split"])
     wrong = [problem for problem in table.problems if problem.kind in ANNOTATION_ERRORS]
     if strict and wrong:
         lines = [problem.line() for problem in wrong[:SHOWN]]
@@ -131,7 +134,6 @@ def read(
     if not table.rows:
         lines = [f"\n  {problem.line()}" for problem in table.problems[:SHOWN]]
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
-    how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
     missing = tuple(row.video for row in rows if not is_file(row.video) and not is_clip_of_pictures(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
@@ -208,6 +210,8 @@ def absent_split(annotations: Annotations) -> str:
     there = ", ".join(f"{count} {split}" for split, count in counts.items() if count) or "none"
     split = "val" if counts["train"] else "train"
     head = f"there is no clip in the {split} split (clips: {there}); training needs train and val"
+    if annotations.drawn:
+        return f"{head}\n  it was drawn so: --val_fraction 0.15 makes val of 15 % of the clips"
     if counts["train"]:
         return (
             f"{head}\n  --val_from_train 0.15 makes val of 15 % of the training clips, with --split_policy by_signer of"

@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lscht_ray.dataset.problems import Problem
+from lscht_ray.host.files import nfc
 from lscht_ray.video.span import Box, Span
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("train", "training", "entrenamiento"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "validación", "validacion"), "val"),
+    **dict.fromkeys(("test", "testing", "prueba", "pruebas"), "test"),
 }
+"""What people call the splits, in small letters."""
+
+
+def split_called(name: str) -> str | None:
+    """The split that is called so, in whichever Unicode form; None: none is."""
+    return SPLIT_NAMES.get(nfc(name).lower())
 
 
 class Row(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lscht_ray.dataset._cells import read_cells
-from lscht_ray.dataset.rows import SPLIT_NAMES, SPLITS, Row
+from lscht_ray.dataset.rows import SPLITS, Row, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, write_csv
 
@@ -42,6 +42,11 @@ class SplitPlan:
     fold: int = 1
     seed: int = 42
     val_from_train: float = 0.0
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether the splits of the annotations don't count."""
+        return self.file is not None or (self.policy != "given" and not self.val_from_train)
 
 
 def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], list[str]]:
@@ -90,10 +95,7 @@ def write(rows: Iterable[Row], root: Path, file: Path) -> None:
 
 def _key(row: Row, root: Path) -> tuple[str, str]:
     """What tells a clip from all others: its path, and its part of the video in words."""
-    if row.span is None:
-        return nfc(_relative(row.video, root)), ""
-    end = "" if row.span.end is None else f"{row.span.end:g}"
-    return nfc(_relative(row.video, root)), f"{row.span.unit} {row.span.start:g} to {end}".strip()
+    return nfc(_relative(row.video, root)), "" if row.span is None else row.span.text()
 
 
 def _relative(video: Path, root: Path) -> str:
@@ -107,7 +109,7 @@ def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list
     for where, cells in read_cells(file, True, "auto", []):
         if "path" not in cells or "split" not in cells:
             raise InputError(f"--split_file {file}: its header must name path and split, not {', '.join(cells)}")
-        split = SPLIT_NAMES.get(cells["split"].strip().lower())
+        split = split_called(cells["split"])
         if split is None:
             raise InputError(f"--split_file {file}, {where}: split {cells['split']!r} is none of train, val, test")
         key = (nfc(cells["path"]), cells.get("range", ""))
@@ -115,6 +117,11 @@ def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list
             raise InputError(f"--split_file {file}, {where}: {cells['path']} is in {wanted[key]} and in {split}")
     given = [(row, wanted.get(_key(row, root), wanted.get((_key(row, root)[0], "")))) for row in rows]
     kept = [row._replace(split=split) for row, split in given if split is not None]
+    if not kept and {path for path, _ in wanted} & {_key(row, root)[0] for row in rows}:
+        raise InputError(
+            f"--split_file {file}: it names these videos with other parts of them than are annotated: say where a clip"
+            " starts and ends as when it was written (--columns.start, --columns.end, --columns.unit)"
+        )
     if not kept:
         raise ForeignSplitError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")
     left = len(rows) - len(kept)
@@ -131,7 +138,7 @@ def _stratified(rows: list[Row], plan: SplitPlan) -> list[Row]:
 
 def _by_gloss(rows: list[Row]) -> list[list[Row]]:
     groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (str(row.video), row.gloss, str(row.span))):
+    for row in sorted(rows, key=lambda row: (nfc(str(row.video)), row.gloss, str(row.span))):
         groups.setdefault(row.gloss, []).append(row)
     return list(groups.values())
 
@@ -165,7 +172,7 @@ def _val_from_train(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[s
     train, rest = [row for row in rows if row.split == "train"], [row for row in rows if row.split != "train"]
     part = replace(plan, fractions=(plan.val_from_train, 0.0), val_from_train=0.0)
     if plan.policy == "by_signer":
-        drawn, notes = _by_signer(train, part)
+        drawn, notes = _by_signer([row._replace(split=None) for row in train], part)
         return [*drawn, *rest], [f"val is drawn from train, {note}" for note in notes]
     note = f"val is {plan.val_from_train:g} of train, drawn per gloss with seed {plan.seed}; signers may be in both"
     return [*_stratified(train, part), *rest], [note]
@@ -205,11 +212,19 @@ def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
             "  add a signer column, or a (?P<signer>...) group to columns.pattern"
         )
     groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (str(row.signer), str(row.video))):
+    for row in sorted(rows, key=lambda row: (str(row.signer), nfc(str(row.video)))):
         groups.setdefault(str(row.signer), []).append(row)
     shares = _shares(plan)
     if len(groups) < len(shares):
-        raise InputError(f"split_policy {plan.policy}: {len(groups)} signers can't fill {len(shares)} parts")
+        fewer = (
+            f"--folds {len(groups)} makes as many folds as signers"
+            if plan.policy == "kfold_by_signer"
+            else "--test_fraction 0 makes no test split, --val_fraction 0 no val split"
+        )
+        raise InputError(
+            f"split_policy {plan.policy}: {len(groups)} signers can't fill {len(shares)} parts\n"
+            f"  {fewer}; or let signers be in several: --split_policy stratified"
+        )
     rng = random.Random(plan.seed)
     drawn = [_share_out(groups, shares, rng) for _ in range(TRIES)]
     glosses = {signer: {row.gloss for row in group} for signer, group in groups.items()}
@@ -218,7 +233,8 @@ def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
     kept = [row._replace(split=_name(best[signer], plan)) for signer, group in groups.items() for row in group]
     counts = Counter(_name(part, plan) for part in best.values())
     signers = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
-    return kept, [f"no signer is in two splits, seed {plan.seed}; signers: {signers}"]
+    aside = "the given splits are set aside: " * any(row.split is not None for row in rows)
+    return kept, [f"{aside}no signer is in two splits, seed {plan.seed}; signers: {signers}"]
 
 
 def _shares(plan: SplitPlan) -> list[float]:

@@ -36,9 +36,10 @@ class ColumnMap(BaseModel):
     label: str | None = None
     """The gloss, or its number."""
     split: str | None = None
-    """The split; a clip whose cell is empty gets a drawn one."""
+    """The split; a clip whose cell is empty gets a drawn one. An empty name: no column is the split."""
     split_names: dict[str, str] = Field(default_factory=dict)
-    """What the split's values mean: {"true": train, "false": test}; train, val, dev, test and the like are known."""
+    """What the split's values mean: {"true": train, "false": test}; train, val, dev, test and the like are known,
+    in Spanish too."""
     signer: str | None = None
     """The signer."""
     start: str | None = None

@@ -21,6 +21,11 @@ class Span(NamedTuple):
     fps: float | None = None
     doubtful: bool = False
 
+    def text(self) -> str:
+        """The part in words, as in `second 0.5 to 1.75`."""
+        end = "" if self.end is None else f"{self.end:g}"
+        return f"{self.unit} {self.start:g} to {end}".strip()
+
 
 class Box(NamedTuple):
     """Where the signer is in the picture as a player shows it: half-open, in pixels or in shares of its sides."""
