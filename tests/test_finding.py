@@ -180,7 +180,7 @@ def test_one_gloss_is_nothing_to_tell_apart(tmp_path: Path) -> None:
 
 
 def test_a_pattern_that_backtracks_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lscht_ray.dataset._row_reader.PATTERN_SECONDS", 0.3)
+    monkeypatch.setattr("lscht_ray.dataset._values.PATTERN_SECONDS", 0.3)
     touch(tmp_path, f"{'a' * 60}!.mp4")
     with pytest.raises(InputError, match=r"takes longer than 0.3 s\n  a repetition within a repetition"):
         read(tmp_path, columns=ColumnMap(pattern="(?P<label>(a+)+)$"))

@@ -32,11 +32,13 @@ class Prediction:
         video: The file.
         label: The class id of its gloss.
         probabilities: float32 (K,), of every class, with the sum 1.
+        part: Of the video, in words; nothing where the clip is all of it.
     """
 
     video: str
     label: int
     probabilities: NDArray[np.float32]
+    part: str = ""
 
     def best(self, count: int) -> list[tuple[int, float]]:
         """Return the most probable classes, the most probable first, each with its probability."""
@@ -160,14 +162,18 @@ def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
     count = min(LISTED, len(glosses))
     header = ["video", "true", "predicted", "probability"]
     header += [f"{name}_{place}" for place in range(2, count + 1) for name in ("predicted", "probability")]
+    parts = any(prediction.part for prediction in predictions)  # which sign of a recording it is
+    header[1:1] = ["range"] * parts
     rows = []
     for prediction in predictions:
         best = ((glosses[label], f"{probability:.6f}") for label, probability in prediction.best(count))
-        rows.append([prediction.video, glosses[prediction.label], *(cell for pair in best for cell in pair)])
+        which = [prediction.video, *[prediction.part] * parts, glosses[prediction.label]]
+        rows.append([*which, *(cell for pair in best for cell in pair)])
     _write_csv(folder / places.PREDICTIONS, header, rows)
     np.savez_compressed(
         folder / places.PROBABILITIES,
         videos=np.array([prediction.video for prediction in predictions]),
+        ranges=np.array([prediction.part for prediction in predictions]),
         labels=np.array([prediction.label for prediction in predictions], np.int64),
         probabilities=np.stack([prediction.probabilities for prediction in predictions]),
         glosses=np.array(glosses),

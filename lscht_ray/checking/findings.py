@@ -239,7 +239,9 @@ def _signers(annotated: Annotations) -> Iterator[Problem]:
     for signer, splits in sorted(where.items()):
         if len(splits) > 1:
             clips = ", ".join(f"{splits[split]} in {split}" for split in SPLITS if splits[split])
-            action = "the test result isn't for unseen signers; --split_policy by_signer draws such a split"
+            action = "the test result isn't for unseen signers"
+            if len(where) >= len(SPLITS):
+                action += "; --split_policy by_signer draws such a split"
             yield Problem("signer_in_two_splits", "warning", str(annotated.root), f"signer {signer}: {clips}", action)
 
 

@@ -61,7 +61,8 @@ def draw(
     for index, clip in enumerate(chosen):
         pairs = zip(datasets, transforms, strict=True)
         pictures = [_strip(transform(dataset[Position(1, index)])[0], clip_format) for dataset, transform in pairs]
-        strips.append((shown(f"{clip.gloss}   {clip.split}   {clip.video.name}"), pictures))
+        part = "" if clip.sample.span is None else f"   {clip.sample.span.text()}"
+        strips.append((shown(f"{clip.gloss}   {clip.split}   {clip.video.name}{part}"), pictures))
     return _sheet(strips, f"(above: as evaluated, eval_crop {config.eval_crop}; below: augmented)"), len(chosen)
 
 

@@ -41,7 +41,10 @@ def _unparsable(file: Path, where: str, detail: str) -> Problem:
 
 
 def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]) -> Iterator[tuple[str, Cells]]:
-    text = read_text(file)
+    guessed: list[str] = []
+    text = read_text(file, guessed)
+    action = "save it as UTF-8 (in Excel: CSV UTF-8) if a letter is wrong"
+    problems += [Problem("encoding", "warning", str(file), line, action) for line in guessed]
     first = text.split("\n", 1)[0]
     chosen = max("\t;,|", key=first.count) if delimiter == "auto" else delimiter
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen)

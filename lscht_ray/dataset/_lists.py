@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 
 from lscht_ray.dataset._entries import visible
-from lscht_ray.dataset._row_reader import LineError, RowReader
+from lscht_ray.dataset._row_reader import RowReader
 from lscht_ray.dataset._tables import by_split, split_in_name
+from lscht_ray.dataset._values import LineError
 from lscht_ray.dataset.rows import Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, is_there, nfc, read_text

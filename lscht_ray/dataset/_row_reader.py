@@ -1,21 +1,20 @@
 """Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
 
 import json
-import re
 import shlex
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from lscht_ray.dataset._cells import Cells, read_cells
+from lscht_ray.dataset._lookup import find_video
 from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
+from lscht_ray.dataset._values import LineError, filled, fit
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
-from lscht_ray.host.deadline import deadline
-from lscht_ray.host.files import OutsideError, inside, is_there, nfc, no_text
+from lscht_ray.host.files import OutsideError, nfc, no_text
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.span import Box, Span
 
@@ -26,23 +25,6 @@ ALIASES = {
     "signer": ("signer", "signer_id", "participant", "person", "persona", "signante", "señante", "participante"),
 }
 """The usual names of columns; those of Spanish tables too."""
-PATTERN_SECONDS = 5.0
-"""Time limit for one search of `columns.pattern`."""
-
-
-class LineError(ValueError):
-    """A line can't be used.
-
-    Args:
-        kind: The kind of problem.
-        reason: What is wrong with it.
-        cause: What is wrong, without this line's values; nothing: every line has a cause of its own.
-        action: What to do about it.
-    """
-
-    def __init__(self, kind: str, reason: str, cause: str = "", action: str = "mend the line") -> None:
-        super().__init__(reason)
-        self.kind, self.cause, self.action = kind, cause or reason, action
 
 
 class RowReader:
@@ -68,6 +50,8 @@ class RowReader:
         self.videos: dict[tuple[str, str | None], Path] = {}
         """The file of each name and split: many signs may stand in one recording."""
         self.names = self._gloss_names()
+        self.completed: list[tuple[str, str]] = []
+        """Names of videos without suffix, and those that they have."""
         self.doubt: LineError | None = None
         """What is wrong with the line that is being read, though it names a clip."""
         self.lines = Counter[Path]()
@@ -79,6 +63,9 @@ class RowReader:
         """Everything that was read."""
         for source, failed in self.failed.items():
             self._report(source, failed)
+        if self.completed:
+            written, name = self.completed[0]
+            self.notes.append(f"names without suffix are completed: {written!r} is {name!r}, and so on")
         found = {row.gloss for row in self.rows}
         glosses = [name for name in self.names.values() if name in found] if self.names else None
         labels = renamed("the gloss", self.raw, self.source)
@@ -93,6 +80,11 @@ class RowReader:
             if len(lines) < 20:
                 lines.append(cells)
             self.add(cells, str(file), where, split)
+        self.notes += [
+            f"{file.name}: {each.detail}"
+            for each in self.problems
+            if each.kind == "encoding" and each.path == str(file)
+        ]
         self._look_for_times(file, lines)
 
     def add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
@@ -183,12 +175,12 @@ class RowReader:
         return Row(video, gloss, where, self._signer(cells), self._span(cells), self._box(cells))
 
     def _video(self, name: str, split: str | None) -> Path:
-        """The file that a line names; where it isn't there, of that name in the split's folder or in videos/."""
-        video = inside(self.root, name)
-        if not is_there(video) and not Path(name).is_absolute():
-            for folder in (split, "videos"):
-                if folder and is_there(other := inside(self.root, f"{folder}/{name}")):
-                    return other
+        """The file that a line names: from the root, in the split's folder, in videos/, or beside the table."""
+        folders = [split or "", "videos"]
+        if self.source.is_file() and self.source.parent.is_relative_to(self.root):
+            folders.append(self.source.parent.relative_to(self.root).as_posix())
+        video, completed = find_video(self.root, name, tuple(filter(None, folders)))
+        self.completed += [(name, video.name)] * completed
         return video
 
     def _signer(self, cells: Cells) -> str | None:
@@ -293,52 +285,3 @@ class RowReader:
 def _range_text(columns: ColumnMap, cells: Cells) -> str:
     """A range as the table writes it."""
     return " to ".join(filled(name, cells) for name in (columns.start, columns.end) if name is not None)
-
-
-def search(pattern: str, text: str) -> "re.Match[str] | None":
-    """Search the pattern in a path.
-
-    Raises:
-        InputError: It backtracks for ever.
-    """
-    try:
-        with deadline(PATTERN_SECONDS):
-            return re.search(pattern, text)
-    except TimeoutError:
-        raise InputError(
-            f"--columns.pattern {pattern!r}: searching it in {text!r} takes longer than {PATTERN_SECONDS:g} s\n"
-            "  a repetition within a repetition, such as (.+)+ or (\\w*)*, tries endlessly: write (.+)"
-        ) from None
-
-
-def fit(pattern: str, text: str) -> Cells:
-    """The named groups of the pattern in a text.
-
-    Raises:
-        LineError: It doesn't fit.
-    """
-    found = search(pattern, unicodedata.normalize("NFC", text))
-    if found is None:
-        cause = f"the pattern {pattern!r} doesn't fit"
-        raise LineError("unparsable", f"{text!r} doesn't fit the pattern {pattern!r}", cause, "mend the pattern")
-    return {name: value for name, value in found.groupdict().items() if value is not None}
-
-
-def filled(source: str, cells: Cells) -> str:
-    """The value of a column, or of a template such as ``{folder}/{name}.mp4``.
-
-    Raises:
-        InputError: There is no such column.
-    """
-
-    def column(name: str) -> str:
-        name = nfc(name)
-        if name not in cells and name.isdecimal() and int(name) < len(cells):
-            return list(cells.values())[int(name)]
-        if name not in cells:
-            raise InputError(f"no column {name!r} is there: allowed are {', '.join(map(repr, cells))}")
-        return cells[name]
-
-    if "{" in source:
-        return re.sub(r"\{([^{}]+)\}", lambda found: column(found[1]).strip(), source)
-    return column(source)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lscht_ray.dataset._cells import read_cells
 from lscht_ray.dataset._entries import clips_below, visible
-from lscht_ray.dataset._row_reader import ALIASES, RowReader, search
+from lscht_ray.dataset._row_reader import ALIASES, RowReader
+from lscht_ray.dataset._values import search
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError

@@ -13,7 +13,8 @@ from lscht_ray.dataset._proposals import propose
 from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips
 from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import read_json
+from lscht_ray.host.files import is_file, read_json
+from lscht_ray.settings.columns import ColumnMap
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
@@ -51,6 +52,28 @@ def find_layout(path: Path) -> Found:
         raise InputError(_unknown(path))
     note = "" if found.path == path else f"the data set was found in {found.path.relative_to(path)}/"
     return found._replace(note=note)
+
+
+def find_tables_below(path: Path, columns: ColumnMap) -> Found:
+    """The folder with the tables of a column map: this one, or the only one in it that has them."""
+    place = path
+    for _ in range(DEEPEST + 1):
+        if _has_tables(place, columns):
+            break
+        inner = subfolders(place)
+        holding = [folder for folder in inner if _has_tables(folder, columns)]
+        if len(holding) != 1 and len(inner) != 1:
+            return Found(path, "table")
+        place = (holding if len(holding) == 1 else inner)[0]
+    if place == path or not _has_tables(place, columns):
+        return Found(path, "table")
+    return Found(place, "table", f"the data set was found in {place.relative_to(path)}/")
+
+
+def _has_tables(folder: Path, columns: ColumnMap) -> bool:
+    if columns.file:
+        return is_file(folder / columns.file)
+    return bool(find_tables(folder))
 
 
 def _of_file(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Reads the user's files: with a size limit, in any Unicode form, never outside of their folder. Writes files whole."""
 
+import codecs
 import csv
 import json
 import os
@@ -114,16 +115,32 @@ def listing(folder: Path) -> dict[str, Path]:
 
 
 @lru_cache(maxsize=256)
+def _folded(folder: Path, mtime: int) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for name, path in _scan(folder, mtime).items():
+        found.setdefault(name.casefold(), []).append(path)
+    return found
+
+
+@lru_cache(maxsize=256)
 def _scan(folder: Path, mtime: int) -> dict[str, Path]:
     del mtime  # part of the cache's key only
     return {unicodedata.normalize("NFC", entry.name): Path(entry.path) for entry in os.scandir(folder)}
 
 
 def on_disk(path: Path) -> Path:
-    """Return the file of that name in whichever Unicode form it is stored; the path itself where there is none."""
+    """Return the file of that name in whichever Unicode form it is stored; the path itself where there is none.
+
+    Where only capital letters differ (clip.mov is clip.MOV), it is taken too, if there is only one: macOS and Windows,
+    where tables are written, know no difference.
+    """
     if is_file(path):
         return path
-    return listing(path.parent).get(unicodedata.normalize("NFC", path.name), path)
+    name, there = unicodedata.normalize("NFC", path.name), listing(path.parent)
+    if name in there or not there:
+        return there.get(name, path)
+    alike = _folded(path.parent, path.parent.stat().st_mtime_ns).get(name.casefold(), [])
+    return alike[0] if len(alike) == 1 else path
 
 
 def inside(root: Path, name: str) -> Path:
@@ -148,8 +165,13 @@ def inside(root: Path, name: str) -> Path:
     return on_disk(path)
 
 
-def read_text(path: Path) -> str:
-    """Read a text file in UTF-8, with or without byte order mark.
+def read_text(path: Path, guessed: list[str] | None = None) -> str:
+    """Read a text file in UTF-8, or in UTF-16 with its byte order mark.
+
+    Args:
+        path: The file.
+        guessed: A list makes a file that is neither be read as Windows-1252, in which Excel saves CSV in western
+            Europe and America; a line that says so, with some of its words, is added to it.
 
     Raises:
         InputError: It can't be read, is too large, or is in another encoding.
@@ -158,9 +180,22 @@ def read_text(path: Path) -> str:
         size = path.stat().st_size
         if size > MAX_TEXT_BYTES:
             raise InputError(f"{path} has {size / 2**20:.0f} MB, an annotation file at most {MAX_TEXT_BYTES >> 20} MB")
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            if guessed is None:
+                raise
+            text = content.decode("cp1252")
+        words = ", ".join(map(repr, dict.fromkeys(re.findall(r"\w*[^\x00-\x7f]\w*", text[:100_000])[:3])))
+        guessed.append(f"it is not UTF-8 and is read as Windows-1252 (as Excel saves CSV), as in {words}")
+        return text
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 and try again") from None
+        raise InputError(
+            f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 (in Excel: CSV UTF-8) and try again"
+        ) from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
 

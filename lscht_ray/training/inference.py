@@ -1,5 +1,6 @@
 """Evaluates the model of a checkpoint on clips, each once."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +74,7 @@ def evaluate(
     criterion = Criterion(torch.ones(len(glosses)), 0.0).to(device)
     predictions: list[report.Prediction] = []
     unreadable: dict[str, str] = {}
+    order = iter(clips)
     with torch.inference_mode(), console.EpochProgress(screen, "evaluating", len(batches)) as progress:
         for batch in batches:
             unreadable.update(batch.failures)
@@ -80,7 +82,7 @@ def evaluate(
             with autocast(device, precision):
                 logits = network(pixel_values=present(moved)).logits.float()
             tally.add(logits, moved.labels, moved.mask, *criterion(logits, moved.labels, moved.mask))
-            predictions += _predictions(logits.cpu(), batch)
+            predictions += _predictions(logits.cpu(), batch, order)
             progress.advance()
     if not predictions:
         raise TrainingError(f"not one of {len(clips)} clips could be read: {next(iter(unreadable.items()), '')}")
@@ -95,9 +97,19 @@ def clip_format(content: dict[str, Any]) -> ClipFormat:
     return ClipFormat(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
 
 
-def _predictions(logits: torch.Tensor, batch: Batch) -> list[report.Prediction]:
+def _predictions(logits: torch.Tensor, batch: Batch, order: Iterator[Clip]) -> list[report.Prediction]:
+    """The predictions of a batch, whose clips are the next ones in ``order``."""
+    found = []
     rows = zip(batch.videos, batch.labels.tolist(), logits.softmax(dim=1).numpy(), batch.mask, strict=True)
-    return [report.Prediction(video, label, probabilities) for video, label, probabilities, valid in rows if valid]
+    for video, label, probabilities, valid in rows:
+        if not video:  # padding
+            continue
+        clip = next(order)
+        assert str(clip.video) == video, (clip.video, video)
+        if valid:
+            span = clip.sample.span
+            found.append(report.Prediction(video, label, probabilities, "" if span is None else span.text()))
+    return found
 
 
 def fitting_clips(clip_set: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:

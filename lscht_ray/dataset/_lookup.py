@@ -1,0 +1,47 @@
+"""Finds the video that a table's line names, as people's tables name them."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from lscht_ray.dataset._entries import visible
+from lscht_ray.host.files import inside, is_there, nfc
+from lscht_ray.video.recognise import is_video
+
+
+def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, bool]:
+    """The file that a line names, and whether its suffix had to be found.
+
+    Args:
+        root: The folder that names start from.
+        name: As written; a suffix may be lacking where only one video is called so.
+        folders: In root, where the file is looked for besides.
+
+    Returns:
+        The file, which may be missing: then it is the one that the name means from ``root``.
+
+    Raises:
+        OutsideError: The name leads out of the folder, or is no file's.
+    """
+    video = inside(root, name)
+    places = [video]
+    if not is_there(video) and not Path(name).is_absolute():
+        places += [inside(root, f"{folder}/{name}") for folder in folders]
+    for place in places:
+        if is_there(place):
+            return place, False
+    for place in places:
+        called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
+        if len(found := called.get(nfc(place.name), [])) == 1:
+            return found[0], True
+    return video, False
+
+
+@lru_cache(maxsize=256)
+def _by_stem(folder: Path, mtime: int) -> dict[str, list[Path]]:
+    """The videos of a folder by their names without suffix."""
+    del mtime  # part of the cache's key only
+    found: dict[str, list[Path]] = {}
+    for entry in visible(folder):
+        if is_video(entry):
+            found.setdefault(nfc(entry.stem), []).append(entry)
+    return found

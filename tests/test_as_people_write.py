@@ -1,0 +1,201 @@
+"""Tables as people write them: words, letters, encodings and names of files that are nearly those on the disk."""
+
+import csv
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from lscht_ray.dataset.annotations import Annotations, absent_split, read
+from lscht_ray.errors import InputError
+from lscht_ray.settings.columns import ColumnMap
+from support.data import draw_small
+from support.doors import FAST, Door, run_folder
+
+WHOLE = {"fractions": (0.0, 0.0)}
+
+
+def write(root: Path, text: str, *videos: str, encoding: str = "utf-8", name: str = "t.csv") -> Path:
+    for video in videos:
+        (root / video).parent.mkdir(parents=True, exist_ok=True)
+        (root / video).touch()
+    (root / name).write_bytes(text.encode(encoding))
+    return root
+
+
+def clips(found: Annotations) -> list[tuple[str, str, str]]:
+    return [(s.video.relative_to(found.folder).as_posix(), s.gloss, s.split) for s in found.samples]
+
+
+# ---------------------------------------------------------------- splits
+
+
+def test_splits_in_spanish(tmp_path: Path) -> None:
+    words = ("Entrenamiento", "validación", unicodedata.normalize("NFD", "Validación"), "prueba ")
+    rows = "".join(f"{k}.mp4;hola;{word}\n" for k, word in enumerate(words))
+    found = read(write(tmp_path, f"archivo;glosa;partición\n{rows}", *(f"{k}.mp4" for k in range(4))))
+    assert [split for _, _, split in clips(found)] == ["train", "val", "val", "test"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_split_folders_in_spanish(tmp_path: Path, form: str) -> None:
+    for split in ("entrenamiento", "validación", "prueba"):
+        write(tmp_path, "", unicodedata.normalize(form, f"{split}/hola/{split}.mp4"), name=".x")
+    found = read(tmp_path)
+    assert sorted((split, gloss) for _, gloss, split in clips(found)) == [
+        ("test", "hola"),
+        ("train", "hola"),
+        ("val", "hola"),
+    ]
+
+
+def test_a_split_of_another_name_says_how_to_say_it_and_does_not_matter_where_splits_are_drawn(tmp_path: Path) -> None:
+    rows = "".join(f"{k}.mp4,g{k % 2},{'uno' if k < 6 else 'train'}\n" for k in range(8))
+    write(tmp_path, f"path,label,split\n{rows}", *(f"{k}.mp4" for k in range(8)))
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    line = str(caught.value).splitlines()[0]
+    assert "line 2: split 'uno' is none of train, val, test" in line
+    assert """--columns.split_names '{"uno": "train"}'""" in line
+    assert len(read(tmp_path, strict=False).samples) == 8  # the clips are there all the same
+    drawn = read(tmp_path, plan={"policy": "stratified"})
+    assert len(drawn.samples) == 8
+    assert drawn.problems == ()
+    assert len(read(tmp_path, columns=ColumnMap(split="")).samples) == 8
+    named = read(tmp_path, columns=ColumnMap(split_names={"uno": "test"}))
+    assert [split for _, _, split in clips(named)] == ["test"] * 6 + ["train"] * 2
+
+
+def test_too_few_signers_say_what_to_do(tmp_path: Path) -> None:
+    rows = "".join(f"{k}.mp4,g{k % 2},{'ana' if k < 6 else 'luis'}\n" for k in range(12))
+    write(tmp_path, f"path,label,signer\n{rows}", *(f"{k}.mp4" for k in range(12)))
+    with pytest.raises(InputError, match=r"2 signers can't fill 3 parts\n  --test_fraction 0 makes no test split"):
+        read(tmp_path, plan={"policy": "by_signer"})
+    two = read(tmp_path, plan={"policy": "by_signer", "fractions": (0.15, 0.0)})
+    assert {split for _, _, split in clips(two)} == {"train", "val"}
+    with pytest.raises(InputError, match="--folds 2 makes as many folds as signers"):
+        read(tmp_path, plan={"policy": "kfold_by_signer"})
+    no_val = read(tmp_path, plan={"policy": "by_signer", "fractions": (0.0, 0.15)})
+    assert (
+        absent_split(no_val).splitlines()[1] == "  it was drawn so: --val_fraction 0.15 makes val of 15 % of the clips"
+    )
+
+
+def test_given_splits_that_by_signer_sets_aside_are_named(tmp_path: Path) -> None:
+    rows = "".join(f"{k}.mp4,g,s{k},train\n" for k in range(4))
+    write(tmp_path, f"path,label,signer,split\n{rows}", *(f"{k}.mp4" for k in range(4)))
+    (note,) = read(tmp_path, plan={"policy": "by_signer"}).notes
+    assert note.startswith("the given splits are set aside: no signer is in two splits, seed 42; signers: ")
+
+
+def test_a_draw_is_the_same_in_both_unicode_forms(tmp_path: Path) -> None:
+    """é sorts before f where it is decomposed, and behind z where it is not."""
+    names = [f"{letter}{k}" for letter in ("a", "é", "f", "z", "ñ") for k in range(4)]
+    drawn = []
+    for form in ("NFC", "NFD"):
+        written = [unicodedata.normalize(form, f"{gloss}/{name}.mp4") for name in names for gloss in ("hola", "tú")]
+        found = read(write(tmp_path / form, "", *written, name=".x"))
+        drawn.append({unicodedata.normalize("NFC", path): split for path, _, split in clips(found)})
+    assert drawn[0] == drawn[1]
+
+
+# ---------------------------------------------------------------- names of files
+
+
+def test_capital_letters_may_differ_where_only_one_file_is_meant(tmp_path: Path) -> None:
+    text = "path,label\nclip_1.mov,a\nÑandú.mp4,b\ndos.mp4,c\n"
+    write(tmp_path, text, "CLIP_1.MOV", "ñandú.mp4", "Dos.mp4", "DOS.mp4")
+    found = read(tmp_path, plan=WHOLE)
+    assert [(path, gloss) for path, gloss, _ in clips(found)] == [("CLIP_1.MOV", "a"), ("ñandú.mp4", "b")]
+    assert [path.name for path in found.missing] == ["dos.mp4"]
+
+
+def test_a_suffix_may_be_missing_where_only_one_video_is_called_so(tmp_path: Path) -> None:
+    text = "path,label\nseña 1.2,a\nuno,b\ndos,c\n"
+    write(tmp_path, text, "videos/seña 1.2.mp4", "uno.MTS", "uno.txt", "dos.mp4", "dos.mov")
+    found = read(tmp_path, plan=WHOLE)
+    assert sorted((gloss, path) for path, gloss, _ in clips(found)) == [("a", "videos/seña 1.2.mp4"), ("b", "uno.MTS")]
+    assert [path.name for path in found.missing] == ["dos"]
+    assert "names without suffix are completed: 'seña 1.2' is 'seña 1.2.mp4', and so on" in found.notes
+
+
+def test_videos_may_lie_beside_a_table_that_is_named_from_above(tmp_path: Path) -> None:
+    write(tmp_path / "mis datos", "path,label\n1.mp4,a\n", "1.mp4")
+    found = read(tmp_path, columns=ColumnMap(file="mis datos/t.csv"), plan=WHOLE)
+    assert clips(found) == [("mis datos/1.mp4", "a", "train")]
+
+
+@pytest.mark.parametrize("file", [None, "t.csv"])
+def test_a_table_further_down_is_found_with_a_column_map_too(tmp_path: Path, file: str | None) -> None:
+    write(tmp_path / "datos" / "es", "v,g\n1.mp4,a\n", "1.mp4")
+    (tmp_path / "datos" / "notas").mkdir()
+    found = read(tmp_path, columns=ColumnMap(path="v", label="g", file=file), plan=WHOLE)
+    assert clips(found) == [("1.mp4", "a", "train")]
+    assert found.notes[0] == "the data set was found in datos/es/"
+
+
+def test_a_blank_delimiter_is_hinted_at(tmp_path: Path) -> None:
+    write(tmp_path, "path label\n1.mp4 a\n", "1.mp4")
+    with pytest.raises(InputError, match=r"is it another delimiter \(--columns\.delimiter\)\?"):
+        read(tmp_path / "t.csv", layout="table")
+
+
+# ---------------------------------------------------------------- encodings
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_excels_encodings(tmp_path: Path, encoding: str) -> None:
+    text = "archivo;seña;señante\r\n1.mp4;mañana;José\r\n2.mp4;tú;José\r\n"
+    found = read(write(tmp_path, text, "1.mp4", "2.mp4", encoding=encoding), plan=WHOLE)
+    assert [(s.gloss, s.signer) for s in found.samples] == [("mañana", "José"), ("tú", "José")]
+    said = "t.csv: it is not UTF-8 and is read as Windows-1252 (as Excel saves CSV), as in 'seña', 'señante', 'mañana'"
+    assert (said in found.notes) == (encoding == "cp1252")
+    assert [p.kind for p in found.problems] == ["encoding"] * (encoding == "cp1252")
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "", "1.mp4")
+    (tmp_path / "t.csv").write_bytes(b"path,label\n1.mp4,\x81\n")  # no letter in Windows-1252
+    with pytest.raises(InputError, match=r"t\.csv is not UTF-8 .*CSV UTF-8"):
+        read(tmp_path / "t.csv")
+
+
+# ---------------------------------------------------------------- what is written of recordings with many signs
+
+
+def test_predictions_name_the_part_of_the_recording(tmp_path: Path, door: Door) -> None:
+    data = draw_small(tmp_path / "clips")
+    videos = sorted(data.rglob("*.mp4"))
+    with (tmp_path / "t.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "label", "split", "start", "end"))
+        for video in videos:
+            split, gloss = video.relative_to(data).parts[:2]
+            table.writerow((video, gloss, split, "0,1", "0,6"))
+            table.writerow((video, gloss, split, "0,2", ""))
+    columns = ("--columns.start", "start", "--columns.end", "end", "--columns.unit", "second")
+    result = door("train", "--data", tmp_path / "t.csv", *columns, *FAST, "--max_epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    run = run_folder(tmp_path)
+    assert door("evaluate", run, "--num_workers", 0, cwd=tmp_path).returncode == 0
+    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    tests = [str(video) for video in videos if video.relative_to(data).parts[0] == "test"]
+    assert [(row["video"], row["range"]) for row in rows] == [
+        (video, part) for video in tests for part in ("second 0.1 to 0.6", "second 0.2 to")
+    ]
+
+
+def test_a_split_file_with_other_parts_says_so(tmp_path: Path) -> None:
+    text = "path,label,start,end\n1.mp4,a,0.5,1.5\n1.mp4,b,2,3\n"
+    write(tmp_path, text, "1.mp4")
+    (tmp_path / "s").mkdir()
+    file = tmp_path / "s" / "splits.csv"
+    file.write_text("path,label,split,signer,range\n1.mp4,a,train,,second 0.5 to 1.5\n1.mp4,b,val,,second 2 to 3\n")
+    seconds = ColumnMap(start="start", end="end", unit="second")
+    assert [split for _, _, split in clips(read(tmp_path, columns=seconds, plan={"file": str(file)}))] == [
+        "train",
+        "val",
+    ]
+    with pytest.raises(InputError, match="it names these videos with other parts of them than are annotated"):
+        read(tmp_path, columns=ColumnMap(file="t.csv"), plan={"file": str(file)}, strict=False)
