@@ -55,6 +55,9 @@ def main(argv: list[str]) -> int:
 
             plan.plan_run(config, clip_set, screen)
             return 0
+        from lscht_ray.model import videomae
+
+        videomae.input_of(config.model_name)
         folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {shlex.quote(str(folders.logs.parent))}")
     try:

@@ -102,6 +102,14 @@ def half_a_config(folder: Path) -> None:
     file.write_text(file.read_text(encoding="utf-8")[:100], encoding="utf-8")
 
 
+def changed(file: str, **values: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(json.dumps({**content, **values}), encoding="utf-8")
+
+    return change
+
+
 def of_another_kind(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
 
@@ -120,6 +128,11 @@ FAULTS: dict[Callable[[Path], None], str] = {
     page("config.json"): r"config\.json is a web page",
     empty: r"model\.safetensors is empty: copy or download it again",
     half_a_config: r"config\.json is cut off or damaged",
+    changed("config.json", hidden_size=10**9): r"in config\.json, hidden_size is 1000000000: allowed are 1 to 16384",
+    changed("config.json", hidden_size="big"): r"in config\.json, hidden_size is 'big': allowed are 1 to 16384",
+    changed("config.json", image_size=[48, 64]): r"in config\.json, image_size is \[48, 64\]: allowed are 1 to 4096",
+    changed("config.json", patch_size=0): r"in config\.json, patch_size is 0: allowed are 1 to 1024",
+    changed("preprocessor_config.json", image_mean="x"): r"image_mean is 'x': it needs a number for each of three",
     of_another_kind: "it is a bert model, not VideoMAE",
 }
 
@@ -186,6 +199,9 @@ def test_training_and_a_sweep_end_before_anything_is_made(small: Path, copy: Pat
     refused(door("train", *flags, cwd=tmp_path), r"model.safetensors is cut off or damaged")
     flags = tuple(f"--train.{flag[2:]}" if str(flag).startswith("--") else flag for flag in flags)
     refused(door("tune", *flags, "--storage_path", out, cwd=tmp_path), r"model.safetensors is cut off or damaged")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    flags = ("--data", small, "--model_name", tmp_path / "other.pt", "--checkpoint_dir", out, "--log_dir", out)
+    refused(door("train", *flags, cwd=tmp_path), "other.pt is no checkpoint of lscht_ray: it lacks format")
     assert not out.exists()
 
 

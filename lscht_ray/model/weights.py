@@ -22,6 +22,17 @@ OF_ANOTHER_LIBRARY = ("tf_model.h5", "flax_model.msgpack")
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins in whose place Git LFS keeps the real one (git-lfs/docs/spec.md)."""
 TYPE = "videomae"
+SIZES = {
+    "hidden_size": 1 << 14,
+    "intermediate_size": 1 << 17,
+    "num_hidden_layers": 1 << 8,
+    "num_attention_heads": 1 << 8,
+    "num_frames": 1 << 12,
+    "image_size": 1 << 12,
+    "patch_size": 1 << 10,
+    "tubelet_size": 1 << 8,
+}
+"""Whole numbers in a model's config, and the most that each can be: more would fill any memory."""
 HEAD_BYTES = 512
 PICKLE_BYTES = 1 << 20
 OWN_CODE_KEY = b"blocks.0.attn."
@@ -67,9 +78,20 @@ def _check_folder(folder: Path, name: str) -> None:
         if any(_of_videomaes_own_code(file) for file in (*folder.glob("*.pth"), *folder.glob("*.pt"))):
             raise InputError(_own_code(name))
         raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")
-    check_type(str(_check_json(folder / CONFIG, name).get("model_type", TYPE)), name)
+    config = _check_json(folder / CONFIG, name)
+    check_type(str(config.get("model_type", TYPE)), name)
+    for setting, most in SIZES.items():
+        size = config.get(setting, 1)
+        if not isinstance(size, int) or not 1 <= size <= most:
+            raise InputError(f"--model_name {name}: in {CONFIG}, {setting} is {size!r}: allowed are 1 to {most}")
     if (folder / PROCESSOR).is_file():
-        _check_json(folder / PROCESSOR, name)
+        processor = _check_json(folder / PROCESSOR, name)
+        for setting in ("image_mean", "image_std"):
+            colours = processor.get(setting, [0.5] * 3)
+            numbers = isinstance(colours, list) and all(isinstance(each, int | float) for each in colours)
+            if not numbers or len(colours) != 3:
+                text = f"in {PROCESSOR}, {setting} is {colours!r}: it needs a number for each of three colours"
+                raise InputError(f"--model_name {name}: {text}")
     found = [file for file in WEIGHTS if (folder / file).is_file()]
     if not found:
         others = [file for file in OF_ANOTHER_LIBRARY if (folder / file).is_file()]
