@@ -88,8 +88,8 @@ def _check_folder(folder: Path, name: str) -> None:
         processor = _check_json(folder / PROCESSOR, name)
         for setting in ("image_mean", "image_std"):
             colours = processor.get(setting, [0.5] * 3)
-            numbers = isinstance(colours, list) and all(isinstance(each, int | float) for each in colours)
-            if not numbers or len(colours) != 3:
+            given = colours if isinstance(colours, list) else []
+            if len(given) != 3 or not all(isinstance(each, int | float) for each in given):
                 text = f"in {PROCESSOR}, {setting} is {colours!r}: it needs a number for each of three colours"
                 raise InputError(f"--model_name {name}: {text}")
     found = [file for file in WEIGHTS if (folder / file).is_file()]
