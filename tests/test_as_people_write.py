@@ -77,7 +77,8 @@ def test_too_few_signers_say_what_to_do(tmp_path: Path) -> None:
         read(tmp_path, plan={"policy": "kfold_by_signer"})
     no_val = read(tmp_path, plan={"policy": "by_signer", "fractions": (0.0, 0.15)})
     assert (
-        absent_split(no_val).splitlines()[1] == "  it was drawn so: --val_fraction 0.15 makes val of 15 % of the clips"
+        absent_split(no_val).splitlines()[1]
+        == "  val is drawn with --val_fraction above 0, of glosses with two clips or more"
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.decode import decode
 from lscht_ray.video.probe import find_facts
-from lscht_ray.video.recognise import is_video, pictures_in, stamp
+from lscht_ray.video.recognise import gap, is_video, pictures_in, stamp
 from support.data import shared
 from support.media import number, paint, picture
 
@@ -292,6 +293,31 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
     frames = decode(video, lambda times: np.array([0, 5, 11]))
     assert [number(frame) for frame in frames] == [10, 15, 21]
     assert (frames[1] == picture(15, 128, 96)).all()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (range(8), ""),
+        ((0, 2, 4, 6), ""),  # every other one was kept
+        ((1, 2, 4, 5), "no picture has the number 3"),
+        ((8, 9, 10, 12, 14), "no picture has the number 11, ..."),
+    ],
+)
+def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[int], said: str) -> None:
+    for each in numbers:
+        (tmp_path / f"toma_2_{each:04d}.jpg").touch()
+    assert gap(tmp_path) == said
+
+
+def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
+    (tmp_path / "train.csv").write_text("hola/1.mp4,hola\n")
+    hint = "; a table without header needs --columns.header false, with --columns.path 0 and so on"
+    assert find_layout(tmp_path) == (tmp_path, "folders", f"not read: train.csv{hint}")
+    (tmp_path / "train.csv").write_text("hola/1.mp4 0\n")
+    (tmp_path / "notas.csv").write_text("uno,dos\n")
+    assert find_layout(tmp_path) == (tmp_path, "lists", "not read: notas.csv")
 
 
 def test_a_picture_that_is_damaged_is_found(tmp_path: Path) -> None:

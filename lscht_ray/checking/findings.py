@@ -14,7 +14,7 @@ from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.shown import oddity, shown
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.recognise import is_hidden, is_video
+from lscht_ray.video.recognise import gap, is_hidden, is_video
 
 FEW_FRAMES = 8
 """Number of frames below which a video is a warning."""
@@ -85,6 +85,8 @@ def _videos(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
             )
         else:
             yield from (Problem(kind, bad, str(video), *texts) for kind, bad, *texts in _oddities(video_facts))
+            if video_facts.pictures and (lost := gap(video)):
+                yield Problem("missing_pictures", "warning", str(video), lost, "was it copied or unpacked whole?")
     yield from _decord(annotated, facts)
 
 

@@ -216,7 +216,7 @@ def absent_split(annotations: Annotations) -> str:
     split = "val" if counts["train"] else "train"
     head = f"there is no clip in the {split} split (clips: {there}); training needs train and val"
     if annotations.drawn:
-        return f"{head}\n  it was drawn so: --val_fraction 0.15 makes val of 15 % of the clips"
+        return f"{head}\n  val is drawn with --val_fraction above 0, of glosses with two clips or more"
     if counts["train"]:
         return (
             f"{head}\n  --val_from_train 0.15 makes val of 15 % of the training clips, with --split_policy by_signer of"

@@ -50,8 +50,19 @@ def find_layout(path: Path) -> Found:
         _refuse_one_gloss(found.path)
     if found is None:
         raise InputError(_unknown(path))
-    note = "" if found.path == path else f"the data set was found in {found.path.relative_to(path)}/"
-    return found._replace(note=note)
+    notes = [] if found.path == path else [f"the data set was found in {found.path.relative_to(path)}/"]
+    if found.layout in ("folders", "lists"):
+        lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
+        unread = [file.name for file in find_tables(found.path) if file not in lists]
+        if unread:
+            listed = ", ".join(unread[:5]) + ", ..." * (len(unread) > 5)
+            hint = (
+                ""
+                if lists
+                else "; a table without header needs --columns.header false, with --columns.path 0 and so on"
+            )
+            notes.append(f"not read: {listed}{hint}")
+    return found._replace(note="; ".join(notes))
 
 
 def find_tables_below(path: Path, columns: ColumnMap) -> Found:

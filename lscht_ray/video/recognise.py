@@ -4,6 +4,8 @@ It imports no decoder, and opens only files whose suffix tells nothing.
 """
 
 import re
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -98,6 +100,20 @@ def pictures_in(folder: Path) -> list[Path]:
     """
     found = [entry for entry in folder.iterdir() if is_picture(entry.name)]
     return sorted(found, key=lambda path: _in_parts(path.name))
+
+
+def gap(folder: Path) -> str:
+    """Which pictures are missing in a folder by the numbers in their names, in words; nothing where none is.
+
+    An OSError tells that the folder can't be listed.
+    """
+    numbers = [int(found[-1]) for path in pictures_in(folder) if (found := re.findall(r"\d+", path.stem))]
+    steps = Counter(later - number for number, later in pairwise(numbers))
+    if not steps:
+        return ""
+    usual = steps.most_common(1)[0][0]
+    lost = [number + usual for number, later in pairwise(numbers) if later - number > usual > 0]
+    return f"no picture has the number {lost[0]}" + ", ..." * (len(lost) > 1) if lost else ""
 
 
 def is_picture(name: str) -> bool:
