@@ -144,9 +144,10 @@ def test_a_blank_delimiter_is_hinted_at(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- encodings
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
-def test_excels_encodings(tmp_path: Path, encoding: str) -> None:
-    text = "archivo;seña;señante\r\n1.mp4;mañana;José\r\n2.mp4;tú;José\r\n"
+def test_excels_encodings(tmp_path: Path, encoding: str, end: str) -> None:
+    text = end.join(("archivo;seña;señante", "1.mp4;mañana;José", "2.mp4;tú;José", ""))
     found = read(write(tmp_path, text, "1.mp4", "2.mp4", encoding=encoding), plan=WHOLE)
     assert [(s.gloss, s.signer) for s in found.samples] == [("mañana", "José"), ("tú", "José")]
     said = "t.csv: it is not UTF-8 and is read as Windows-1252 (as Excel saves CSV), as in 'seña', 'señante', 'mañana'"

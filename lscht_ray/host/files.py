@@ -182,13 +182,13 @@ def read_text(path: Path, guessed: list[str] | None = None) -> str:
             raise InputError(f"{path} has {size / 2**20:.0f} MB, an annotation file at most {MAX_TEXT_BYTES >> 20} MB")
         content = path.read_bytes()
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return content.decode("utf-16")
+            return _with_line_feeds(content.decode("utf-16"))
         try:
-            return content.decode("utf-8-sig")
+            return _with_line_feeds(content.decode("utf-8-sig"))
         except UnicodeDecodeError:
             if guessed is None:
                 raise
-            text = content.decode("cp1252")
+            text = _with_line_feeds(content.decode("cp1252"))
         words = ", ".join(map(repr, dict.fromkeys(re.findall(r"\w*[^\x00-\x7f]\w*", text[:100_000])[:3])))
         guessed.append(f"it is not UTF-8 and is read as Windows-1252 (as Excel saves CSV), as in {words}")
         return text
@@ -198,6 +198,10 @@ def read_text(path: Path, guessed: list[str] | None = None) -> str:
         ) from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def noting(twice: list[str]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
