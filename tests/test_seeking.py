@@ -54,6 +54,16 @@ def test_a_sought_part_has_the_bytes_of_a_whole_pass(tmp_path: Path, name: str) 
         assert [number(frame) for frame in decode(video, choose, whole=facts.frames)] == wanted
 
 
+@pytest.mark.parametrize("name", ["a.mpg", "a.vob"])
+def test_every_frame_of_a_program_stream_is_itself(tmp_path: Path, name: str) -> None:
+    """After seeking, FFmpeg stamps some of its frames with the time of a neighbour."""
+    options = {"bf": "2", "g": "12"}
+    video = paint(tmp_path / name, frames=150, codec="mpeg2video", options=options, container="mpeg")
+    for wanted in (*([k] for k in range(0, 150, 3)), [36, 38, 40, 42], [100, 103], [142, 149]):
+        frames = decode(video, lambda times, wanted=wanted: np.array(wanted), whole=150)
+        assert [number(frame) for frame in frames] == wanted
+
+
 def test_seeking_decodes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = paint(tmp_path / "a.mp4", frames=256, options={"g": "25", "bf": "2", "sc_threshold": "0"})
     index = seeking.frame_index(video, 256)

@@ -5,6 +5,7 @@ as many of them as frames were counted when the whole video was decoded.
 """
 
 import functools
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,13 +38,23 @@ class FrameIndex:
         times: When each is shown, in seconds from the first one.
         stamps: The same in the stream's own units, int64 (N,), ascending.
         keys: Indices of the frames from which decoding can begin, ascending.
+        sums: CRC-32 of each frame's packet, uint32 (N,).
         aspect: How many times as wide as high a pixel is.
     """
 
     times: Times
     stamps: NDArray[np.int64]
     keys: NDArray[np.int64]
+    sums: NDArray[np.uint32]
     aspect: Fraction
+
+    def holds(self, packet: Any) -> bool:
+        """Whether a packet is that of the frame whose time it has."""
+        if packet.pts is None:
+            return False
+        place = int(np.searchsorted(self.stamps, packet.pts))
+        same_time = place < len(self.stamps) and self.stamps[place] == packet.pts
+        return bool(same_time and self.sums[place] == zlib.crc32(bytes(packet)))
 
     def key_before(self, index: int, tries: int = 1) -> int:
         """The frame to begin at for a frame: the key frame before it, or the one before that, and so on."""
@@ -85,18 +96,19 @@ def _index(path: str, size: int, mtime: int) -> FrameIndex | None:
     with readable(path), open_video(path) as container:
         stream = best_stream(path, container)
         packets = [
-            (packet.pts, bool(packet.is_keyframe), packet.is_discard or packet.is_corrupt)
+            (packet.pts, bool(packet.is_keyframe), packet.is_discard or packet.is_corrupt, zlib.crc32(bytes(packet)))
             for packet in container.demux(stream)
             if packet.size
         ]
-        if not packets or any(pts is None or bad for pts, _, bad in packets):
+        if not packets or any(pts is None or bad for pts, _, bad, _ in packets):
             return None
         packets.sort()
-        stamps = np.array([pts for pts, _, _ in packets], np.int64)
+        stamps = np.array([pts for pts, *_ in packets], np.int64)
         if (np.diff(stamps) <= 0).any():  # two frames of one time could not be told apart
             return None
-        times = from_first([float(pts * stream.time_base) for pts, _, _ in packets])
-        return FrameIndex(times, stamps, np.flatnonzero([key for _, key, _ in packets]), pixel_aspect(stream))
+        times = from_first([float(pts * stream.time_base) for pts, *_ in packets])
+        keys, sums = (np.array([packet[place] for packet in packets]) for place in (1, 3))
+        return FrameIndex(times, stamps, np.flatnonzero(keys), sums.astype(np.uint32), pixel_aspect(stream))
 
 
 def read(path: str | Path, index: FrameIndex, indices: Sequence[int] | Indices) -> Iterator[tuple[int, Any]]:
@@ -126,12 +138,25 @@ def every_frame(path: str | Path, salvage: bool = False) -> Iterator[tuple[int, 
             yield number, frame, frame_time(frame, number, stream), pixel_aspect(stream)
 
 
+def _decoded(container: Any, stream: Any, index: FrameIndex) -> Iterator[Any]:
+    """Decode on from where the file stands.
+
+    Raises:
+        CannotSeekError: A packet has another time than it has from the start, as after seeking in MPEG program streams,
+            where not every packet says its own.
+    """
+    for packet in container.demux(stream):
+        if packet.size and not index.holds(packet):
+            raise CannotSeekError
+        yield from packet.decode()
+
+
 def _part(container: Any, stream: Any, index: FrameIndex, part: Indices) -> Iterator[tuple[int, Any]]:
     """The frames of one part. Nothing is yielded before the first one has come."""
     for tries in range(1, TRIES + 1):
         begin = index.key_before(int(part[0]), tries)
         container.seek(int(index.stamps[begin]), stream=stream, backward=True)
-        frames = container.decode(stream)
+        frames = _decoded(container, stream, index)
         first = next((frame for frame in frames if frame.pts is None or frame.pts >= index.stamps[part[0]]), None)
         if first is not None and first.pts == index.stamps[part[0]] and not first.is_corrupt:
             break
