@@ -310,6 +310,27 @@ def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[i
     assert gap(tmp_path) == said
 
 
+def test_kinetics_lists_of_videos_with_their_frames(tmp_path: Path) -> None:
+    touch(tmp_path, "a/c 0.mp4", "b/c1.mp4", "a/c2.mp4")
+    (tmp_path / "train.txt").write_text("a/c 0.mp4 12 0\nb/c1.mp4 30 1\n")
+    (tmp_path / "val.txt").write_text("a/c2.mp4 12 0\n")
+    found = read(tmp_path)
+    assert clips(found) == [
+        ("a/c 0.mp4", "0", "train", None),
+        ("b/c1.mp4", "1", "train", None),
+        ("a/c2.mp4", "0", "val", None),
+    ]
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/0.mp4", "b/1.mp4")
+    for name in ("train.txt", "train.csv"):
+        (tmp_path / name).write_text("a/0.mp4 0\nb/1.mp4 1\n")
+    with pytest.raises(InputError, match=r"train\.csv and train\.txt are both lists of the train split"):
+        read(tmp_path)
+    assert read(tmp_path, layout="folders").glosses == ("a", "b")
+
+
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
     (tmp_path / "train.csv").write_text("hola/1.mp4,hola\n")

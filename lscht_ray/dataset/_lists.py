@@ -11,7 +11,7 @@ from lscht_ray.dataset._entries import visible
 from lscht_ray.dataset._row_reader import RowReader
 from lscht_ray.dataset._tables import by_split, split_in_name
 from lscht_ray.dataset._values import LineError
-from lscht_ray.dataset.rows import Table
+from lscht_ray.dataset.rows import SPLITS, Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, is_there, nfc, read_text
 from lscht_ray.settings.columns import ColumnMap
@@ -29,9 +29,21 @@ LOOKED_AT = 20
 
 
 def find_lists(folder: Path) -> dict[str, Path]:
-    """The lists in a folder by split; nothing where there are none."""
+    """The lists in a folder by split; nothing where there are none.
+
+    Raises:
+        InputError: Two of them are of one split.
+    """
     files = [file for file in visible(folder) if file.suffix.lower() in LIST_SUFFIXES and is_file(file)]
-    return by_split([file for file in files if _is_list(file)])
+    lists = [file for file in files if _is_list(file)]
+    for split in SPLITS:
+        twins = [file.name for file in lists if split_in_name(file.name) == split]
+        if len(twins) > 1:
+            raise InputError(
+                f"{folder}: {' and '.join(twins[:2])} are both lists of the {split} split: keep one of them there, or"
+                " read the class folders with --layout folders"
+            )
+    return by_split(lists)
 
 
 def read_lists(path: Path, videos: Path | None = None) -> Table:
@@ -124,7 +136,7 @@ def _line_pattern(lines: list[str]) -> "re.Pattern[str]":
     if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):
         return BARE_LINE
     framed = [FRAMES_LINE.fullmatch(line) for line in lines]
-    if lines and all(match and Path(match["path"]).suffix.lower() not in VIDEO_SUFFIXES for match in framed):
+    if lines and all(framed):
         return FRAMES_LINE
     return LINE
 
