@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -62,6 +63,30 @@ def test_every_frame_of_a_program_stream_is_itself(tmp_path: Path, name: str) ->
     for wanted in (*([k] for k in range(0, 150, 3)), [36, 38, 40, 42], [100, 103], [142, 149]):
         frames = decode(video, lambda times, wanted=wanted: np.array(wanted), whole=150)
         assert [number(frame) for frame in frames] == wanted
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_gradual_refresh_is_no_place_to_begin(tmp_path: Path, name: str) -> None:
+    """Low-latency encoders have no whole picture but the first: a recovery point is marked as a key frame.
+
+    In each frame a block changes for good, so that a picture depends on all before it.
+    """
+    frames, picture = [], np.random.default_rng(1).integers(0, 255, (64, 96, 3), np.uint8)
+    for k in range(400):
+        y, x = (5 * k) % 60, (11 * k) % 90
+        picture[y : y + 4, x : x + 4] = ((37 * k) % 255, (91 * k) % 255, (13 * k) % 255)
+        frames.append(picture.copy())
+    with av.open(str(tmp_path / name), "w") as container:
+        options = {"x264-params": "intra-refresh=1:keyint=60:bframes=0:scenecut=0"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    for start in range(0, 400, 10):
+        wanted = np.array([start + 1, start + 6])
+        sought = decode(tmp_path / name, lambda times, wanted=wanted: wanted, whole=400)
+        assert (sought == decode(tmp_path / name, lambda times, wanted=wanted: wanted)).all(), wanted
 
 
 def test_seeking_decodes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

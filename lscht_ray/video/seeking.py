@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from lscht_ray.video._display import pixel_aspect
@@ -157,8 +158,13 @@ def _part(container: Any, stream: Any, index: FrameIndex, part: Indices) -> Iter
         begin = index.key_before(int(part[0]), tries)
         container.seek(int(index.stamps[begin]), stream=stream, backward=True)
         frames = _decoded(container, stream, index)
-        first = next((frame for frame in frames if frame.pts is None or frame.pts >= index.stamps[part[0]]), None)
-        if first is not None and first.pts == index.stamps[part[0]] and not first.is_corrupt:
+        whole, first = False, None
+        for frame in frames:
+            whole |= frame.pict_type == PictureType.I  # a gradual refresh has key packets whose pictures lean on others
+            if frame.pts is None or frame.pts >= index.stamps[part[0]]:
+                first = frame
+                break
+        if first is not None and whole and first.pts == index.stamps[part[0]] and not first.is_corrupt:
             break
         if begin == 0:
             raise CannotSeekError
