@@ -16,7 +16,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.decode import decode
 from lscht_ray.video.probe import find_facts
-from lscht_ray.video.recognise import gap, is_video, pictures_in, stamp
+from lscht_ray.video.recognise import gap, is_video, stamp
 from support.data import shared
 from support.media import number, paint, picture
 
@@ -187,67 +187,7 @@ def test_a_pattern_that_backtracks_for_ever_is_ended(tmp_path: Path, monkeypatch
         read(tmp_path, columns=ColumnMap(pattern="(?P<label>(a+)+)$"))
 
 
-# ---------------------------------------------------------------- lists
-
-
-def test_the_lists_of_videomae(tmp_path: Path) -> None:
-    for name in ("train", "val", "test"):
-        shutil.copy(shared("field") / "k400lists" / f"{name}.csv", tmp_path)
-        for line in (tmp_path / f"{name}.csv").read_text().splitlines():
-            touch(tmp_path, line.rpartition(" ")[0])
-    found = read(tmp_path)
-    assert (found.layout, found.glosses) == ("lists", ("0", "1"))
-    assert sorted(clips(found))[:3] == [
-        ("book/07087.mp4", "0", "train", None),
-        ("book/68011.mp4", "0", "train", None),
-        ("book/68012.mp4", "0", "train", None),
-    ]
-    assert {split: len(found.split(split)) for split in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 2}
-    assert read(tmp_path / "train.csv").samples == found.samples  # one of them means all
-    (tmp_path / "label_map.txt").write_text("libro\nbeber\n")
-    assert read(tmp_path).glosses == ("beber", "libro")
-
-
-def test_mmactions_lists_of_raw_frames(tmp_path: Path) -> None:
-    for clip, label in (("a b/c1", 3), ("x/c2", 4), ("x/c3", 4)):
-        for frame in (1, 2, 10):
-            touch(
-                tmp_path, f"rawframes_train/{clip}/img_{frame:05}.jpg", f"rawframes_train/{clip}/flow_x_{frame:05}.jpg"
-            )
-        with (tmp_path / "set_train_list_rawframes.txt").open("a") as file:
-            file.write(f"{clip} 3 {label}\n")
-    found = read(tmp_path)
-    assert [clip[:3] for clip in clips(found)] == [
-        ("rawframes_train/a b/c1", "3", "train"),
-        ("rawframes_train/x/c2", "4", "train"),
-        ("rawframes_train/x/c3", "4", "train"),
-    ]
-    assert [path.name for path in pictures_in(found.samples[0].video)] == [
-        "img_00001.jpg",
-        "img_00002.jpg",
-        "img_00010.jpg",
-    ]
-
-
-def test_ucf101s_lists_without_classes_and_numbers_from_one(tmp_path: Path) -> None:
-    touch(tmp_path, "Archery/a1.avi", "Archery/a2.avi", "Biking/b1.avi", "Biking/b2.avi")
-    (tmp_path / "trainlist01.txt").write_text("Archery/a1.avi 1\r\nBiking/b1.avi 2\r\n")
-    (tmp_path / "testlist01.txt").write_text("Archery/a2.avi\nBiking/b2.avi\n")
-    (tmp_path / "classInd.txt").write_text("1 Archery\n2 Biking\n")
-    assert sorted(clips(read(tmp_path))) == [
-        ("Archery/a1.avi", "Archery", "train", None),
-        ("Archery/a2.avi", "Archery", "test", None),
-        ("Biking/b1.avi", "Biking", "train", None),
-        ("Biking/b2.avi", "Biking", "test", None),
-    ]
-
-
-def test_a_list_with_a_broken_line_names_it(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"v/{k}.mp4" for k in range(30)))
-    lines = [f"v/{k}.mp4 {k % 2}" for k in range(30)]
-    (tmp_path / "train.txt").write_text("\n".join([*lines, "v/31.mp4"]))
-    with pytest.raises(InputError, match=r"train\.txt: line 31: it is not: a path, a blank, the number of a class"):
-        read(tmp_path, layout="lists")
+# ---------------------------------------------------------------- tables
 
 
 def test_tables_named_as_splits_are_splits(tmp_path: Path) -> None:
@@ -308,27 +248,6 @@ def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[i
     for each in numbers:
         (tmp_path / f"toma_2_{each:04d}.jpg").touch()
     assert gap(tmp_path) == said
-
-
-def test_kinetics_lists_of_videos_with_their_frames(tmp_path: Path) -> None:
-    touch(tmp_path, "a/c 0.mp4", "b/c1.mp4", "a/c2.mp4")
-    (tmp_path / "train.txt").write_text("a/c 0.mp4 12 0\nb/c1.mp4 30 1\n")
-    (tmp_path / "val.txt").write_text("a/c2.mp4 12 0\n")
-    found = read(tmp_path)
-    assert clips(found) == [
-        ("a/c 0.mp4", "0", "train", None),
-        ("b/c1.mp4", "1", "train", None),
-        ("a/c2.mp4", "0", "val", None),
-    ]
-
-
-def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a/0.mp4", "b/1.mp4")
-    for name in ("train.txt", "train.csv"):
-        (tmp_path / name).write_text("a/0.mp4 0\nb/1.mp4 1\n")
-    with pytest.raises(InputError, match=r"train\.csv and train\.txt are both lists of the train split"):
-        read(tmp_path)
-    assert read(tmp_path, layout="folders").glosses == ("a", "b")
 
 
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:

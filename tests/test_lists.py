@@ -1,0 +1,173 @@
+"""Lists without header: of VideoMAE, Kinetics, mmaction2 and UCF101."""
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lscht_ray.dataset.annotations import Annotations, read
+from lscht_ray.errors import InputError
+from lscht_ray.video.recognise import pictures_in
+from support.data import shared
+from test_finding import clips, touch
+
+
+def test_the_lists_of_videomae(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        shutil.copy(shared("field") / "k400lists" / f"{name}.csv", tmp_path)
+        for line in (tmp_path / f"{name}.csv").read_text().splitlines():
+            touch(tmp_path, line.rpartition(" ")[0])
+    found = read(tmp_path)
+    assert (found.layout, found.glosses) == ("lists", ("0", "1"))
+    assert sorted(clips(found))[:3] == [
+        ("book/07087.mp4", "0", "train", None),
+        ("book/68011.mp4", "0", "train", None),
+        ("book/68012.mp4", "0", "train", None),
+    ]
+    assert {split: len(found.split(split)) for split in ("train", "val", "test")} == {"train": 8, "val": 2, "test": 2}
+    assert read(tmp_path / "train.csv").samples == found.samples  # one of them means all
+    (tmp_path / "label_map.txt").write_text("libro\nbeber\n")
+    assert read(tmp_path).glosses == ("beber", "libro")
+
+
+def test_mmactions_lists_of_raw_frames(tmp_path: Path) -> None:
+    for clip, label in (("a b/c1", 3), ("x/c2", 4), ("x/c3", 4)):
+        for frame in (1, 2, 10):
+            touch(
+                tmp_path, f"rawframes_train/{clip}/img_{frame:05}.jpg", f"rawframes_train/{clip}/flow_x_{frame:05}.jpg"
+            )
+        with (tmp_path / "set_train_list_rawframes.txt").open("a") as file:
+            file.write(f"{clip} 3 {label}\n")
+    found = read(tmp_path)
+    assert [clip[:3] for clip in clips(found)] == [
+        ("rawframes_train/a b/c1", "3", "train"),
+        ("rawframes_train/x/c2", "4", "train"),
+        ("rawframes_train/x/c3", "4", "train"),
+    ]
+    assert [path.name for path in pictures_in(found.samples[0].video)] == [
+        "img_00001.jpg",
+        "img_00002.jpg",
+        "img_00010.jpg",
+    ]
+
+
+def test_ucf101s_lists_without_classes_and_numbers_from_one(tmp_path: Path) -> None:
+    touch(tmp_path, "Archery/a1.avi", "Archery/a2.avi", "Biking/b1.avi", "Biking/b2.avi")
+    (tmp_path / "trainlist01.txt").write_text("Archery/a1.avi 1\r\nBiking/b1.avi 2\r\n")
+    (tmp_path / "testlist01.txt").write_text("Archery/a2.avi\nBiking/b2.avi\n")
+    (tmp_path / "classInd.txt").write_text("1 Archery\n2 Biking\n")
+    assert sorted(clips(read(tmp_path))) == [
+        ("Archery/a1.avi", "Archery", "train", None),
+        ("Archery/a2.avi", "Archery", "test", None),
+        ("Biking/b1.avi", "Biking", "train", None),
+        ("Biking/b2.avi", "Biking", "test", None),
+    ]
+
+
+def test_a_list_with_a_broken_line_names_it(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"v/{k}.mp4" for k in range(30)))
+    lines = [f"v/{k}.mp4 {k % 2}" for k in range(30)]
+    (tmp_path / "train.txt").write_text("\n".join([*lines, "v/31.mp4"]))
+    with pytest.raises(InputError, match=r"train\.txt: line 31: it is not: a path, a blank, the number of a class"):
+        read(tmp_path, layout="lists")
+
+
+def test_kinetics_lists_of_videos_with_their_frames(tmp_path: Path) -> None:
+    touch(tmp_path, "a/c 0.mp4", "b/c1.mp4", "a/c2.mp4")
+    (tmp_path / "train.txt").write_text("a/c 0.mp4 12 0\nb/c1.mp4 30 1\n")
+    (tmp_path / "val.txt").write_text("a/c2.mp4 12 0\n")
+    found = read(tmp_path)
+    assert clips(found) == [
+        ("a/c 0.mp4", "0", "train", None),
+        ("b/c1.mp4", "1", "train", None),
+        ("a/c2.mp4", "0", "val", None),
+    ]
+
+
+def write(root: Path, **lists: str) -> Path:
+    """Write lists and the videos that they name."""
+    for name, text in lists.items():
+        (root / f"{name}.txt").write_text(text, encoding="utf-8")
+        touch(root, *(line.partition(" ")[0] for line in text.splitlines() if ".mp4" in line))
+    return root
+
+
+def glosses(found: Annotations) -> dict[str, str]:
+    return {path: gloss for path, gloss, _, _ in clips(found)}
+
+
+TWO = "v/a.mp4 0\nv/b.mp4 1\n"
+
+
+def test_clips_of_a_flat_folder_have_no_class_of_their_own_folder(tmp_path: Path) -> None:
+    write(tmp_path, train=TWO, test="v/c.mp4\nv/d.mp4\n")
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    assert "line 1: it has no class, and v/ has 2 classes in the other lists" in str(caught.value)
+    assert "write a blank and the number of the class after each path" in str(caught.value)
+
+
+def test_a_folder_that_only_the_last_list_knows_tells_its_class_too(tmp_path: Path) -> None:
+    write(tmp_path, train="a/0.mp4 0\nb/0.mp4 1\n", val="c/1.mp4\na/1.mp4\n", test="c/2.mp4 2\n")
+    assert glosses(read(tmp_path))["c/1.mp4"] == "2"
+    (tmp_path / "test.txt").write_text("a/2.mp4 0\n")
+    with pytest.raises(InputError, match="line 1: it has no class, and c/ has no class in the other lists"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lists", "names", "a", "b", "note"),
+    [
+        (TWO, "libro\nbeber\n", "libro", "beber", "classInd.txt"),
+        (TWO, "1 libro\n2 beber\n", "libro", "beber", "its first, 'libro', is class 0 of the lists"),
+        (TWO, "0 libro\n1 beber\n2 casa\n", "libro", "beber", "classInd.txt"),
+        ("v/a.mp4 1\nv/b.mp4 2\n", "libro\nbeber\n", "libro", "beber", "its first, 'libro', is class 1 of the lists"),
+        (TWO, "señal\nseñal\n", "señal (0)", "señal (1)", "classInd.txt"),
+    ],
+)
+def test_names_and_lists_may_count_from_different_numbers(
+    lists: str, names: str, a: str, b: str, note: str, tmp_path: Path
+) -> None:
+    write(tmp_path, train=lists, classInd=names)
+    found = read(tmp_path)
+    assert glosses(found) == {"v/a.mp4": a, "v/b.mp4": b}
+    assert any(note in line for line in found.notes)
+
+
+def test_a_class_that_the_names_lack_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, train="v/a.mp4 0\nv/b.mp4 7\n", label_map="libro\nbeber\n")
+    with pytest.raises(InputError, match=r"line 2: there is no class 7 in label_map\.txt, which names 0 to 1"):
+        read(tmp_path)
+
+
+def test_of_several_sets_of_lists_one_must_be_named(tmp_path: Path) -> None:
+    for k in (1, 2):
+        write(tmp_path, **{f"trainlist0{k}": f"a/{k}.mp4 1\nb/{k}.mp4 2\n", f"testlist0{k}": f"a/{3 - k}.mp4\n"})
+    with pytest.raises(InputError) as caught:
+        read(tmp_path)
+    first, *commands, last = str(caught.value).splitlines()
+    assert (
+        first.endswith(
+            "trainlist01.txt and trainlist02.txt are both lists of the train split: name the set of lists that is meant"
+        )
+        or "both lists of the" in first
+    )
+    assert commands == [f"  --data {shlex.quote(str(tmp_path / f'trainlist0{k}.txt'))}" for k in (1, 2)]
+    assert last == "  or read the class folders with --layout folders"
+    for named in ("trainlist02.txt", "testlist02.txt"):
+        assert sorted(clips(read(tmp_path / named))) == [
+            ("a/1.mp4", "1", "test", None),
+            ("a/2.mp4", "1", "train", None),
+            ("b/2.mp4", "2", "train", None),
+        ]
+    assert read(tmp_path, layout="folders").glosses == ("a", "b")
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/0.mp4", "b/1.mp4")
+    for name in ("train.txt", "train.csv"):
+        (tmp_path / name).write_text("a/0.mp4 0\nb/1.mp4 1\n")
+    with pytest.raises(InputError, match=r"train\.csv and train\.txt are both lists of the train split: keep one"):
+        read(tmp_path)
+    assert read(tmp_path, layout="folders").glosses == ("a", "b")
