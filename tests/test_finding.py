@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -99,13 +100,66 @@ def test_a_gloss_without_clips_is_an_error_that_says_what_was_passed_over(tmp_pa
             "error",
             "the gloss 'hola' has no clip: passed over are 2 .txt files, 1 .docx file, 1 subfolder (raw)",
         ),
-        "subfolders": ("warning", "clips in its 1 subfolder are passed over: otra"),
+        "subfolders": ("warning", "1 subfolder with clips passed over: otra"),
     }
     assert "models/ holds only folders without clips: it is passed over" in found.notes
     assert any(note.startswith("4 files that are no videos are passed over: ") for note in found.notes)
     with pytest.raises(InputError, match=r"(?s)have no training clip: 'hola'.*the gloss 'hola' has no clip: .*2 \.txt"):
         trainable(found)
     assert trainable(found, "drop").glosses == ("casa", "perro")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("hola/1.mp4", "test/1.mp4", "test/2.mp4"), {"hola": 1, "test": 2}),  # a gloss that is called so
+        (("hola/1.mp4", "test/1.mp4", "train/1.mp4", "val/1.mp4"), {"hola": 1, "test": 1, "train": 1, "val": 1}),
+        (("train/hola/1.mp4", "val/hola/1.mp4", "val/loose.mp4"), {"hola": 2}),
+        (("train/hola/1.mp4", "val/loose.mp4", "extra/1.mp4"), {"hola": 1}),
+        (("test/p/1.jpg", "test/p/2.jpg", "hola/p/1.jpg", "hola/p/2.jpg"), {"hola": 1, "test": 1}),
+        (("test/hola/p/1.jpg", "test/hola/p/2.jpg", "train/hola/p/1.jpg", "train/hola/p/2.jpg"), {"hola": 2}),
+    ],
+)
+def test_folders_called_as_splits(files: tuple[str, ...], expected: dict[str, int], tmp_path: Path) -> None:
+    found = read(touch(tmp_path, *files), layout="folders", plan=WHOLE)
+    assert Counter(sample.gloss for sample in found.samples) == expected
+
+
+def test_what_lies_beside_clips_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"hola/{k}.mp4" for k in range(3)), "hola/thumbs/1.jpg", "hola/thumbs/2.jpg", "loose.mp4")
+    touch(tmp_path, "tú/a/1.png", "tú/a/2.png", "tú/b/1.png", "tú/c/nota.txt")
+    found = read(tmp_path)
+    assert Counter(sample.gloss for sample in found.samples) == {"hola": 3, "tú": 1}
+    assert {problem.kind: (Path(problem.path).name, problem.detail) for problem in found.problems} == {
+        "no_gloss_folder": (tmp_path.name, "1 video beside the gloss folders: loose.mp4"),
+        "pictures_beside_videos": ("hola", "1 subfolder of pictures beside videos passed over: thumbs"),
+        "one_picture": ("tú", "1 subfolder with one picture passed over: b"),
+    }
+    assert "1 video beside the gloss folders: loose.mp4 (passed over; move them into the folder of their gloss)" in (
+        found.notes
+    )
+    assert not any("no videos" in note for note in found.notes)
+
+
+def test_sheets_are_named_with_what_to_do(tmp_path: Path) -> None:
+    touch(tmp_path, "hola/1.mp4", "tú/1.mp4", "glosas.xlsx", "info.json")
+    advice = "not read: glosas.xlsx, info.json; save a sheet as CSV (in Excel: CSV UTF-8) to have it read"
+    assert find_layout(tmp_path).note == advice
+    only = touch(tmp_path / "otra", "1.mp4", "glosas.xlsx")
+    for path in (only, only / "glosas.xlsx"):
+        with pytest.raises(InputError, match=r"glosas\.xlsx can't be read: save it as CSV"):
+            read(path)
+
+
+def test_tables_in_class_folders_leave_the_choice(tmp_path: Path) -> None:
+    for gloss in ("hola", "tú"):
+        touch(tmp_path, f"{gloss}/1.mp4", f"{gloss}/2.mp4")
+        (tmp_path / gloss / "meta.csv").write_text("archivo,palabra\n1.mp4,hola\n", encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"(?s)several data sets; .*tú.*\nor read its folders as glosses with --layout"
+    ):
+        read(tmp_path)
+    assert read(tmp_path, layout="folders").glosses == ("hola", "tú")
 
 
 def test_names_that_are_no_text_are_refused_when_they_are_read(tmp_path: Path) -> None:

@@ -270,6 +270,18 @@ def test_ms_asl(tmp_path: Path) -> None:
     assert sample.box == Box(0.2, 0.1, 0.8, 0.9, "share")
 
 
+def test_all_tables_are_read_that_a_name_with_a_star_fits(tmp_path: Path) -> None:
+    for name in ("train_1.csv", "train_2.csv", "val.csv", "other_val.csv"):
+        (tmp_path / name).write_text(f"path,label\n{name}.mp4,hola\n")
+        (tmp_path / f"{name}.mp4").touch()
+    columns = ColumnMap(files={"train": "nothing.csv, train_*.csv", "val": "val.csv, *val.csv"})
+    assert [clip[::2] for clip in clips(read(tmp_path, columns=columns))] == [
+        ("train_1.csv.mp4", "train"),
+        ("train_2.csv.mp4", "train"),
+        ("val.csv.mp4", "val"),
+    ]
+
+
 def test_include(tmp_path: Path) -> None:
     include(tmp_path)
     assert clips(read(tmp_path, layout="include")) == [("Adjectives/1. loud/MVI_5177.MOV", "loud", "train", None)]

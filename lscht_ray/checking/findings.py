@@ -323,7 +323,7 @@ def _odd_name(name: str, place: Path) -> Iterator[Problem]:
 
 
 def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
-    annotated_videos = {sample.video for sample in annotated.samples}
+    annotated_videos = {*annotated.missing, *(sample.video for sample in annotated.samples)}
     for folder in annotated.folders:
         if os.access(folder, os.R_OK | os.X_OK):
             others = [

@@ -10,7 +10,7 @@ from lscht_ray.dataset._entries import clips_below, subfolders, visible
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.host.files import nfc, no_text
-from lscht_ray.video.recognise import is_clip_of_pictures, is_video
+from lscht_ray.video.recognise import is_clip_of_pictures, is_picture, is_video
 
 NAMED = 4
 """Folders or kinds of files that a message names at most."""
@@ -19,32 +19,51 @@ NAMED = 4
 def class_folders(path: Path) -> list[Path]:
     """The folders in a data set, or in its split folders, that hold clips themselves: of one gloss each."""
     tops = subfolders(path)
-    splits = [top for top in tops if split_called(top.name) and any(subfolders(top))]
+    splits = _split_folders(tops)
     glosses = [gloss for top in splits for gloss in subfolders(top)] if splits else tops
-    return [gloss for gloss in glosses if any(map(_is_clip, visible(gloss)))]
+    return list(filter(_holds_clips, glosses))
 
 
 def read_folders(path: Path, videos: Path | None = None) -> Table:
     """Read the clips of class folders. Without split folders the rows have no split yet.
 
-    A clip is a video, or a folder of pictures. A gloss without any clip stays a gloss (`Table.unfilled`).
+    A clip is a video, or a folder of pictures. A gloss without any clip stays a gloss (`Table.unfilled`). Folders that
+    are called as splits are splits, unless they are class folders like those beside them.
     """
     root = videos or path
     tops = [entry for entry in visible(root) if entry.is_dir()]
-    split_tops = {entry: split for entry in tops if (split := split_called(entry.name))}
+    split_tops = _split_folders(tops)
     glosses: list[tuple[str | None, Path]] = [(None, entry) for entry in tops]
     found = _Found()
+    for place in (root, *split_tops):
+        found.look_for_loose(place)
     if split_tops:
-        glosses = [(split, gloss) for top, split in split_tops.items() for gloss in visible(top)]
+        inner = [(split, entry) for top, split in split_tops.items() for entry in visible(top)]
+        glosses = [(split, entry) for split, entry in inner if entry.is_dir()]
+        found.others.update(_kind(entry) for _, entry in inner if entry.is_file() and not is_video(entry))
         left_out = [entry.name for entry in tops if entry not in split_tops]
         if left_out:
             found.notes.append(f"folders beside the splits are passed over: {', '.join(left_out)}")
     for split, folder in glosses:
-        if folder.is_dir():
-            found.add(folder, split)
-        else:
-            found.others[_kind(folder)] += 1
+        found.add(folder, split)
     return found.table(root)
+
+
+def _split_folders(tops: list[Path]) -> dict[Path, str]:
+    """Those of the folders that are splits, by their names, and which.
+
+    A set of signs may have one that is called `test`: where no folder so called has class folders in it, and others
+    hold clips, it is a class folder.
+    """
+    called = {top: split for top in tops if (split := split_called(top.name))}
+    divided = any(_holds_clips(inner) for top in called for inner in visible(top) if inner.is_dir())
+    others = any(_holds_clips(top) for top in tops if top not in called)
+    return called if divided or not others else {}
+
+
+def _holds_clips(folder: Path) -> bool:
+    """Whether clips lie in a folder itself; False where it can't be listed."""
+    return os.access(folder, os.R_OK | os.X_OK) and any(map(_is_clip, visible(folder)))
 
 
 @dataclass
@@ -60,6 +79,15 @@ class _Found:
     """Gloss, folder, and what is in it in place of clips."""
     raw: dict[str, str] = field(default_factory=dict)
 
+    def look_for_loose(self, folder: Path) -> None:
+        """Note the files that lie beside class folders: videos there have no gloss."""
+        videos = [entry for entry in visible(folder) if entry.is_file() and is_video(entry)]
+        if videos:
+            detail = f"{_count(len(videos), 'video')} beside the gloss folders: {_some(videos)}"
+            action = "passed over; move them into the folder of their gloss"
+            self.problems.append(Problem("no_gloss_folder", "warning", str(folder), detail, action))
+            self.notes.append(f"{detail} ({action})")
+
     def add(self, folder: Path, split: str | None) -> None:
         """Add the clips of one class folder."""
         if not os.access(folder, os.R_OK | os.X_OK):
@@ -67,16 +95,18 @@ class _Found:
             self.problems.append(Problem("no_access", "warning", str(folder), text, "it is passed over"))
             return
         gloss = nfc(folder.name)
-        clips, others, inner = [], Counter[str](), list[Path]()
+        videos, pictured, inner, others = list[Path](), list[Path](), list[Path](), Counter[str]()
         for entry in visible(folder):
-            if _is_clip(entry):
-                clips.append(entry)
-            elif entry.is_dir():
-                inner.append(entry)
+            if entry.is_dir():
+                (pictured if is_clip_of_pictures(entry) else inner).append(entry)
+            elif is_video(entry):
+                videos.append(entry)
             else:
                 others[_kind(entry)] += 1
+        clips = videos or pictured
         deeper = [entry for entry in inner if next(clips_below(entry), None) is not None]
-        if not clips and inner and not deeper and not others:
+        single = [entry for entry in inner if any(is_picture(found.name) for found in visible(entry))]
+        if not clips and inner and not deeper and not single and not others:
             self.notes.append(f"{folder.name}/ holds only folders without clips: it is passed over")
             return
         if no_text(gloss):
@@ -88,10 +118,19 @@ class _Found:
         self.others += others
         if not clips:
             self.empty.append((gloss, folder, _listed(others, inner)))
-        elif deeper:
-            detail = f"clips in its {_count(len(deeper), 'subfolder')} are passed over: {_some(deeper)}"
-            action = "move them up, or say with --columns.pattern where the gloss stands in a path"
-            self.problems.append(Problem("subfolders", "warning", str(folder), detail, action))
+            return
+        action = "move them up, or say with --columns.pattern where the gloss stands in a path"
+        self._warn("subfolders", folder, deeper, "with clips", action)
+        self._warn("one_picture", folder, single, "with one picture", "a clip that is made of pictures has two or more")
+        if videos:
+            action = "if they are clips, make videos of them"
+            self._warn("pictures_beside_videos", folder, pictured, "of pictures beside videos", action)
+
+    def _warn(self, kind: str, folder: Path, inner: list[Path], what: str, action: str) -> None:
+        """Warn of folders in a class folder that are passed over."""
+        if inner:
+            detail = f"{_count(len(inner), 'subfolder')} {what} passed over: {_some(inner)}"
+            self.problems.append(Problem(kind, "warning", str(folder), detail, action))
 
     def table(self, root: Path) -> Table:
         filled = {row.gloss for row in self.rows}

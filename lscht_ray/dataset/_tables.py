@@ -17,6 +17,7 @@ from lscht_ray.host.files import is_file
 from lscht_ray.settings.columns import ColumnMap
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+SplitTable = tuple[str | None, Path]
 
 
 def read_table(
@@ -39,7 +40,7 @@ def read_table(
     if columns.listed:
         _read_names(reader)
     else:
-        for split, file in _tables(path, columns, reader.notes).items():
+        for split, file in _tables(path, columns, reader.notes):
             if is_file(file):
                 reader.read_file(file, split)
             else:
@@ -97,36 +98,37 @@ def _read_names(reader: RowReader) -> None:
         reader.problems.append(Problem("not_annotated", "info", str(root), detail, "they are passed over"))
 
 
-def _named(path: Path, columns: ColumnMap) -> dict[str | None, Path]:
-    """The tables of `columns.files` ; of those whose names fit, the first."""
-    named: dict[str | None, Path] = {}
-    for split, name in columns.files.items():
-        fitting = [file for part in name.split(", ") for file in sorted(path.glob(part)) if is_file(file)]
-        named[split] = fitting[0] if fitting else path / name.split(", ")[0]
-    if not any(map(is_file, named.values())):
+def _named(path: Path, columns: ColumnMap) -> list[SplitTable]:
+    """The tables of `columns.files`: of several names the first that is there, and all files that it fits."""
+    named: list[SplitTable] = []
+    for split, names in columns.files.items():
+        parts = names.split(", ")
+        fitting = ([file for file in sorted(path.glob(part)) if is_file(file)] for part in parts)
+        named += [(split, file) for file in next(filter(None, fitting), [path / parts[0]])]
+    if not any(is_file(file) for _, file in named):
         raise InputError(f"{path}: none of the tables {', '.join(columns.files.values())} is there")
     return named
 
 
-def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> dict[str | None, Path]:
-    """The tables by their split; None: a column of the table tells the split."""
+def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> list[SplitTable]:
+    """The tables, each with its split; None: a column of the table tells the split."""
     if path.is_file():
-        return {None: path}
+        return [(None, path)]
     if columns.files:
         return _named(path, columns)
     if columns.file:
         if not is_file(path / columns.file):
             raise InputError(f"{path}: the table {columns.file} is not there")
-        return {None: path / columns.file}
+        return [(None, path / columns.file)]
     found = find_tables(path)
     splits = by_split(found)
     if len(splits) > 1:
         listed = ", ".join(f"{file.name} is {split}" for split, file in splits.items())
         others = [file.name for file in found if file not in splits.values()]
         notes.append(f"the tables are splits: {listed}" + f"; not read: {', '.join(others)}" * bool(others))
-        return dict(splits.items())
+        return list(splits.items())
     if len(found) != 1:
         listed = ", ".join(file.name for file in found) or "none is there"
         example = shlex.quote(str(found[0] if found else path / "manifest.csv"))
         raise InputError(f"{path}: name one table ({listed}), as in --data {example}")
-    return {None: found[0]}
+    return [(None, found[0])]

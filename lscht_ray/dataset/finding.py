@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lscht_ray.dataset import layouts
 from lscht_ray.dataset._elan import find_sessions
-from lscht_ray.dataset._entries import subfolders
+from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
 from lscht_ray.dataset._lists import find_lists, is_list
 from lscht_ray.dataset._proposals import propose
@@ -18,6 +18,11 @@ from lscht_ray.settings.columns import ColumnMap
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+OTHER_TABLES = (*SHEETS, ".json", ".xml", ".db", ".sqlite")
+"""What may hold annotations too, and is not read unless it is named."""
+NAMED = 5
+"""Files that a message names at most."""
 
 
 class Found(NamedTuple):
@@ -50,35 +55,44 @@ def find_layout(path: Path) -> Found:
         _refuse_one_gloss(found.path)
     if found is None:
         raise InputError(_unknown(path))
-    notes = [] if found.path == path else [f"the data set was found in {found.path.relative_to(path)}/"]
-    if found.layout in ("folders", "lists"):
-        lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
-        unread = [file.name for file in find_tables(found.path) if file not in lists]
-        if unread:
-            listed = ", ".join(unread[:5]) + ", ..." * (len(unread) > 5)
-            hint = (
-                ""
-                if lists
-                else "; a table without header needs --columns.header false, with --columns.path 0 and so on"
-            )
-            notes.append(f"not read: {listed}{hint}")
-    return found._replace(note="; ".join(notes))
+    notes = (_elsewhere(path, found.path), _unread(found))
+    return found._replace(note="; ".join(filter(None, notes)))
 
 
 def find_tables_below(path: Path, columns: ColumnMap) -> Found:
     """The folder with the tables of a column map: this one, or the only one in it that has them."""
     place = path
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         if _has_tables(place, columns):
-            break
+            return Found(place, "table", _elsewhere(path, place))
         inner = subfolders(place)
         holding = [folder for folder in inner if _has_tables(folder, columns)]
         if len(holding) != 1 and len(inner) != 1:
-            return Found(path, "table")
+            break
         place = (holding if len(holding) == 1 else inner)[0]
-    if place == path or not _has_tables(place, columns):
-        return Found(path, "table")
-    return Found(place, "table", f"the data set was found in {place.relative_to(path)}/")
+    return Found(place, "table", _elsewhere(path, place)) if _has_tables(place, columns) else Found(path, "table")
+
+
+def _elsewhere(given: Path, found: Path) -> str:
+    """The line for the user where a data set lies below the folder that they named."""
+    return "" if found == given else f"the data set was found in {found.relative_to(given)}/"
+
+
+def _unread(found: Found) -> str:
+    """The line for the user on tables that lie beside class folders or lists and are not read."""
+    if found.layout not in ("folders", "lists"):
+        return ""
+    lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
+    suffixes = (*TABLE_SUFFIXES, *OTHER_TABLES)
+    files = [file for file in visible(found.path) if file.suffix.lower() in suffixes and file not in lists]
+    if not files:
+        return ""
+    hints = [f"not read: {', '.join(file.name for file in files[:NAMED])}" + ", ..." * (len(files) > NAMED)]
+    if any(file.suffix.lower() in SHEETS for file in files):
+        hints.append("save a sheet as CSV (in Excel: CSV UTF-8) to have it read")
+    if not lists and any(file.suffix.lower() in TABLE_SUFFIXES for file in files):
+        hints.append("a table without header needs --columns.header false, with --columns.path 0 and so on")
+    return "; ".join(hints)
 
 
 def _has_tables(folder: Path, columns: ColumnMap) -> bool:
@@ -125,7 +139,8 @@ def _below(path: Path, deepest: int) -> Found | None:
     annotated = [(folder, layout) for folder in inner if (layout := _of_folder(folder))]
     if len(annotated) > 1:
         listed = "\n".join(f"  --data {shlex.quote(str(folder))}  ({layout})" for folder, layout in annotated)
-        raise InputError(f"--data {path}: it holds several data sets; name one:\n{listed}")
+        whole = "\nor read its folders as glosses with --layout folders" if class_folders(path) else ""
+        raise InputError(f"--data {path}: it holds several data sets; name one:\n{listed}{whole}")
     return Found(*annotated[0]) if annotated else None
 
 
@@ -148,6 +163,9 @@ def _unknown(path: Path) -> str:
         lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
         said = "\n".join(lines)
         return f"{head} Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
+    sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
+    if sheets:
+        return f"{head} {sheets[0]} can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)"
     return (
         f"{head} Allowed are\n"
         "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"

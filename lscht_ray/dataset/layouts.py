@@ -26,7 +26,7 @@ def load(name: str) -> ColumnMap:
     """
     file = shipped().get(name.lower(), Path(name).expanduser())
     if not file.is_file():
-        allowed = ", ".join(("auto", "wlasl", "table", "folders", *shipped()))
+        allowed = ", ".join(("auto", "wlasl", "table", "folders", "lists", "elan", *shipped()))
         raise InputError(f"--layout {name}: allowed are {allowed}, or a YAML file with a column map")
     content, _ = read_yaml(file)
     try:

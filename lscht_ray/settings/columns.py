@@ -19,8 +19,8 @@ class ColumnMap(BaseModel):
     file: str | None = None
     """The table, in the data folder; null: the only one there, or the one that `data` names."""
     files: dict[str, str] = Field(default_factory=dict)
-    """Tables by split, as in {train: train.csv, val: "val*.csv"}. Of several names (", " between them), the
-    first that is there."""
+    """Tables by split, as in {train: train.csv, val: "val*.csv"}: all that a name with * or ? fits. Of several names
+    (", " between them) the first that is there counts."""
     header: bool = True
     """Whether the first line names the columns (CSV and TSV)."""
     delimiter: Literal["auto", ",", ";", "\t", "|", " ", "\\t", "blank"] = "auto"
