@@ -24,6 +24,8 @@ from support.data import shared
             ("1.234.567,5", 1234567.5),
         ),
         *(("1,234,567", 1234567.0), ("-1", -1.0), ("", None), ("\N{NO-BREAK SPACE}12,5", 12.5), ("1e3", 1000.0)),
+        *(("1\N{NARROW NO-BREAK SPACE}234,567", 1234.567), ("1'234.5", 1234.5), ("12 345", 12345.0), (".5", 0.5)),
+        *(("1.234,567", 1234.567), ("1,234", 1.234), ("1.234", 1.234), ("-1.234.567", -1234567.0), ("2,", 2.0)),
     ],
 )
 def test_numbers_in_the_notation_of_several_countries(text: str, value: float | None) -> None:
@@ -37,6 +39,7 @@ def test_numbers_in_the_notation_of_several_countries(text: str, value: float | 
         *(("1:02", "second", 62.0), ("500", "millisecond", 0.5), ("1234,5", "millisecond", 1.2345)),
         *(("500 ms", "second", 0.5), ("2 s", "millisecond", 2.0), ("00:00:01.750", "millisecond", 1.75)),
         *(("12", "frame", 12.0), ("12,0", "frame", 12.0), ("", "second", None)),
+        *(("75:30", "second", 4530.0), ("0:59:59.5", "second", 3599.5), ("1:2:3", "second", 3723.0)),
     ],
 )
 def test_moments(text: str, unit: str, seconds: float | None) -> None:
@@ -50,6 +53,8 @@ def test_moments(text: str, unit: str, seconds: float | None) -> None:
         *(("0,50", "frame", "a time, not the number of a frame"), ("00:00:01.5", "frame", "a time, not")),
         *(("1,500", "millisecond", "a thousand and more"), ("00:00:01:12", "second", "depends on the frame rate")),
         *(("inf", "second", "no finite number"), ("pronto", "second", "'pronto' is no number")),
+        *(("1e999", "second", "no finite number"), ("0:75:30", "second", "is no number"), ("1:75", "second", "is no")),
+        *((text, "second", "is no number") for text in ("0,5.3", "1,2,3", "1.2.3,4", "1_0", "0,1.2", "0.500.3", "1 2")),
     ],
 )
 def test_what_can_not_be_meant_is_refused(text: str, unit: str, part: str) -> None:
@@ -94,6 +99,19 @@ def test_the_files_that_failed(tmp_path: Path, name: str) -> None:
     plain = read(tmp_path)
     assert {sample.span for sample in plain.samples} == {None}
     assert any(f"--columns.start {start} --columns.end {end} --columns.unit second" in note for note in plain.notes)
+
+
+@pytest.mark.parametrize(("unit", "start"), [("frame", 3.0), ("second", 3.0), ("millisecond", 0.003)])
+def test_of_negative_ends_only_minus_one_is_the_end_of_a_video(tmp_path: Path, unit: str, start: float) -> None:
+    columns = {"start": "start", "end": "end", "unit": unit}
+    kind = "frame" if unit == "frame" else "second"
+    for end in ("-1", "-1.0", " -1", ""):
+        lines = ["path,label,start,end", f"a.mp4,x,3,{end}", f"b.mp4,x,3,{end}"]
+        assert spans(tmp_path, lines, **columns) == [Span(start, None, kind)] * 2
+    for end in ("-2", "-1.5"):
+        wrong = ["path,label,start,end", f"a.mp4,x,3,{end}", "b.mp4,x,0,"]
+        with pytest.raises(InputError, match=f"line 2: the range 3 to {end} holds nothing|'{end}' is a time, not the"):
+            spans(tmp_path, wrong, **columns)
 
 
 def test_one_cause_is_said_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The name of a list tells its split. mmaction2's lists of raw frames have the num
 UCF101's list of test clips has no classes: they are those that the folders have in the other lists.
 """
 
+import itertools
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -126,8 +127,9 @@ def read_lists(path: Path, videos: Path | None = None) -> Table:
     reader = RowReader(ColumnMap(path="path", label="label"), folder, videos or folder)
     read = {split: _lines(file) for split, file in sorted(lists.items(), key=lambda item: item[0] != "train")}
     classes = defaultdict[str, set[int]](set)
-    for line in (line for lines in read.values() for line in lines if line.label is not None):
-        classes[line.folder].add(line.label)
+    for line in itertools.chain.from_iterable(read.values()):
+        if line.label is not None:
+            classes[line.folder].add(line.label)
     names = _names(folder, set().union(*classes.values()), reader.notes)
     reader.notes.append("lists: " + ", ".join(f"{file.name} is {split}" for split, file in lists.items()))
     for split, lines in read.items():

@@ -1,6 +1,7 @@
 """Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -25,6 +26,8 @@ ALIASES = {
     "signer": ("signer", "signer_id", "participant", "person", "persona", "signante", "señante", "participante"),
 }
 """The usual names of columns; those of Spanish tables too."""
+TO_THE_END = re.compile(r"-1([.,]0*)?")
+"""What WLASL, and tables made like it, write for the end of a clip that ends where its video does."""
 
 
 class RowReader:
@@ -244,8 +247,8 @@ class RowReader:
         if columns.start is None:
             return None
         first = moment(filled(columns.start, cells), columns.unit)
-        last = None if columns.end is None else moment(filled(columns.end, cells), columns.unit)
-        last = None if last is None or last < 0 else last
+        end = "" if columns.end is None else filled(columns.end, cells)
+        last = None if TO_THE_END.fullmatch(end.strip()) else moment(end, columns.unit)
         if columns.unit == "frame":
             first = None if first is None else first - columns.first_frame
             last = None if last is None else last - columns.first_frame + columns.end_included

@@ -1,11 +1,19 @@
 """Reads numbers and times as people's tools write them: 0,50 (Excel in es, de, fr), 00:00:00.500 (ELAN), 500 ms."""
 
+import math
 import re
 from typing import Literal
 
 Unit = Literal["frame", "second", "millisecond"]
-CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
-"""[hours:]minutes:seconds"""
+PLAIN = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE)
+"""A number whose point or comma, if there is one, is decimal."""
+GROUPED = tuple(
+    re.compile(rf"(?P<whole>[+-]?[1-9]\d{{0,2}}(?:{mark}\d{{3}})+)(?:{decimal}(?P<part>\d*))?")
+    for mark, decimal in (("[.]", ","), (",", "[.]"), ("[ \u00a0\u2009\u202f']", "[.,]"))
+)
+"""A number with a mark before each three digits: 1.234,5 or 1,234.5 or 1 234,5."""
+CLOCK = re.compile(r"(?:(\d+):(?=[0-5]?\d:))?(\d{1,2}):([0-5]?\d(?:[.,]\d+)?)")
+"""[hours:]minutes:seconds; of 60 minutes and more only without hours."""
 FRAMES_CLOCK = re.compile(r"\d+:\d{1,2}:\d{1,2}[:;]\d{1,2}")
 WITH_UNIT = re.compile(r"(.*\d)\s*(ms|s|sec|seg)\.?")
 
@@ -27,24 +35,25 @@ class UnreadableNumberError(ValueError):
 def number(text: str) -> float | None:
     """Read a number with a decimal point or a decimal comma; None where the cell is empty.
 
-    Of a point and a comma in one number the later one is decimal, as is a comma alone.
+    A point or comma is decimal, where it does not stand before each three digits of a number that has both, or two.
 
     Raises:
         UnreadableNumberError: It is no finite number.
     """
-    plain = text.strip().replace("\N{NO-BREAK SPACE}", "").replace("\N{NARROW NO-BREAK SPACE}", "")
+    plain = text.strip()
     if not plain:
         return None
-    if plain.count(",") > 1 or (plain.count(",") == 1 and plain.rfind(",") < plain.rfind(".")):
-        plain = plain.replace(",", "")
-    elif "," in plain:
-        plain = plain.replace(".", "").replace(",", ".")
-    try:
-        value = float(plain)
-    except ValueError:
-        raise UnreadableNumberError(f"{text!r} is no number", "there is no number", "mend the line") from None
-    if value - value != 0:
-        raise UnreadableNumberError(f"{text!r} is no finite number", "there is no finite number", "mend the line")
+    value: float | None = None
+    grouped = next(filter(None, (pattern.fullmatch(plain) for pattern in GROUPED)), None)
+    if PLAIN.fullmatch(plain):
+        value = float(plain.replace(",", "."))
+    elif grouped:
+        value = float(re.sub(r"[^\d+-]", "", grouped["whole"]) + "." + (grouped["part"] or "0"))
+    elif plain.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        value = math.inf
+    if value is None or not math.isfinite(value):
+        what = "number" if value is None else "finite number"
+        raise UnreadableNumberError(f"{text!r} is no {what}", f"there is no {what}", "mend the line")
     return value
 
 

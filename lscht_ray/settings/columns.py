@@ -45,7 +45,7 @@ class ColumnMap(BaseModel):
     start: str | None = None
     """Where the clip starts in the video."""
     end: str | None = None
-    """Where the clip ends; an empty or negative value: at the video's end."""
+    """Where the clip ends; an empty cell, or -1 as in WLASL: at the video's end."""
     unit: Literal["frame", "second", "millisecond"] = "frame"
     """What `start` and `end` count. 0,5 is read as 0.5; times on a clock (00:00:00.500) and with a unit (500 ms) are
     read in columns of seconds and of milliseconds."""
