@@ -1,5 +1,6 @@
 """ELAN's files, written by pympi and by hand, become signs of their linked videos."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,74 @@ def test_other_files_of_that_name_are_refused_in_one_line(tmp_path: Path, conten
     with pytest.raises(InputError, match=r"s\.eaf is no ELAN file that can be read: ") as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def rewrite(file: Path, *changes: tuple[str, str]) -> Path:
+    """Change an .eaf file's text; each part must be there."""
+    text = file.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_file_without_schema_is_read(tmp_path: Path) -> None:
+    file = session(tmp_path / "sesión.eaf", {"Glosa": SIGNS})
+    expected = found(read(tmp_path))
+    schema = re.search(r' \S+:noNamespaceSchemaLocation="[^"]*"', file.read_text(encoding="utf-8"))
+    assert schema
+    rewrite(file, (schema[0], ""))
+    assert found(read(tmp_path)) == expected
+
+
+def test_a_time_origin_that_is_no_whole_number_is_refused(tmp_path: Path) -> None:
+    file = session(tmp_path / "s.eaf", {"G": SIGNS}, time_origin=250)
+    rewrite(file, ('TIME_ORIGIN="250"', 'TIME_ORIGIN="8.5"'))
+    with pytest.raises(InputError, match=r"s\.eaf .*: the TIME_ORIGIN of a video is '8\.5', not a whole number"):
+        read(tmp_path)
+
+
+def test_parts_of_an_annotation_without_a_time_of_their_own_are_counted(tmp_path: Path) -> None:
+    """Of a time subdivision only the outer limits have times; a symbolic subdivision has none."""
+    file = session(tmp_path / "s.eaf", {"Glosa": SIGNS, "Frase": [(0, 9000, "entera")]})
+    eaf = Eaf(str(file))
+    eaf.add_linguistic_type("ref", "Symbolic_Subdivision", timealignable=False)
+    eaf.add_tier("Partes", ling="ref", parent="Frase")
+    eaf.add_ref_annotation("Partes", "Frase", 100, "UNA")
+    eaf.add_ref_annotation("Partes", "Frase", 100, "OTRA")
+    eaf.add_tier("Sola", ling="ref", parent="Glosa")
+    eaf.add_ref_annotation("Sola", "Glosa", 600, "una")
+    eaf.to_file(str(file))
+    parts = read(tmp_path, elan=ElanMap(tier="Sola"))
+    assert found(parts) == [("s.mp4", "una", None, Span(0.5, 1.75, "second"))]
+    with pytest.raises(
+        InputError, match=r"2 annotations are parts of another without a time of their own: 'UNA', 'OTRA'"
+    ):
+        read(tmp_path, elan=ElanMap(tier="Partes"))
+    rewrite(file, (' TIME_VALUE="3000"', ""))
+    annotated = read(tmp_path, elan=ElanMap(tier="Glosa"))
+    assert sorted(span.start for _, _, _, span in found(annotated) if span) == [0.5, 6.0]
+    assert [(p.kind, p.severity) for p in annotated.problems] == [("no_own_time", "warning")]
+    assert any("1 annotations are parts of another without a time of their own: 'MAÑANA'" in n for n in annotated.notes)
+
+
+def test_references_are_followed_over_tiers_that_have_times_and_a_parent(tmp_path: Path) -> None:
+    """A tier included in another has times of its own, and others may refer to it."""
+    file = session(tmp_path / "s.eaf", {"Frase": [(0, 9000, "entera")], "Glosa": SIGNS})
+    eaf = Eaf(str(file))
+    eaf.add_linguistic_type("in", "Included_In")
+    eaf.add_linguistic_type("ref", "Symbolic_Association", timealignable=False)
+    eaf.add_tier("Sentido", ling="ref", parent="Glosa")
+    eaf.add_ref_annotation("Sentido", "Glosa", 600, "saludo")
+    eaf.to_file(str(file))
+    rewrite(file, ('TIER_ID="Glosa"', 'TIER_ID="Glosa" PARENT_REF="Frase"'))
+    (sample,) = read(tmp_path, elan=ElanMap(tier="Sentido")).samples
+    assert (sample.gloss, sample.span) == ("saludo", Span(0.5, 1.75, "second"))
+    text = file.read_text(encoding="utf-8")
+    (target,) = set(re.findall(r'ANNOTATION_REF="(\w+)"', text))
+    (own,) = re.findall(r'REF_ANNOTATION [^>]*ANNOTATION_ID="(\w+)"', text)
+    for wrong, said in (("a999", "which is not there"), (own, "which refers to it")):
+        file.write_text(text.replace(f'ANNOTATION_REF="{target}"', f'ANNOTATION_REF="{wrong}"'), encoding="utf-8")
+        with pytest.raises(InputError, match=f"s.eaf is no ELAN file that can be read: .*{wrong}.*{said}"):
+            read(tmp_path, elan=ElanMap(tier="Glosa"))
