@@ -17,7 +17,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.decode import decode
 from lscht_ray.video.probe import find_facts
-from lscht_ray.video.recognise import gap, is_video, stamp
+from lscht_ray.video.recognise import disorder, is_video, stamp
 from support.data import shared
 from support.media import number, paint, picture
 
@@ -301,7 +301,28 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
 def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[int], said: str) -> None:
     for each in numbers:
         (tmp_path / f"toma_2_{each:04d}.jpg").touch()
-    assert gap(tmp_path) == said
+    assert disorder(tmp_path) == ("missing_pictures" if said else "", said)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("1.jpg", "2.jpg", "2.png"), "2.jpg and 2.png have the same number"),
+        (("01.jpg", "01 copy.jpg", "02.jpg"), "01 copy.jpg and 01.jpg have the same number"),
+        (("front_1.jpg", "front_2.jpg", "side_1.jpg", "side_2.jpg"), "front_1.jpg and side_1.jpg have the same number"),
+        (("cam0_1.jpg", "cam0_2.jpg", "cam1_1.jpg", "cam1_2.jpg", "cam1_3.jpg"), "2 clips, from cam0_1.jpg and from"),
+        (("c1_0.jpg", "c1_1.jpg", "c2_0.jpg", "c2_1.jpg", "c3_0.jpg", "c3_1.jpg"), "look like 3 clips, from c1_0.jpg"),
+        (("f1_0.00.jpg", "f2_0.04.jpg", "f3_0.08.jpg", "f26_1.00.jpg"), ""),  # a number and a time
+        (("0-00.jpg", "0-40.jpg", "0-80.jpg", "1-00.jpg", "1-40.jpg", "1-80.jpg"), ""),  # times
+        (("20240101_1.jpg", "20240101_2.jpg", "20240101_3.jpg"), ""),
+        (("a.jpg", "b.jpg", "c.jpg"), ""),
+    ],
+)
+def test_pictures_of_several_clips_in_one_folder_are_named(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    touch(tmp_path, *names)
+    kind, words = disorder(tmp_path)
+    assert (kind, said in words) == ("mixed_pictures" if said else "", True)
+    assert bool(words) == bool(said)
 
 
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.shown import oddity, shown
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.recognise import gap, is_hidden, is_video
+from lscht_ray.video.recognise import disorder, is_hidden, is_video
 
 FEW_FRAMES = 8
 """Number of frames below which a video is a warning."""
@@ -28,6 +28,10 @@ UNSEEN = 0.8
 """Share of a picture below which it is a warning that no more than that is seen."""
 UNLIKE = 1.5
 """How much wider in shape one video may be than another before it is a warning that both are squashed to a square."""
+TO_DO_WITH_PICTURES = {
+    "missing_pictures": "was it copied or unpacked whole?",
+    "mixed_pictures": "all are shown, in the order of their numbers: keep those of one clip",
+}
 EXAMPLES = 5
 """Names that a problem lists at most."""
 LEFT_OUT = "left out of training and evaluation"
@@ -85,8 +89,9 @@ def _videos(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
             )
         else:
             yield from (Problem(kind, bad, str(video), *texts) for kind, bad, *texts in _oddities(video_facts))
-            if video_facts.pictures and (lost := gap(video)):
-                yield Problem("missing_pictures", "warning", str(video), lost, "was it copied or unpacked whole?")
+            kind, detail = disorder(video) if video_facts.pictures else ("", "")
+            if kind:
+                yield Problem(kind, "warning", str(video), detail, TO_DO_WITH_PICTURES[kind])
     yield from _decord(annotated, facts)
 
 

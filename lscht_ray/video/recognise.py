@@ -30,6 +30,7 @@ HEAD = 1024
 """Bytes at the front of a file that tell what it is."""
 TS_PACKETS = ((0, 188), (4, 192), (0, 204))
 """Where packets of an MPEG transport stream begin, and their length in bytes; cameras put a time before each."""
+DIGITS = re.compile(r"\d+")
 FLOW = re.compile(r"^flow[_-]", re.IGNORECASE)
 """How the pictures of optical flow begin that are kept beside a clip's own (mmaction2's rawframes)."""
 
@@ -102,12 +103,34 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _in_parts(path.name))
 
 
-def gap(folder: Path) -> str:
-    """Which pictures are missing in a folder by the numbers in their names, in words; nothing where none is.
+def disorder(folder: Path) -> tuple[str, str]:
+    """What is odd about a clip by the numbers in its pictures' names: kind of problem, and words; nothing: all is well.
 
     An OSError tells that the folder can't be listed.
     """
-    numbers = [int(found[-1]) for path in pictures_in(folder) if (found := re.findall(r"\d+", path.stem))]
+    numbers = {path: tuple(map(int, found)) for path in pictures_in(folder) if (found := DIGITS.findall(path.stem))}
+    first: dict[tuple[int, ...], Path] = {}
+    for path, number in numbers.items():
+        if (other := first.setdefault(number, path)) is not path:
+            return "mixed_pictures", f"{other.name} and {path.name} have the same number"
+    if starts := _series(numbers):
+        return "mixed_pictures", f"its pictures look like {len(starts)} clips, from {' and from '.join(starts[:2])} on"
+    lost = _gap([number[-1] for number in numbers.values()])
+    return ("missing_pictures", lost) if lost else ("", "")
+
+
+def _series(numbers: dict[Path, tuple[int, ...]]) -> list[str]:
+    """The first pictures of several series, as of two cameras, each of which counts from the same number on by one."""
+    series: dict[tuple[int, ...], list[tuple[int, str]]] = {}
+    for path, number in numbers.items():
+        series.setdefault(number[:-1], []).append((number[-1], path.name))
+    counts = [[number for number, _ in one] for one in series.values()]
+    alike = all(one == list(range(counts[0][0], counts[0][0] + len(one))) and len(one) > 1 for one in counts)
+    return [one[0][1] for one in series.values()] if len(series) > 1 and alike else []
+
+
+def _gap(numbers: list[int]) -> str:
+    """Which numbers are missing, in words; nothing where none is."""
     steps = Counter(later - number for number, later in pairwise(numbers))
     if not steps:
         return ""
