@@ -1,7 +1,9 @@
 """What one video really holds, found out in children that hang, crash and run out of memory without harm."""
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from lscht_ray.video._judging import perceptual_hash
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.probe import find_facts
 from support.data import shared
+from support.doors import Door
 from support.media import bomb, damaged, paint, rotated
 
 GB = 2**30
@@ -93,6 +96,37 @@ def test_facts_of_a_drawn_clip(tmp_path: Path) -> None:
     turned = find_facts(str(rotated(video, tmp_path / "turned.mp4", 90)))
     assert (turned.width, turned.height, abs(turned.rotation)) == (96, 160, 90)
     assert Facts.from_dict(facts.as_dict()) == facts
+
+
+@pytest.mark.parametrize(("name", "codec"), [("c.ts", "mpeg2video"), ("c.avi", "mpeg4"), ("c.mts", "libx264")])
+@pytest.mark.parametrize("share", [0.03, 0.2])
+def test_frames_that_are_missing_where_a_video_is_damaged_are_counted(
+    name: str, codec: str, share: float, tmp_path: Path
+) -> None:
+    options = {"g": "12", "bf": "0", "b": "2000000"}
+    whole = paint(tmp_path / "whole" / name, codec=codec, frames=100, size=(320, 240), options=options)
+    facts = find_facts(str(damaged(whole, tmp_path / name, 0.5, 0.5 + share)))
+    assert facts.frames + facts.corrupt == 100
+    assert (facts.trouble == "damaged") == (facts.corrupt > 10) == (share > 0.1)
+    assert not facts.whole
+
+
+def test_a_part_that_is_lost_without_a_word_is_named(door: Door, tmp_path: Path) -> None:
+    """A decoder does not call frames damaged of which it has nothing: only times and headers tell."""
+    paint(tmp_path / "hola" / "whole.webm", codec="libvpx", frames=100)
+    paint(tmp_path / "hola" / "varies.mp4", times=[40 * k + 15 * (k % 2) for k in range(41)])
+    paint(tmp_path / "tú" / "jump.mp4", times=[40 * k + 1200 * (k > 20) for k in range(42)])
+    half = paint(tmp_path / "tú" / "half.webm", codec="libvpx", frames=102)
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    result = door("check", tmp_path, "--json", tmp_path / "report.json", cwd=tmp_path)
+    assert result.returncode in (0, 1), result.stderr
+    problems = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["problems"]
+    found = {p["kind"]: (Path(p["path"]).name, p["detail"]) for p in problems if "s" in p["detail"].split()}
+    assert found["gap_in_time"] == ("jump.mp4", "no frame is shown for 1.24 s from 0.80 s on")
+    name, detail = found["shorter_than_claimed"]
+    assert name == "half.webm"
+    assert re.fullmatch(r"its pictures end after [12]\.\d\d s, its header claims 4\.08 s", detail)
+    assert not {"whole.webm", "varies.mp4"} & {name for name, _ in found.values()}
 
 
 def test_still_and_black_videos(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ HUGE_PIXELS = 4096 * 2304
 """Pixels above which a picture is a warning: every decoder process holds several of them."""
 BLACK_SHARE, FROZEN_SHARE = 0.5, 0.9
 """Shares of black and of repeated frames from which a clip is a warning."""
+LONG_GAP = 0.4
+"""Seconds without a frame in a video of frames that come much faster, above which it is a warning."""
 SQUARE = 1.05
 """Ratio of the sides up to which a picture counts as a square."""
 UNSEEN = 0.8
@@ -100,13 +102,20 @@ def _oddities(facts: Facts) -> Iterator[tuple[str, Severity, str, str]]:
     if facts.trouble:
         yield facts.trouble, "warning", facts.reason, "its good frames are used (salvage)"
     elif facts.corrupt:
-        yield "corrupt_frames", "warning", f"{facts.corrupt} of {facts.frames} frames are damaged", "look at it"
+        detail = f"{facts.corrupt} of {facts.frames + facts.corrupt} frames are damaged or missing"
+        yield "corrupt_frames", "warning", detail, "look at it; the other frames are used"
     elif facts.claimed > facts.frames + facts.hidden:
         detail = f"{facts.frames} frames where its header claims {facts.claimed}"
         yield "fewer_frames_than_claimed", "warning", detail, "the frames that are there are used; is it cut off?"
+    if facts.frames and facts.claimed_duration - facts.duration > max(0.5, 0.1 * facts.claimed_duration):
+        detail = f"its pictures end after {facts.duration:.2f} s, its header claims {facts.claimed_duration:.2f} s"
+        yield "shorter_than_claimed", "warning", detail, "the frames that are there are used; is it damaged or cut off?"
     if facts.hidden:
         detail = f"an edit list hides {facts.hidden} of {facts.claimed} frames"
         yield "hidden_frames", "info", detail, "nothing: they are left out, as a player does"
+    if facts.gap > LONG_GAP:
+        detail = f"no frame is shown for {facts.gap:.2f} s from {facts.gap_start:.2f} s on"
+        yield "gap_in_time", "warning", detail, "look at it: is it damaged, or were still pictures left out?"
     if facts.frames < FEW_FRAMES:
         yield "few_frames", "warning", f"{facts.frames} frames", "they are repeated; --min_frames N leaves such out"
     if facts.width * facts.height > HUGE_PIXELS:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 """Raise it where facts get another meaning: then every video on record is looked at anew."""
 
 PICTURES = "pictures"
@@ -24,14 +24,17 @@ class Facts:
             too_large, too_much_memory, no_access, hang, crash; or nothing.
         reason: The trouble in words.
         frames: Number of frames that decode, without damaged ones.
-        corrupt: Number of frames that the decoder calls damaged.
+        corrupt: Number of frames that the decoder calls damaged, or that are missing where it does.
         hidden: Number of frames that an edit list hides.
         claimed: Number of frames that the header claims; 0: it claims none.
+        claimed_duration: Seconds that the header of a container without such a number claims; 0: it claims none.
         width: Of the upright picture, in square pixels.
         height: Of the upright picture, in square pixels.
         pixel_aspect: How many times as wide as high a stored pixel is, before any turn, as in 4:3.
         fps: Frames a second, by the frames' own times.
         variable_rate: Whether the frames come at varying distances.
+        gap: The longest time in seconds without a frame, where it is much longer than usual; 0: there is none.
+        gap_start: When the frame before that gap is shown, in seconds.
         rotation: Of the display matrix, in degrees counter-clockwise.
         mirrored: Whether the display matrix mirrors the picture left to right before it turns it.
         interlaced: Whether frames are made of two fields, of two moments.
@@ -56,11 +59,14 @@ class Facts:
     corrupt: int = 0
     hidden: int = 0
     claimed: int = 0
+    claimed_duration: float = 0.0
     width: int = 0
     height: int = 0
     pixel_aspect: str = "1:1"
     fps: float = 0.0
     variable_rate: bool = False
+    gap: float = 0.0
+    gap_start: float = 0.0
     rotation: int = 0
     mirrored: bool = False
     interlaced: bool = False

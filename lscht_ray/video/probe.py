@@ -34,6 +34,10 @@ SAME_FRAMES = 6.0
 """Mean difference in grey levels up to which two decoders gave the same frames."""
 PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, errno.EMFILE)
 """Errors that may be gone when the file is looked at again."""
+BY_DURATION = ("matroska,webm", "flv", "asf")
+"""Containers whose header tells how long the video is, not how many frames it has."""
+GAP = 5.0
+"""How many times the usual distance of frames their longest one is at least to be called a gap."""
 TOO_MUCH = "decoding it takes more memory than it may"
 GRANTED_FRAMES, GRANTED_SECONDS = 500, 50
 """After so many more frames a look may take so many more seconds: a long recording is no hang."""
@@ -120,7 +124,8 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
     reformatter = VideoReformatter()
     times: list[float] = []
     grey: list[Grey] = []
-    corrupt = hidden = 0
+    damaged: list[float] = []
+    hidden = 0
     broken = ""
     aspect, turn, transfer, interlaced = pixel_aspect(stream), Orientation(), "sdr", False
     first = in_square_pixels(stream.codec_context.width, stream.codec_context.height, aspect)
@@ -146,7 +151,7 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
             continue
         for frame in decoded:
             if frame.is_corrupt:
-                corrupt += 1
+                damaged.append(opening.frame_time(frame, len(times), stream))
                 continue
             turn = orientation(frame)
             upright = shown_size(frame, aspect)
@@ -160,9 +165,10 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
             grey.append(np.asarray(small.to_ndarray(), np.uint8))
     result = {
         "frames": len(times),
-        "corrupt": corrupt,
+        "corrupt": _bad_frames(times, damaged, stream.frames - hidden),
         "hidden": hidden,
         "claimed": stream.frames,
+        "claimed_duration": (container.duration or 0) / av.time_base if container.format.name in BY_DURATION else 0.0,
         "broken": broken,
         "rotation": turn.rotation,
         "mirrored": turn.mirrored,
@@ -176,8 +182,24 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
     return result | _pace(opening.from_first(times), stream) | judged(grey)
 
 
+def _bad_frames(times: list[float], damaged: list[float], claimed: int) -> int:
+    """The number of frames that are damaged, or missing where there are damaged ones.
+
+    Args:
+        times: Those of the good frames, in seconds.
+        damaged: Those of the damaged ones.
+        claimed: How many frames the header claims; 0 or less: it claims none.
+    """
+    if not damaged or len(times) < 2:
+        return len(damaged)
+    steps = np.diff(times)
+    gaps = np.unique(np.clip(np.searchsorted(times, damaged) - 1, 0, len(steps) - 1))
+    missing = int(np.rint(steps[gaps] / np.median(steps) - 1).sum())
+    return max(len(damaged), missing, claimed - len(times))
+
+
 def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
-    """Frame rate, duration in seconds, and whether the rate varies, by the frames' own times."""
+    """Frame rate, duration, whether the rate varies, and the longest gap in seconds, by the frames' own times."""
     steps = np.diff(times)
     if len(steps) == 0:
         rate = float(stream.average_rate or 0)
@@ -185,7 +207,10 @@ def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:
     usual = float(np.median(steps))
     varies = bool(np.abs(steps - usual).max() > max(0.002, 0.1 * usual))
     duration = float(times[-1]) + usual
-    return {"fps": round(len(times) / duration, 3) if duration else 0.0, "duration": duration, "variable_rate": varies}
+    longest = int(steps.argmax())
+    gap = {"gap": float(steps[longest]), "gap_start": float(times[longest])} if steps[longest] > GAP * usual else {}
+    fps = round(len(times) / duration, 3) if duration else 0.0
+    return {"fps": fps, "duration": duration, "variable_rate": varies, **gap}
 
 
 def ends_early(path: str) -> bool:
