@@ -110,6 +110,23 @@ def changed(file: str, **values: object) -> Callable[[Path], None]:
     return change
 
 
+def nested(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a":' * 100_000)
+
+
+def with_a_byte_order_mark(folder: Path) -> None:
+    file = folder / "config.json"
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+
+
+def index(**content: object) -> Callable[[Path], None]:
+    def write_index(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps(content))
+
+    return write_index
+
+
 def of_another_kind(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
 
@@ -132,7 +149,26 @@ FAULTS: dict[Callable[[Path], None], str] = {
     changed("config.json", hidden_size="big"): r"in config\.json, hidden_size is 'big': allowed are 1 to 16384",
     changed("config.json", image_size=[48, 64]): r"in config\.json, image_size is \[48, 64\]: allowed are 1 to 4096",
     changed("config.json", patch_size=0): r"in config\.json, patch_size is 0: allowed are 1 to 1024",
-    changed("preprocessor_config.json", image_mean="x"): r"image_mean is 'x': it needs a number for each of three",
+    changed("config.json", image_size=True): r"in config\.json, image_size is True: allowed are 1 to 4096",
+    changed("config.json", num_labels=10**9): r"in config\.json, num_labels is 1000000000: allowed are 1 to 1048576",
+    changed("config.json", layer_norm_eps="x"): r"in config\.json, layer_norm_eps is 'x': allowed are numbers above 0",
+    changed("config.json", hidden_dropout_prob=2): r"in config\.json, hidden_dropout_prob is 2: allowed are 0 to 1",
+    changed("config.json", id2label=["a"]): r"in config\.json, id2label is \['a'\]: allowed are names by their numbers",
+    changed("config.json", dtype="float99"): r"in config\.json, dtype is 'float99': allowed are float32",
+    changed(
+        "config.json", quantization_config={"bits": 4}
+    ): r"quantization_config is .*: allowed are models that are not",
+    changed("config.json", tubelet_size=32): r"in config\.json, tubelet_size is 32: allowed are 1 to 16 \(num_frames\)",
+    changed("preprocessor_config.json", image_mean="x"): r"image_mean is 'x': allowed are a number for each of three",
+    changed(
+        "preprocessor_config.json", image_std=[0.5, 0, 0.5]
+    ): r"image_std is \[0\.5, 0, 0\.5\]: allowed are a number",
+    nested: r"config\.json is cut off or damaged \(maximum recursion depth",
+    with_a_byte_order_mark: r"config\.json begins with a byte order mark: save it as UTF-8 without",
+    index(): r"model\.safetensors\.index\.json lists no weights \(weight_map, metadata\)",
+    index(
+        metadata={}, weight_map={"a": "../x.safetensors"}
+    ): r"index\.json names '\.\./x\.safetensors', which is not in",
     of_another_kind: "it is a bert model, not VideoMAE",
 }
 
@@ -160,6 +196,49 @@ def test_a_file_of_the_folder_names_the_folder(file: str, whole: Path) -> None:
     with pytest.raises(InputError) as caught:
         videomae.input_of(str(whole / file))
     assert str(caught.value).endswith(f"name the folder, not a file in it: --model_name '{whole}'")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"hidden_act": "gelú"}, r"the model can't be read \(KeyError: 'gelú'\)"),
+        ({"norm_pix_loss": "x"}, r"the model can't be read \(.*field 'norm_pix_loss'.*expected bool, got str"),
+        ({"attn_implementation": 3}, r"the model can't be read \(AttributeError"),
+    ],
+)
+def test_what_only_transformers_knows_to_be_wrong_is_one_line_too(
+    values: dict[str, object], said: str, copy: Path
+) -> None:
+    changed("config.json", **values)(copy)
+    with pytest.raises(InputError, match=said) as caught:
+        videomae.build(str(copy), ("a", "b"), num_frames=16)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_no_numbers_are_refused(copy: Path) -> None:
+    state = load_file(copy / "model.safetensors")
+    state["videomae.encoder.layer.0.output.dense.bias"][3] = float("nan")
+    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"1 of its weights hold NaN .* is videomae\.encoder\.layer\.0\.output\.dense\.bias"
+    ):
+        videomae.build(str(copy), ("a", "b"), num_frames=16)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_checkpoint_in_half_precision_is_trained_in_full(kind: torch.dtype, copy: Path) -> None:
+    whole = videomae.build(str(copy), ("a", "b"), num_frames=16).model
+    VideoMAEForVideoClassification.from_pretrained(copy).to(kind).save_pretrained(copy)
+    changed("config.json", return_dict=False, output_hidden_states=True)(copy)
+    assert json.loads((copy / "config.json").read_text())["dtype"] == str(kind).removeprefix("torch.")
+    built = videomae.build(str(copy), ("a", "b"), num_frames=16).model
+    assert {weight.dtype for weight in built.parameters()} == {torch.float32}
+    assert built.config.dtype == torch.float32
+    clip = torch.zeros(1, 16, 3, 48, 48)
+    with torch.no_grad():
+        found = built.eval()(clip)
+        assert found.hidden_states is None
+        torch.testing.assert_close(found.logits, whole.eval()(clip).logits, atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize("old_format", [False, True])

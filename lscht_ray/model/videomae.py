@@ -4,7 +4,6 @@ import copy
 import errno
 import json
 import os
-import pickle
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
 from transformers.utils import logging as transformers_logging
 
-from lscht_ray.artifacts import checkpoint, places
+from lscht_ray.artifacts import checkpoint
 from lscht_ray.errors import InputError
 from lscht_ray.model import card, positions, weights
 from lscht_ray.model._transformers_internals import quick_table, quicken
@@ -31,6 +30,8 @@ PRE_TRAINING = ("decoder.", "encoder_to_decoder.", "mask_token", "videomae.layer
 """Weights that a self-supervised VideoMAE has beyond the encoder: they rebuild masked pictures. The last norm is
 replaced by the one before the head, as in VideoMAE's own fine-tuning (run_class_finetuning.py, use_mean_pooling)."""
 CLASSIFIER = "VideoMAEForVideoClassification"
+AS_TRAINED_HERE = {"dtype": "float32", "return_dict": True, "output_hidden_states": False, "output_attentions": False}
+"""What a checkpoint's config may say otherwise: half precision would lose the small steps of the optimizer."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,13 @@ def build(
     bare = earlier is None and CLASSIFIER not in (config.architectures or [CLASSIFIER])
     trained_on = tuple(getattr(config, POSITION_GRID, None) or positions.grid_of(config))
     config.update({"num_frames": num_frames, "image_size": image_size or config.image_size, **_gloss_maps(glosses)})
+    config.update(AS_TRAINED_HERE)
     if bare:
         config.update({"use_mean_pooling": True, "architectures": [CLASSIFIER]})
     if config.image_size % config.patch_size:
         raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
+    if num_frames % config.tubelet_size:
+        raise InputError(f"num_frames {num_frames} must be a multiple of the tubelet size, {config.tubelet_size}")
     stretched = stretch and name != "tiny" and trained_on != positions.grid_of(config)
     if stretched:
         config.update({POSITION_GRID: list(trained_on)})
@@ -110,10 +114,25 @@ def build(
                 model = _kept(name, config.to_json_string(), bare) if keep else _pretrained(name, config, bare)
             torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
             torch.nn.init.zeros_(model.classifier.bias)
+            _refuse_infinite(name, model)
             origin = _origin(name, model, earlier, len(glosses), bare=bare, stretched=stretched)
         model.classifier.weight.data *= head_init_scale
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
     return BuiltModel(quicken(model), mean, std, origin, new_norm=bare)
+
+
+def _refuse_infinite(name: str, model: VideoMAEForVideoClassification) -> None:
+    """Refuse weights that would make every loss NaN.
+
+    Raises:
+        InputError: Some are no finite numbers.
+    """
+    wrong = [key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if wrong:
+        raise InputError(
+            f"--model_name {name}: {len(wrong)} of its weights hold NaN or infinite numbers, the first is {wrong[0]}:"
+            " its training failed, or the file is damaged; take another checkpoint"
+        )
 
 
 def _origin(
@@ -213,8 +232,7 @@ def _earlier_run(name: str) -> dict[str, Any] | None:
     """Return the checkpoint where the name is that of one of ours or of its run folder; else None."""
     weights.check(name)
     path = Path(name).expanduser()
-    own = path.is_file() or any((path / file).is_file() for file in (places.BEST, places.LAST))
-    return checkpoint.load(checkpoint.find(path)) if own else None
+    return checkpoint.load(checkpoint.find(path)) if path.is_file() or weights.is_run(path) else None
 
 
 def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
@@ -255,8 +273,11 @@ def _location(name: str) -> str:
 def _fetched(name: str, fetch: Any) -> Any:
     try:
         return fetch()
-    except (OSError, ValueError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # what a wrong setting ends in: transformers raises AttributeError, KeyError and more
+        lines = str(error).strip().splitlines() or [""]
+        reason = " ".join(line.strip() for line in lines[: 1 + lines[0].endswith(":")])
+        if not isinstance(error, OSError | ValueError):
+            reason = f"{type(error).__name__}: {reason}"
         if Path(name).expanduser().is_dir():
             raise InputError(f"--model_name {name}: the model can't be read ({reason})") from None
         raise InputError(
@@ -278,6 +299,7 @@ def _pretrained(name: str, config: VideoMAEConfig, bare: bool) -> VideoMAEForVid
                 lambda: VideoMAEForVideoClassification.from_pretrained(
                     _location(name),
                     config=config,
+                    dtype=torch.float32,
                     ignore_mismatched_sizes=True,
                     output_loading_info=True,
                     trust_remote_code=False,
@@ -302,9 +324,15 @@ def _normalisation(name: str) -> tuple[tuple[float, float, float], tuple[float, 
     """Return mean and standard deviation per colour, of the checkpoint's image processor, else of ImageNet."""
     if name == "tiny":
         return IMAGENET_MEAN, IMAGENET_STD
-    try:
-        processor = VideoMAEImageProcessor.from_pretrained(_location(name), trust_remote_code=False)
-    except (OSError, ValueError):
+
+    def fetch() -> VideoMAEImageProcessor | None:
+        try:
+            return VideoMAEImageProcessor.from_pretrained(_location(name), trust_remote_code=False)
+        except OSError:  # the checkpoint has none
+            return None
+
+    processor = _fetched(name, fetch)
+    if processor is None:
         return IMAGENET_MEAN, IMAGENET_STD
     mean, std = (
         (float(values[0]), float(values[1]), float(values[2])) for values in (processor.image_mean, processor.image_std)

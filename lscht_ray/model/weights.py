@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
+from lscht_ray.model._model_files import ConfigFile, ProcessorFile, wrong_setting
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -22,17 +23,6 @@ OF_ANOTHER_LIBRARY = ("tf_model.h5", "flax_model.msgpack")
 LFS_POINTER = b"version https://git-lfs"
 """How a file begins in whose place Git LFS keeps the real one (git-lfs/docs/spec.md)."""
 TYPE = "videomae"
-SIZES = {
-    "hidden_size": 1 << 14,
-    "intermediate_size": 1 << 17,
-    "num_hidden_layers": 1 << 8,
-    "num_attention_heads": 1 << 8,
-    "num_frames": 1 << 12,
-    "image_size": 1 << 12,
-    "patch_size": 1 << 10,
-    "tubelet_size": 1 << 8,
-}
-"""Whole numbers in a model's config, and the most that each can be: more would fill any memory."""
 HEAD_BYTES = 512
 PICKLE_BYTES = 1 << 20
 OWN_CODE_KEY = b"blocks.0.attn."
@@ -51,12 +41,17 @@ def check(name: str) -> None:
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        if not any((path / file).is_file() for file in (places.BEST, places.LAST)):
+        if not is_run(path):
             _check_folder(path, name)
     elif path.is_file():
         _check_file(path, name)
     elif name != "tiny" and (path.is_absolute() or name.startswith(("./", "../")) or name.count("/") > 1):
         raise InputError(f"--model_name {name}: there is no such folder")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is an earlier run's."""
+    return any((folder / file).is_file() for file in (places.BEST, places.LAST))
 
 
 def check_type(model_type: str, name: str) -> None:
@@ -80,18 +75,18 @@ def _check_folder(folder: Path, name: str) -> None:
         raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")
     config = _check_json(folder / CONFIG, name)
     check_type(str(config.get("model_type", TYPE)), name)
-    for setting, most in SIZES.items():
-        size = config.get(setting, 1)
-        if not isinstance(size, int) or not 1 <= size <= most:
-            raise InputError(f"--model_name {name}: in {CONFIG}, {setting} is {size!r}: allowed are 1 to {most}")
-    if (folder / PROCESSOR).is_file():
-        processor = _check_json(folder / PROCESSOR, name)
-        for setting in ("image_mean", "image_std"):
-            colours = processor.get(setting, [0.5] * 3)
-            given = colours if isinstance(colours, list) else []
-            if len(given) != 3 or not all(isinstance(each, int | float) for each in given):
-                text = f"in {PROCESSOR}, {setting} is {colours!r}: it needs a number for each of three colours"
-                raise InputError(f"--model_name {name}: {text}")
+    processor = _check_json(folder / PROCESSOR, name) if (folder / PROCESSOR).is_file() else {}
+    for file, wrong in (
+        (CONFIG, wrong_setting(ConfigFile, config)),
+        (PROCESSOR, wrong_setting(ProcessorFile, processor)),
+    ):
+        if wrong:
+            raise InputError(f"--model_name {name}: in {file}, {wrong}")
+    sizes = ConfigFile.model_validate(config)
+    for small, large in (("tubelet_size", "num_frames"), ("patch_size", "image_size")):
+        size, most = getattr(sizes, small), getattr(sizes, large)
+        if size > most:
+            raise InputError(f"--model_name {name}: in {CONFIG}, {small} is {size}: allowed are 1 to {most} ({large})")
     found = [file for file in WEIGHTS if (folder / file).is_file()]
     if not found:
         others = [file for file in OF_ANOTHER_LIBRARY if (folder / file).is_file()]
@@ -108,10 +103,15 @@ def _parts(folder: Path, file: str, name: str) -> list[Path]:
     """The files that the weights are in."""
     if not file.endswith(".json"):
         return [folder / file]
-    listed = _check_json(folder / file, name).get("weight_map")
-    if not isinstance(listed, dict):
-        raise InputError(f"--model_name {name}: {file} lists no weights (weight_map): copy or download it again")
+    index = _check_json(folder / file, name)
+    listed = index.get("weight_map")
+    if not isinstance(listed, dict) or not listed or not isinstance(index.get("metadata"), dict):
+        raise InputError(
+            f"--model_name {name}: {file} lists no weights (weight_map, metadata): copy or download it again"
+        )
     parts = sorted({str(part) for part in listed.values()})
+    if outside := [part for part in parts if Path(part).name != part]:
+        raise InputError(f"--model_name {name}: {file} names {outside[0]!r}, which is not in its folder")
     absent = [part for part in parts if not (folder / part).is_file()]
     if absent:
         raise InputError(
@@ -151,8 +151,13 @@ def _open_pickle(file: Path) -> None:
 def _check_json(file: Path, name: str) -> dict[str, object]:
     _check_kind(file, name)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = file.read_text(encoding="utf-8")
+        if text.startswith("\N{BOM}"):
+            raise InputError(
+                f"--model_name {name}: {file.name} begins with a byte order mark: save it as UTF-8 without"
+            )
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(_damaged(file, name, error)) from None
     if not isinstance(content, dict):
         raise InputError(_damaged(file, name, "it holds no settings"))
@@ -161,8 +166,11 @@ def _check_json(file: Path, name: str) -> dict[str, object]:
 
 def _check_kind(file: Path, name: str) -> None:
     """Refuse what is often found in a file's place."""
-    with file.open("rb") as opened:
-        head = opened.read(HEAD_BYTES)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError as error:
+        raise InputError(f"--model_name {name}: {file.name} can't be read: {error.strerror}") from None
     if not head:
         raise InputError(f"--model_name {name}: {file.name} is empty: copy or download it again")
     if head.startswith(LFS_POINTER):
