@@ -112,12 +112,29 @@ def test_capital_letters_may_differ_where_only_one_file_is_meant(tmp_path: Path)
 
 
 def test_a_suffix_may_be_missing_where_only_one_video_is_called_so(tmp_path: Path) -> None:
-    text = "path,label\nseña 1.2,a\nuno,b\ndos,c\n"
+    text = "path,label\nseña 1.2,a\nuno,b\nnada,c\n"
     write(tmp_path, text, "videos/seña 1.2.mp4", "uno.MTS", "uno.txt", "dos.mp4", "dos.mov")
     found = read(tmp_path, plan=WHOLE)
     assert sorted((gloss, path) for path, gloss, _ in clips(found)) == [("a", "videos/seña 1.2.mp4"), ("b", "uno.MTS")]
-    assert [path.name for path in found.missing] == ["dos"]
+    assert [path.name for path in found.missing] == ["nada"]
     assert "names without suffix are completed: 'seña 1.2' is 'seña 1.2.mp4', and so on" in found.notes
+
+
+def test_a_name_that_may_be_two_videos_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "path,label\nuno,b\ndos,c\n", "uno.mp4", "dos.mp4", "dos.mov")
+    with pytest.raises(InputError, match=r"line 3: 'dos' may be dos\.mov or dos\.mp4 \(write the suffix\)"):
+        read(tmp_path)
+
+
+def test_a_group_of_the_pattern_that_takes_no_part_is_empty(tmp_path: Path) -> None:
+    write(tmp_path, "", "hola.mp4", "hola_ana.mp4", "tú_luis.mp4", name=".x")
+    found = read(tmp_path, columns=ColumnMap(pattern=r"(?P<label>[^_.]+)(_(?P<signer>\w+))?\."), plan=WHOLE)
+    assert {(s.gloss, s.signer) for s in found.samples} == {("hola", None), ("hola", "ana"), ("tú", "luis")}
+    with pytest.raises(InputError, match=r"all 3 lines: the label is empty, as in hola\.mp4: the label is empty"):
+        read(tmp_path, columns=ColumnMap(pattern=r"(?P<label>zzz)?(?P<signer>\w+)\."))
+    write(tmp_path, "path,label\nhola_ana.mp4,buenos días\nhola.mp4,x\n")
+    found = read(tmp_path / "t.csv", columns=ColumnMap(file="t.csv", pattern=r"(?P<label>zzz)?_|$"), plan=WHOLE)
+    assert {s.gloss for s in found.samples} == {"buenos días", "x"}  # a column of that name stands
 
 
 def test_videos_may_lie_beside_a_table_that_is_named_from_above(tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ def test_pictures_of_several_clips_in_one_folder_are_named(tmp_path: Path, names
 
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
-    (tmp_path / "train.csv").write_text("hola/1.mp4,hola\n")
+    (tmp_path / "train.csv").write_text("hola/1.mp4,hola,ana\n")
     hint = "; a table without header needs --columns.header false, with --columns.path 0 and so on"
     assert find_layout(tmp_path) == (tmp_path, "folders", f"not read: train.csv{hint}")
     (tmp_path / "train.csv").write_text("hola/1.mp4 0\n")

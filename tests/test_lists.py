@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lscht_ray.dataset._lists import is_list
 from lscht_ray.dataset.annotations import Annotations, read
 from lscht_ray.errors import InputError
 from lscht_ray.video.recognise import pictures_in
@@ -69,7 +70,9 @@ def test_a_list_with_a_broken_line_names_it(tmp_path: Path) -> None:
     touch(tmp_path, *(f"v/{k}.mp4" for k in range(30)))
     lines = [f"v/{k}.mp4 {k % 2}" for k in range(30)]
     (tmp_path / "train.txt").write_text("\n".join([*lines, "v/31.mp4"]))
-    with pytest.raises(InputError, match=r"train\.txt: line 31: it is not: a path, a blank, the number of a class"):
+    with pytest.raises(
+        InputError, match=r"train\.txt: line 31: it is not: a path, a blank, the number of a class \(or a gloss\)"
+    ):
         read(tmp_path, layout="lists")
 
 
@@ -133,6 +136,22 @@ def test_names_and_lists_may_count_from_different_numbers(
     found = read(tmp_path)
     assert glosses(found) == {"v/a.mp4": a, "v/b.mp4": b}
     assert any(note in line for line in found.notes)
+
+
+@pytest.mark.parametrize("mark", [" ", "\t", ", ", ";"])
+def test_glosses_may_stand_in_place_of_numbers(tmp_path: Path, mark: str) -> None:
+    touch(tmp_path, "vids/a 1.mp4", "vids/b.MOV", "vids/c.mp4")
+    (tmp_path / "train.csv").write_text(f"vids/a 1.mp4{mark}buenos días\nvids/b.MOV{mark}tú\n", encoding="utf-8")
+    (tmp_path / "val.csv").write_text(f"vids/c.mp4{mark}tú\n", encoding="utf-8")
+    found = read(tmp_path)
+    assert found.layout == "lists"
+    assert glosses(found) == {"vids/a 1.mp4": "buenos días", "vids/b.MOV": "tú", "vids/c.mp4": "tú"}
+
+
+def test_lines_of_more_cells_are_no_list(tmp_path: Path) -> None:
+    touch(tmp_path, "vids/a.mp4", "vids/b.mp4")
+    (tmp_path / "train.csv").write_text("vids/a.mp4,hola,ana\nvids/b.mp4,tú,luis\n", encoding="utf-8")
+    assert not is_list(tmp_path / "train.csv")
 
 
 def test_a_class_that_the_names_lack_is_an_error(tmp_path: Path) -> None:

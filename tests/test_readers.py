@@ -167,7 +167,7 @@ def test_file_names_are_found_in_either_unicode_form(tmp_path: Path, stored: str
         (b"a,b\n1,2\n", "no column for the path"),
         (b"path,label,split\na.mp4,x\n", "line 2: 2 cells where the header has 3"),
         (b"path,label,split\na.mp4,x,train\nb.mp4,x,tset\n", "line 3: split 'tset' is none of"),
-        (b"path,label\n,x\n", "line 2: the path or the label is empty"),
+        (b"path,label\n,x\n", "line 2: the path is empty"),
         (b"path,label\na.mp4,\x8d\x81\n", "is not UTF-8"),
         (b"", "no column"),
         (b"path,label\n", "no clip is annotated"),

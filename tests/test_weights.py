@@ -227,18 +227,16 @@ def test_weights_that_are_no_numbers_are_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_a_checkpoint_in_half_precision_is_trained_in_full(kind: torch.dtype, copy: Path) -> None:
-    whole = videomae.build(str(copy), ("a", "b"), num_frames=16).model
     VideoMAEForVideoClassification.from_pretrained(copy).to(kind).save_pretrained(copy)
     changed("config.json", return_dict=False, output_hidden_states=True)(copy)
     assert json.loads((copy / "config.json").read_text())["dtype"] == str(kind).removeprefix("torch.")
     built = videomae.build(str(copy), ("a", "b"), num_frames=16).model
     assert {weight.dtype for weight in built.parameters()} == {torch.float32}
     assert built.config.dtype == torch.float32
-    clip = torch.zeros(1, 16, 3, 48, 48)
-    with torch.no_grad():
-        found = built.eval()(clip)
-        assert found.hidden_states is None
-        torch.testing.assert_close(found.logits, whole.eval()(clip).logits, atol=1e-2, rtol=0)
+    stored = load_file(copy / "model.safetensors")
+    for name, weight in built.state_dict().items():
+        assert name.startswith("classifier.") or torch.equal(weight, stored[name].float()), name
+    assert built(torch.zeros(1, 16, 3, 48, 48)).hidden_states is None
 
 
 @pytest.mark.parametrize("old_format", [False, True])

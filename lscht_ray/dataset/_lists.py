@@ -1,4 +1,4 @@
-"""Reads the lists of VideoMAE, Kinetics and mmaction2 into rows: a path, a blank, the number of a class; no header.
+"""Reads the lists of VideoMAE, Kinetics and mmaction2 into rows: a path, a blank, a class or gloss; no header.
 
 The name of a list tells its split. mmaction2's lists of raw frames have the number of frames between path and class;
 UCF101's list of test clips has no classes: they are those that the folders have in the other lists.
@@ -25,6 +25,12 @@ LIST_SUFFIXES = (".csv", ".txt", ".list", ".lst")
 LINE = re.compile(r"(?P<path>.*\S)[ ,;\t]+(?P<label>\d+)")
 FRAMES_LINE = re.compile(r"(?P<path>.*\S)[ \t]+(?P<frames>\d+)[ \t]+(?P<label>\d+)")
 BARE_LINE = re.compile(r"(?P<path>.*\S)")
+NAMED_LINE = re.compile(
+    rf"(?P<path>.*?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))"
+    r"[ ,;\t]+(?P<label>(?!\d+[ \t])[^,;\t]*[^,;\t ])",
+    re.IGNORECASE,
+)
+"""A video and its gloss, in place of the number of a class."""
 NAMES = ("label_map*.txt", "classes.txt", "classInd.txt", "class_names.txt", "class_list.txt", "labels.txt")
 """Files that may hold the glosses, one a line: in the order of their numbers from 0, or each after its number."""
 NUMBERED = re.compile(r"(\d+)[ \t,]+(.*\S)")
@@ -40,12 +46,12 @@ class Line(NamedTuple):
     Attributes:
         where: Which line it is, in words.
         path: The clip as written; nothing where the line is no list's.
-        label: The number of its class; None where the line has none.
+        label: The number of its class, or its gloss; None where the line has none.
     """
 
     where: str
     path: str
-    label: int | None
+    label: str | None
 
     @property
     def folder(self) -> str:
@@ -66,17 +72,20 @@ class Names(NamedTuple):
     glosses: dict[int, str]
     shift: int
 
-    def gloss(self, label: int) -> str:
+    def gloss(self, label: str) -> str:
         """The gloss of a class.
 
         Raises:
-            LineError: The names lack it.
+            LineError: The names lack its number.
         """
-        if self.file and label + self.shift not in self.glosses:
-            numbers = [number - self.shift for number in self.glosses]
-            reason = f"there is no class {label} in {self.file}, which names {min(numbers)} to {max(numbers)}"
+        if not self.file or not label.isdecimal():
+            return label
+        number = int(label) + self.shift
+        if number not in self.glosses:
+            least, most = min(self.glosses) - self.shift, max(self.glosses) - self.shift
+            reason = f"there is no class {label} in {self.file}, which names {least} to {most}"
             raise LineError("unparsable", reason, action="mend the line, or that file")
-        return self.glosses.get(label + self.shift, str(label))
+        return self.glosses[number]
 
 
 def find_lists(folder: Path, named: Path | None = None) -> dict[str, Path]:
@@ -126,7 +135,7 @@ def read_lists(path: Path, videos: Path | None = None) -> Table:
         )
     reader = RowReader(ColumnMap(path="path", label="label"), folder, videos or folder)
     read = {split: _lines(file) for split, file in sorted(lists.items(), key=lambda item: item[0] != "train")}
-    classes = defaultdict[str, set[int]](set)
+    classes = defaultdict[str, set[str]](set)
     for line in itertools.chain.from_iterable(read.values()):
         if line.label is not None:
             classes[line.folder].add(line.label)
@@ -150,14 +159,16 @@ def is_list(file: Path) -> bool:
     return file in find_lists(file.parent, file).values()
 
 
-def _class(line: Line, classes: dict[str, set[int]]) -> int:
+def _class(line: Line, classes: dict[str, set[str]]) -> str:
     """The class of a line, or, where it has none, the only one that its folder has in the other lists.
 
     Raises:
         LineError: The line is no list's, or has no class and its folder has none, or several.
     """
     if not line.path:
-        raise LineError("unparsable", "it is not: a path, a blank, the number of a class", "lines are no list's")
+        raise LineError(
+            "unparsable", "it is not: a path, a blank, the number of a class (or a gloss)", "lines are no list's"
+        )
     if line.label is not None:
         return line.label
     known, folder = classes.get(line.folder, set()), line.folder or "."
@@ -182,7 +193,7 @@ def _lines(file: Path) -> list[Line]:
         found = pattern.fullmatch(text)
         path = found["path"].strip("\"'") if found else ""
         label = found.groupdict().get("label") if found else None
-        lines.append(Line(f"line {number}", path, None if label is None else int(label)))
+        lines.append(Line(f"line {number}", path, str(int(label)) if label and label.isdecimal() else label))
     return lines
 
 
@@ -217,13 +228,10 @@ def _is_list(file: Path) -> bool:
 
 
 def _line_pattern(lines: list[str]) -> "re.Pattern[str]":
-    """What the lines look like: bare paths of videos; a number of frames in the middle; or a path and a class."""
+    """What the lines look like: bare paths of videos; a number of frames in the middle; a path and a class or gloss."""
     if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):
         return BARE_LINE
-    framed = [FRAMES_LINE.fullmatch(line) for line in lines]
-    if lines and all(framed):
-        return FRAMES_LINE
-    return LINE
+    return next((kind for kind in (FRAMES_LINE, LINE, NAMED_LINE) if all(map(kind.fullmatch, lines))), LINE)
 
 
 def _without_split(name: str) -> str:
@@ -232,8 +240,11 @@ def _without_split(name: str) -> str:
     return "".join(part for part in parts if part.removesuffix("list") not in SPLIT_NAMES)
 
 
-def _names(folder: Path, labels: set[int], notes: list[str]) -> Names:
+def _names(folder: Path, labels: set[str], notes: list[str]) -> Names:
     """The glosses by number, from the file beside the lists that has them."""
+    used = {int(label) for label in labels if label.isdecimal()}
+    if labels and not used:
+        return Names("", {}, 0)
     file = next((file for pattern in NAMES for file in sorted(folder.glob(pattern))), None)
     lines = [line.strip() for line in read_text(file).split("\n") if line.strip()] if file else []
     if file is None or not lines:
@@ -245,7 +256,7 @@ def _names(folder: Path, labels: set[int], notes: list[str]) -> Names:
         glosses = {number: nfc(line) for number, line in enumerate(lines)}
     counts = Counter(glosses.values())
     glosses = {number: f"{name} ({number})" if counts[name] > 1 else name for number, name in glosses.items()}
-    shift = next((shift for shift in SHIFTS if {label + shift for label in labels} <= glosses.keys()), 0)
+    shift = next((shift for shift in SHIFTS if {label + shift for label in used} <= glosses.keys()), 0)
     first = f": its first, {next(iter(glosses.values()))!r}, is class {min(glosses) - shift} of the lists" * bool(shift)
     notes.append(f"the glosses are called as in {file.name}{first}")
     return Names(file.name, glosses, shift)

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lscht_ray.dataset._entries import visible
+from lscht_ray.dataset._values import LineError
 from lscht_ray.host.files import inside, is_there, nfc
 from lscht_ray.video.recognise import is_video
 
@@ -21,6 +22,7 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
 
     Raises:
         OutsideError: The name leads out of the folder, or is no file's.
+        LineError: It has no suffix, and several videos are called so.
     """
     video = inside(root, name)
     places = [video]
@@ -31,7 +33,12 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
             return place, False
     for place in places:
         called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
-        if len(found := called.get(nfc(place.name), [])) == 1:
+        found = called.get(nfc(place.name), [])
+        if len(found) > 1:
+            names = " or ".join(file.name for file in found[:2])
+            cause = "names without suffix fit several videos"
+            raise LineError("unparsable", f"{name!r} may be {names}", cause, "write the suffix")
+        if found:
             return found[0], True
     return video, False
 

@@ -11,7 +11,7 @@ from typing import Literal
 from lscht_ray.dataset._cells import Cells, read_cells
 from lscht_ray.dataset._lookup import find_video
 from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
-from lscht_ray.dataset._values import LineError, filled, fit
+from lscht_ray.dataset._values import LineError, filled, with_groups
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
@@ -163,14 +163,14 @@ class RowReader:
 
     def _row(self, cells: Cells, split: str | None, video: Path | None) -> Row:
         columns = self.columns
-        groups = self._groups(cells) if columns.pattern_on else {}
-        cells = {**cells, **groups}
+        if columns.pattern and columns.pattern_on:
+            cells = with_groups(cells, columns.pattern, filled(columns.pattern_on, cells))
         name = self._value("path", cells) if not columns.listed else cells["path"]
         if columns.pattern and not columns.pattern_on:
-            cells = {**cells, **fit(columns.pattern, name or "")}
+            cells = with_groups(cells, columns.pattern, name or "")
         label = self._value("label", cells)
-        if not name or not label:
-            raise LineError("unparsable", "the path or the label is empty")
+        if not name or not label or not label.strip():
+            raise LineError("unparsable", "the label is empty" if name else "the path is empty")
         gloss = self._gloss(label)
         where = self._split(cells, split)
         if video is None:
@@ -195,9 +195,6 @@ class RowReader:
             raise LineError("name_not_text", f"the signer {clean!r} is no UTF-8 text", action="rename it")
         return clean or None
 
-    def _groups(self, cells: Cells) -> Cells:
-        return fit(self.columns.pattern or "", filled(self.columns.pattern_on or "", cells))
-
     def _value(self, role: str, cells: Cells) -> str | None:
         """The value of a row's path, label, split or signer: by the map, else by a usual name in the header."""
         source = getattr(self.columns, role)
@@ -220,8 +217,6 @@ class RowReader:
                 raise LineError("unparsable", f"the label {label!r} is not in {self.columns.gloss_file}")
             return self.names[key]
         clean = nfc(label)
-        if not clean:
-            raise LineError("unparsable", "the path or the label is empty")
         if no_text(clean):
             raise LineError("name_not_text", f"the gloss {clean!r} is no UTF-8 text", action="rename it")
         if clean != label:

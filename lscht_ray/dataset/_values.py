@@ -43,8 +43,8 @@ def search(pattern: str, text: str) -> "re.Match[str] | None":
         ) from None
 
 
-def fit(pattern: str, text: str) -> Cells:
-    """The named groups of the pattern in a text.
+def with_groups(cells: Cells, pattern: str, text: str) -> Cells:
+    """Cells, and the named groups of the pattern in a text; one that takes no part is empty, if no cell is called so.
 
     Raises:
         LineError: It doesn't fit.
@@ -53,7 +53,8 @@ def fit(pattern: str, text: str) -> Cells:
     if found is None:
         cause = f"the pattern {pattern!r} doesn't fit"
         raise LineError("unparsable", f"{text!r} doesn't fit the pattern {pattern!r}", cause, "mend the pattern")
-    return {name: value for name, value in found.groupdict().items() if value is not None}
+    groups = found.groupdict()
+    return dict.fromkeys(groups, "") | cells | {name: value for name, value in groups.items() if value is not None}
 
 
 def filled(source: str, cells: Cells) -> str:
