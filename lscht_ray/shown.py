@@ -1,6 +1,7 @@
 """Names and messages as they may be shown: what could steer a terminal, or forge a line, is written out."""
 
 import logging
+import re
 import unicodedata
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -17,7 +18,7 @@ def shown(name: object) -> str:
 
 def lines_shown(text: str) -> str:
     """A message of several lines, as `shown`, but for its line breaks and tabs."""
-    return "".join(letter if letter in "\n\t" or not _steers(letter) else _escaped(letter) for letter in text)
+    return "".join(part if part in ("\n", "\t") else shown(part) for part in re.split("([\n\t])", text))
 
 
 def oddity(name: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Writes the results of an evaluation as CSV, PNG and JSON files, and as the lines that a person reads first."""
 
-import csv
+import itertools
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lscht_ray.artifacts import places
-from lscht_ray.host.files import write_json
+from lscht_ray.host.files import write_csv, write_json
 from lscht_ray.shown import shown
 
 MOST_NAMED = 200
@@ -122,10 +122,10 @@ def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> N
     }
     write_json(folder / places.EVALUATION_METRICS, content)
     per_class = evaluation.per_class()
-    _write_csv(folder / places.PER_CLASS, per_class[0].keys(), (row.values() for row in per_class))
+    write_csv(folder / places.PER_CLASS, [per_class[0].keys(), *(row.values() for row in per_class)])
     _write_predictions(evaluation, folder)
     matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
-    _write_csv(folder / places.CONFUSION, ("true \\ predicted", *glosses), matrix)
+    write_csv(folder / places.CONFUSION, itertools.chain([("true \\ predicted", *glosses)], matrix))
     _draw_confusion(folder / places.CONFUSION_PICTURE, evaluation)
 
 
@@ -149,13 +149,6 @@ def text(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:  # names may be no UTF-8
-        writer = csv.writer(file)
-        writer.writerow(list(header))
-        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-
-
 def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
     """Write the most probable classes of each clip as CSV, and the probabilities of all classes as an .npz file."""
     glosses, predictions = evaluation.glosses, evaluation.predictions
@@ -164,12 +157,12 @@ def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
     header += [f"{name}_{place}" for place in range(2, count + 1) for name in ("predicted", "probability")]
     parts = any(prediction.part for prediction in predictions)  # which sign of a recording it is
     header[1:1] = ["range"] * parts
-    rows = []
+    rows = [header]
     for prediction in predictions:
         best = ((glosses[label], f"{probability:.6f}") for label, probability in prediction.best(count))
         which = [prediction.video, *[prediction.part] * parts, glosses[prediction.label]]
         rows.append([*which, *(cell for pair in best for cell in pair)])
-    _write_csv(folder / places.PREDICTIONS, header, rows)
+    write_csv(folder / places.PREDICTIONS, rows)
     np.savez_compressed(
         folder / places.PROBABILITIES,
         videos=np.array([prediction.video for prediction in predictions]),

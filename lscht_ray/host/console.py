@@ -77,27 +77,27 @@ class EpochProgress:
 
     def show(self, **figures: float) -> None:
         """Show how far the batch under way is, by figures that change."""
-        shown = "  ".join(f"{name} {value:g}" for name, value in figures.items())
+        text = "  ".join(f"{name} {value:g}" for name, value in figures.items())
         if self.bar is not None:
-            self.bar.update(self.task, figures=shown)
+            self.bar.update(self.task, figures=text)
         else:
-            self._plain_line(shown)
+            self._plain_line(text)
 
     def advance(self, count: int = 1, /, **figures: float) -> None:
         """Count one batch, or so many; show the figures beside it."""
         self.done += count
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self.bar is not None:
-            self.bar.update(self.task, advance=count, figures=shown)
+            self.bar.update(self.task, advance=count, figures=text)
         else:
-            self._plain_line(shown)
+            self._plain_line(text)
 
-    def _plain_line(self, shown: str) -> None:
+    def _plain_line(self, text: str) -> None:
         """Print a line where the last one is some time ago."""
         if time.monotonic() - self.last_line >= PLAIN_SECONDS:
             self.last_line = time.monotonic()
             of = "" if self.total is None else f"/{self.total}"
-            self.console.print(f"{self.label}  {self.done}{of}  {shown}".rstrip())
+            self.console.print(f"{self.label}  {self.done}{of}  {text}".rstrip())
 
 
 def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str:
