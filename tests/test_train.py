@@ -258,6 +258,9 @@ def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
         "run_20240506_070809_3",
     ]
     assert [folders.logs.name for folders in made] == [folders.run.name for folders in made]
+    both = [new_folders(str(tmp_path / "all"), str(tmp_path / "all"), now=now) for _ in range(2)]
+    assert [folders.run.name for folders in both] == ["run_20240506_070809", "run_20240506_070809_2"]
+    assert [folders.logs for folders in both] == [folders.run for folders in both]
 
 
 def test_missing_and_unreadable_videos_are_named_in_the_run_folder(small: Path, door: Door, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class RunFolders(NamedTuple):
 def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: datetime | None = None) -> RunFolders:
     """Make two folders of one name, ``run_YYYYMMDD_HHMMSS``, with a number after it where that name is taken.
 
+    They are one where both are made in the same place.
+
     Args:
         checkpoint_dir: Where the run folder is made.
         log_dir: Where TensorBoard's folder is made.
@@ -57,7 +59,7 @@ def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: date
     name = new_folder(Path(checkpoint_dir), slug(run_name) or "run", now)
     logs = Path(log_dir).expanduser().resolve() / name.name
     try:
-        logs.mkdir(parents=True)
+        logs.mkdir(parents=True, exist_ok=logs == name)
     except OSError as error:
         raise InputError(f"log_dir {log_dir}: {logs} can't be made: {error.strerror}") from None
     return RunFolders(name, logs)
