@@ -8,7 +8,9 @@ import pytest
 
 from lscht_ray.dataset._lists import is_list
 from lscht_ray.dataset.annotations import Annotations, read
+from lscht_ray.dataset.finding import find_layout
 from lscht_ray.errors import InputError
+from lscht_ray.host.deadline import deadline
 from lscht_ray.video.recognise import pictures_in
 from support.data import shared
 from test_finding import clips, touch
@@ -122,11 +124,15 @@ def test_a_folder_that_only_the_last_list_knows_tells_its_class_too(tmp_path: Pa
 @pytest.mark.parametrize(
     ("lists", "names", "a", "b", "note"),
     [
-        (TWO, "libro\nbeber\n", "libro", "beber", "classInd.txt"),
-        (TWO, "1 libro\n2 beber\n", "libro", "beber", "its first, 'libro', is class 0 of the lists"),
+        (TWO, "libro\nbeber\n", "libro", "beber", "classInd.txt: class 0 is 'libro'"),
+        (TWO, "1 libro\n2 beber\n", "libro", "beber", "classInd.txt: class 0 is 'libro'"),
         (TWO, "0 libro\n1 beber\n2 casa\n", "libro", "beber", "classInd.txt"),
-        ("v/a.mp4 1\nv/b.mp4 2\n", "libro\nbeber\n", "libro", "beber", "its first, 'libro', is class 1 of the lists"),
+        ("v/a.mp4 1\nv/b.mp4 2\n", "libro\nbeber\n", "libro", "beber", "classInd.txt: class 1 is 'libro'"),
         (TWO, "señal\nseñal\n", "señal (0)", "señal (1)", "classInd.txt"),
+        (TWO, "id,name\n0,libro\n1,beber\n", "libro", "beber", "classInd.txt"),
+        (TWO, "beber 1\nlibro 0\n", "libro", "beber", "classInd.txt"),
+        (TWO, "0: libro\n1: beber\n", "libro", "beber", "classInd.txt"),
+        (TWO, "libro\n3 días\nbeber\n", "libro", "3 días", "classInd.txt"),  # a gloss that begins with a number
     ],
 )
 def test_names_and_lists_may_count_from_different_numbers(
@@ -152,6 +158,73 @@ def test_lines_of_more_cells_are_no_list(tmp_path: Path) -> None:
     touch(tmp_path, "vids/a.mp4", "vids/b.mp4")
     (tmp_path / "train.csv").write_text("vids/a.mp4,hola,ana\nvids/b.mp4,tú,luis\n", encoding="utf-8")
     assert not is_list(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "uno\n\ntres\n",
+        "0 uno\n1 dos\n1 tres\n",
+        "0 uno\n1 dos\ntres\n",
+        "2 personas\n1 vez\n",
+        "item {\n  name: 'uno'\n}\n",
+    ],
+)
+def test_names_that_are_not_clear_are_refused(names: str, tmp_path: Path) -> None:
+    write(tmp_path, train=TWO, label_map=names)
+    with pytest.raises(InputError, match=r"label_map\.txt: it would name the classes, but its lines are neither"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("label", "folders"), [(1, ("libro", "beber")), (0, ("beber", "casa"))])
+def test_folders_tell_from_which_number_lists_count(label: int, folders: tuple[str, str], tmp_path: Path) -> None:
+    lines = "".join(f"{folder}/a.mp4 {number}\n" for number, folder in enumerate(folders, start=1))
+    write(tmp_path, train=lines, classes="libro\nbeber\ncasa\n")
+    assert glosses(read(tmp_path)) == {f"{folder}/a.mp4": folder for folder in folders}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "año/1.mp4 0\ntú/1.mp4 1\n".encode("utf-16"),
+        "año/1.mp4 0\ntú/1.mp4 1\n".encode("cp1252"),
+        "# ruta clase\naño/1.mp4 0\ntú/1.mp4 1\n".encode(),
+        "año/1 0\ntú/1 1\n".encode(),
+    ],
+)
+def test_lists_as_people_write_them(content: bytes, tmp_path: Path) -> None:
+    touch(tmp_path, "año/1.mp4", "tú/1.mp4")
+    (tmp_path / "train.txt").write_bytes(content)
+    found = read(tmp_path)
+    assert (found.layout, glosses(found)) == ("lists", {"año/1.mp4": "0", "tú/1.mp4": "1"})
+
+
+def test_a_wrong_line_among_the_first_is_named(tmp_path: Path) -> None:
+    lines = "".join(f"v/{k}.mp4 {k % 2}\n" for k in range(9))
+    write(tmp_path, train=lines.replace("v/3.mp4 1", "v/3.mp4"))
+    with pytest.raises(InputError, match=r"train\.txt: line 4: it is not: a path"):
+        read(tmp_path)
+    write(tmp_path, train="v/a.mp4 -1\nv/b.mp4 0\n")
+    with pytest.raises(InputError, match=r"train\.txt: line 1: class -1 is none: the clip is not labelled"):
+        read(tmp_path, layout="lists")
+
+
+def test_lists_that_are_not_read_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
+    (tmp_path / "train.txt").write_text("[hola]\nhola/1.mp4\n")
+    assert find_layout(tmp_path) == (tmp_path, "folders", "not read: train.txt")
+    (tmp_path / "train.txt").write_text("hola/1.mp4 0\n")
+    (tmp_path / "val.txt").write_text("[tú]\n1.mp4\n")
+    assert find_layout(tmp_path) == (tmp_path, "lists", "not read: val.txt")
+
+
+def test_long_lines_take_no_time(tmp_path: Path) -> None:
+    touch(tmp_path, "videos/a.mp4")
+    (tmp_path / "t.csv").write_text(
+        "video,label" + "," * 16000 + "\n" + ("videos/a.mp4,HOLA" + "," * 16000 + "\n") * 20
+    )
+    with deadline(5):
+        assert not is_list(tmp_path / "t.csv")
 
 
 def test_a_class_that_the_names_lack_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The name of a list tells its split. mmaction2's lists of raw frames have the num
 UCF101's list of test clips has no classes: they are those that the folders have in the other lists.
 """
 
+import codecs
 import itertools
 import re
 import shlex
@@ -11,33 +12,30 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from lscht_ray.dataset._class_names import find_names
 from lscht_ray.dataset._entries import visible
+from lscht_ray.dataset._lookup import find_video
 from lscht_ray.dataset._row_reader import RowReader
 from lscht_ray.dataset._tables import by_split, split_in_name
 from lscht_ray.dataset._values import LineError
+from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import is_file, is_there, nfc, read_text
+from lscht_ray.host.files import OutsideError, is_file, is_there, read_text
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.recognise import VIDEO_SUFFIXES
 
 LIST_SUFFIXES = (".csv", ".txt", ".list", ".lst")
-LINE = re.compile(r"(?P<path>.*\S)[ ,;\t]+(?P<label>\d+)")
-FRAMES_LINE = re.compile(r"(?P<path>.*\S)[ \t]+(?P<frames>\d+)[ \t]+(?P<label>\d+)")
-BARE_LINE = re.compile(r"(?P<path>.*\S)")
-NAMED_LINE = re.compile(
-    rf"(?P<path>.*?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))"
-    r"[ ,;\t]+(?P<label>(?!\d+[ \t])[^,;\t]*[^,;\t ])",
-    re.IGNORECASE,
-)
+LINE = re.compile(r"(?P<path>.*\S)[ ,;\t]+(?P<label>\d{1,9})")
+FRAMES_LINE = re.compile(r"(?P<path>.*\S)[ \t]+(?P<frames>[1-9]\d*)[ \t]+(?P<label>\d{1,9})")
+_VIDEO = rf"(?P<path>\S.*?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))"
+BARE_VIDEO = re.compile(_VIDEO, re.IGNORECASE)
+NAMED_LINE = re.compile(_VIDEO + r"[ ,;\t]+(?P<label>(?!\d+[ \t])[^,;\t]*[^,;\t ])", re.IGNORECASE)
 """A video and its gloss, in place of the number of a class."""
-NAMES = ("label_map*.txt", "classes.txt", "classInd.txt", "class_names.txt", "class_list.txt", "labels.txt")
-"""Files that may hold the glosses, one a line: in the order of their numbers from 0, or each after its number."""
-NUMBERED = re.compile(r"(\d+)[ \t,]+(.*\S)")
-LOOKED_AT = 20
-"""Lines by which a list is known."""
-SHIFTS = (0, 1, -1)
-"""What may have to be added to a list's number to get that of the names: one may count from 0, the other from 1."""
+LOOKED_AT, MOST_FIT = 20, 0.8
+"""Lines by which a list is known, and the share of them that must be a list's."""
+HEAD_BYTES, LONGEST = 1 << 16, 4096
+"""Bytes that these lines are looked for in, and letters that a line has at most."""
 
 
 class Line(NamedTuple):
@@ -57,35 +55,6 @@ class Line(NamedTuple):
     def folder(self) -> str:
         """The clip's folder as written."""
         return self.path.replace("\\", "/").rpartition("/")[0]
-
-
-class Names(NamedTuple):
-    """The glosses by number: from the file beside the lists that has them, if there is one.
-
-    Attributes:
-        file: The file's name; nothing where there is none.
-        glosses: The glosses by their numbers in it.
-        shift: What is added to a number of the lists.
-    """
-
-    file: str
-    glosses: dict[int, str]
-    shift: int
-
-    def gloss(self, label: str) -> str:
-        """The gloss of a class.
-
-        Raises:
-            LineError: The names lack its number.
-        """
-        if not self.file or not label.isdecimal():
-            return label
-        number = int(label) + self.shift
-        if number not in self.glosses:
-            least, most = min(self.glosses) - self.shift, max(self.glosses) - self.shift
-            reason = f"there is no class {label} in {self.file}, which names {least} to {most}"
-            raise LineError("unparsable", reason, action="mend the line, or that file")
-        return self.glosses[number]
 
 
 def find_lists(folder: Path, named: Path | None = None) -> dict[str, Path]:
@@ -134,12 +103,12 @@ def read_lists(path: Path, videos: Path | None = None) -> Table:
             "  with lines such as: videos/a.mp4 3"
         )
     reader = RowReader(ColumnMap(path="path", label="label"), folder, videos or folder)
-    read = {split: _lines(file) for split, file in sorted(lists.items(), key=lambda item: item[0] != "train")}
+    read = {split: _lines(file, reader) for split, file in sorted(lists.items(), key=lambda item: item[0] != "train")}
     classes = defaultdict[str, set[str]](set)
     for line in itertools.chain.from_iterable(read.values()):
         if line.label is not None:
             classes[line.folder].add(line.label)
-    names = _names(folder, set().union(*classes.values()), reader.notes)
+    names = find_names(folder, classes, reader.notes)
     reader.notes.append("lists: " + ", ".join(f"{file.name} is {split}" for split, file in lists.items()))
     for split, lines in read.items():
         reader.source = lists[split]
@@ -183,14 +152,18 @@ def _class(line: Line, classes: dict[str, set[str]]) -> str:
     )
 
 
-def _lines(file: Path) -> list[Line]:
-    """The lines of a list that are not empty."""
-    written = [(number, line.strip()) for number, line in enumerate(read_text(file).split("\n"), start=1)]
-    written = [(number, line) for number, line in written if line]
-    pattern = _line_pattern([line for _, line in written[:LOOKED_AT]])
+def _lines(file: Path, reader: RowReader) -> list[Line]:
+    """The lines of a list that say something."""
+    guessed: list[str] = []
+    written = _written(read_text(file, guessed))
+    for line in guessed:
+        reader.notes.append(f"{file.name}: {line}")
+        action = "save it as UTF-8 if a letter is wrong"
+        reader.problems.append(Problem("encoding", "warning", str(file), line, action))
+    pattern = _line_pattern([text for _, text in written[:LOOKED_AT]])
     lines = []
     for number, text in written:
-        found = pattern.fullmatch(text)
+        found = pattern.fullmatch(text) if len(text) <= LONGEST else None
         path = found["path"].strip("\"'") if found else ""
         label = found.groupdict().get("label") if found else None
         lines.append(Line(f"line {number}", path, str(int(label)) if label and label.isdecimal() else label))
@@ -207,56 +180,65 @@ def _place(root: Path, name: str, split: str) -> str:
     return name
 
 
+def _written(text: str) -> list[tuple[int, str]]:
+    """The lines that are neither empty nor a comment, with their numbers."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line) for number, line in lines if line and not line.startswith("# ")]
+
+
 def _is_list(file: Path) -> bool:
-    """Whether the first lines of a file are those of a list, and name a video or something that is there."""
+    """Whether the first lines of a file are those of a list, and name a video or something that is there.
+
+    A line may be wrong, but not the first, which may be a table's header.
+    """
     try:
-        with file.open(encoding="utf-8-sig") as opened:
-            lines = [line.strip() for line, _ in zip(opened, range(LOOKED_AT), strict=False)]
-    except (OSError, ValueError):
+        with file.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError:
         return False
-    lines = [line for line in lines if line]
+    lines = [text for _, text in _written(_decoded(head))[:LOOKED_AT]]
+    if not lines or max(map(len, lines)) > LONGEST:
+        return False
     pattern = _line_pattern(lines)
     found = [pattern.fullmatch(line) for line in lines]
-    if not lines or not all(found):
-        return False
     paths = [Path(match["path"].strip("\"'")) for match in found if match]
+    if not found[0] or len(paths) < MOST_FIT * len(lines):
+        return False
     if len(paths[0].parts) == 1 and paths[0].suffix.lower() not in VIDEO_SUFFIXES:
         return False
-    return all(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) or is_there(
-        file.parent / _place(file.parent, str(paths[0]), split_in_name(file.name) or "")
-    )
+    if all(path.suffix.lower() in VIDEO_SUFFIXES for path in paths):
+        return True
+    place = _place(file.parent, str(paths[0]), split_in_name(file.name) or "")
+    try:
+        return is_there(find_video(file.parent, place, ())[0])
+    except (OutsideError, LineError):
+        return False
+
+
+def _decoded(head: bytes) -> str:
+    """The whole lines at the front of a text file; nothing where it is none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = head[: len(head) // 2 * 2].decode("utf-16", errors="replace")
+    elif b"\0" in head:
+        return ""
+    else:
+        cut = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1]
+        try:
+            text = cut.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = cut.decode("cp1252", errors="replace")
+    return text.replace("\r", "\n")
 
 
 def _line_pattern(lines: list[str]) -> "re.Pattern[str]":
-    """What the lines look like: bare paths of videos; a number of frames in the middle; a path and a class or gloss."""
-    if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):
-        return BARE_LINE
-    return next((kind for kind in (FRAMES_LINE, LINE, NAMED_LINE) if all(map(kind.fullmatch, lines))), LINE)
+    """What most lines look like: bare paths of videos; a number of frames in the middle; a path, a class or gloss."""
+    for kind in (BARE_VIDEO, FRAMES_LINE, LINE, NAMED_LINE):
+        if sum(len(line) <= LONGEST and kind.fullmatch(line) is not None for line in lines) >= MOST_FIT * len(lines):
+            return kind
+    return LINE
 
 
 def _without_split(name: str) -> str:
     """A list's name without the word that tells its split: it is the same for the lists that belong together."""
     parts = re.split(r"([^a-z]+)", name.lower().rpartition(".")[0])
     return "".join(part for part in parts if part.removesuffix("list") not in SPLIT_NAMES)
-
-
-def _names(folder: Path, labels: set[str], notes: list[str]) -> Names:
-    """The glosses by number, from the file beside the lists that has them."""
-    used = {int(label) for label in labels if label.isdecimal()}
-    if labels and not used:
-        return Names("", {}, 0)
-    file = next((file for pattern in NAMES for file in sorted(folder.glob(pattern))), None)
-    lines = [line.strip() for line in read_text(file).split("\n") if line.strip()] if file else []
-    if file is None or not lines:
-        notes.append("glosses are called by their numbers (label_map.txt, a name a line, would name them)")
-        return Names("", {}, 0)
-    numbered = [NUMBERED.fullmatch(line) for line in lines]
-    glosses = {int(match[1]): nfc(match[2]) for match in numbered if match}
-    if len(glosses) < len(lines):
-        glosses = {number: nfc(line) for number, line in enumerate(lines)}
-    counts = Counter(glosses.values())
-    glosses = {number: f"{name} ({number})" if counts[name] > 1 else name for number, name in glosses.items()}
-    shift = next((shift for shift in SHIFTS if {label + shift for label in used} <= glosses.keys()), 0)
-    first = f": its first, {next(iter(glosses.values()))!r}, is class {min(glosses) - shift} of the lists" * bool(shift)
-    notes.append(f"the glosses are called as in {file.name}{first}")
-    return Names(file.name, glosses, shift)

@@ -8,9 +8,9 @@ from lscht_ray.dataset import layouts
 from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
-from lscht_ray.dataset._lists import find_lists, is_list
+from lscht_ray.dataset._lists import LIST_SUFFIXES, find_lists, is_list
 from lscht_ray.dataset._proposals import propose
-from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips
+from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips, split_in_name
 from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, read_json
@@ -84,7 +84,12 @@ def _unread(found: Found) -> str:
         return ""
     lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
     suffixes = (*TABLE_SUFFIXES, *OTHER_TABLES)
-    files = [file for file in visible(found.path) if file.suffix.lower() in suffixes and file not in lists]
+    files = [
+        file
+        for file in visible(found.path)
+        if file not in lists
+        and (file.suffix.lower() in suffixes or (file.suffix.lower() in LIST_SUFFIXES and split_in_name(file.name)))
+    ]
     if not files:
         return ""
     hints = [f"not read: {', '.join(file.name for file in files[:NAMED])}" + ", ..." * (len(files) > NAMED)]
