@@ -126,6 +126,32 @@ def test_a_name_that_may_be_two_videos_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_folder_of_something_else_may_be_called_as_a_video(tmp_path: Path) -> None:
+    write(tmp_path, "path,label\na,x\nb,y\n", "a.mp4", "b.mp4", "a/keypoints.json")
+    assert clips(read(tmp_path, plan=WHOLE)) == [("a.mp4", "x", "train"), ("b.mp4", "y", "train")]
+
+
+def test_excels_own_line_on_the_delimiter(tmp_path: Path) -> None:
+    write(tmp_path, "sep=;\npath;label\na.mp4;x, y\nb.mp4;\n", "a.mp4", "b.mp4")
+    with pytest.raises(InputError, match="line 4: the label is empty"):
+        read(tmp_path)
+    assert clips(read(tmp_path, plan=WHOLE, strict=False)) == [("a.mp4", "x, y", "train")]
+
+
+def test_a_quotation_mark_too_many_swallows_no_line(tmp_path: Path) -> None:
+    write(tmp_path, 'path,label\na.mp4,"HOLA\nb.mp4,X\nc.mp4,Z\n', "a.mp4", "b.mp4", "c.mp4")
+    with pytest.raises(InputError, match=r"lines 2 to 4: .* holds a line break: is there a quotation mark too many"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("columns", [None, ColumnMap(file="señas.xlsx")])
+def test_a_sheet_is_called_one(columns: ColumnMap | None, tmp_path: Path) -> None:
+    write(tmp_path, "PK", "1.mp4", name="señas.xlsx")
+    write(tmp_path, "PK", name="~$señas.xlsx")
+    with pytest.raises(InputError, match=r"[ /]señas\.xlsx can't be read: save it as CSV"):
+        read(tmp_path, columns=columns)
+
+
 def test_a_group_of_the_pattern_that_takes_no_part_is_empty(tmp_path: Path) -> None:
     write(tmp_path, "", "hola.mp4", "hola_ana.mp4", "tú_luis.mp4", name=".x")
     found = read(tmp_path, columns=ColumnMap(pattern=r"(?P<label>[^_.]+)(_(?P<signer>\w+))?\."), plan=WHOLE)

@@ -280,6 +280,14 @@ def test_all_tables_are_read_that_a_name_with_a_star_fits(tmp_path: Path) -> Non
         ("train_2.csv.mp4", "train"),
         ("val.csv.mp4", "val"),
     ]
+    (tmp_path / "._train_9.csv").write_text("x")
+    absolute = ColumnMap(files={"train": str(tmp_path / "train_1.csv"), "val": ", ./, val.csv"})
+    assert [clip[2] for clip in clips(read(tmp_path, columns=absolute))] == ["train", "val"]
+    decomposed = unicodedata.normalize("NFD", "validación_1.csv")
+    (tmp_path / "val.csv").rename(tmp_path / decomposed)
+    for name in ("validación_1.csv", "validación*.csv"):
+        found = read(tmp_path, columns=ColumnMap(files={"train": "train*.csv", "val": name}))
+        assert [clip[2] for clip in clips(found)] == ["train", "train", "val"]
 
 
 def test_include(tmp_path: Path) -> None:

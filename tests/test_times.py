@@ -51,6 +51,9 @@ def test_moments(text: str, unit: str, seconds: float | None) -> None:
     ("text", "unit", "part"),
     [
         *(("0,50", "frame", "a time, not the number of a frame"), ("00:00:01.5", "frame", "a time, not")),
+        *((text, "millisecond", "a thousand and more") for text in ("1.500", "1,500 ms", "1.234ms")),
+        *((text, "frame", "is a time, or more than a thousand") for text in ("1.000", "12,000")),
+        *((text, unit, "is no number") for text in ("1" * 5000, "1" * 5000 + ":00:00") for unit in ("frame", "second")),
         *(("1,500", "millisecond", "a thousand and more"), ("00:00:01:12", "second", "depends on the frame rate")),
         *(("inf", "second", "no finite number"), ("pronto", "second", "'pronto' is no number")),
         *(("1e999", "second", "no finite number"), ("0:75:30", "second", "is no number"), ("1:75", "second", "is no")),

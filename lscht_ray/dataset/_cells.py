@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from lscht_ray.dataset.problems import Problem
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, noting, read_json, read_text
 
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+"""What spreadsheets are called that are no tables of text."""
 Cells = dict[str, str]
 """A row's values by column."""
 
@@ -28,6 +31,8 @@ def read_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
         InputError: The file can't be read, or is no table.
     """
     suffix = file.suffix.lower()
+    if suffix in SHEETS:
+        raise InputError(f"{file} can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)")
     if suffix == ".json":
         yield from _json_cells(file, problems)
     elif suffix in (".jsonl", ".ndjson"):
@@ -45,14 +50,18 @@ def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
     text = read_text(file, guessed)
     action = "save it as UTF-8 (in Excel: CSV UTF-8) if a letter is wrong"
     problems += [Problem("encoding", "warning", str(file), line, action) for line in guessed]
-    first = text.split("\n", 1)[0]
+    first, _, rest = text.partition("\n")
+    said = re.fullmatch(r"\"?sep=(.)\"?", first.strip())  # Excel's own line on the delimiter
+    if said:
+        text, delimiter = rest, said[1] if delimiter == "auto" else delimiter
+        first = rest.split("\n", 1)[0]
     chosen = max("\t;,|", key=first.count) if delimiter == "auto" else delimiter
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen)
     names: list[str] | None = None
-    end = 0
+    end = skipped = int(said is not None)
     try:
         for cells in reader:
-            begin, end = end + 1, reader.line_num
+            begin, end = end + 1, reader.line_num + skipped
             where = f"line {end}" if begin == end else f"lines {begin} to {end}"
             if not any(cell.strip() for cell in cells):
                 continue

@@ -54,10 +54,11 @@ def find_names(folder: Path, classes: dict[str, set[str]], notes: list[str]) -> 
     Raises:
         InputError: Its lines are neither glosses, one a line, nor all numbered.
     """
-    used = {int(label) for labels in classes.values() for label in labels if label.isdecimal()}
+    labels = set[str]().union(*classes.values())
+    used = {int(label) for label in labels if label.isdecimal()}
     file = next((file for pattern in NAMES for file in sorted(folder.glob(pattern))), None)
     if not used or file is None:
-        if used or not classes:
+        if len(used) == len(labels):
             notes.append("glosses are called by their numbers (label_map.txt, a name a line, would name them)")
         return Names("", {}, 0)
     glosses, numbered = _by_number(file)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lscht_ray.dataset._entries import visible
 from lscht_ray.dataset._values import LineError
-from lscht_ray.host.files import inside, is_there, nfc
-from lscht_ray.video.recognise import is_video
+from lscht_ray.host.files import inside, is_file, nfc
+from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
 
 def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, bool]:
@@ -26,10 +26,10 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
     """
     video = inside(root, name)
     places = [video]
-    if not is_there(video) and not Path(name).is_absolute():
+    if not _is_clip(video) and not Path(name).is_absolute():
         places += [inside(root, f"{folder}/{name}") for folder in folders]
     for place in places:
-        if is_there(place):
+        if _is_clip(place):
             return place, False
     for place in places:
         called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
@@ -41,6 +41,11 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
         if found:
             return found[0], True
     return video, False
+
+
+def _is_clip(path: Path) -> bool:
+    """Whether a file is there, or a folder of pictures: one of something else may be called as a video is."""
+    return is_file(path) or is_clip_of_pictures(path)
 
 
 @lru_cache(maxsize=256)

@@ -169,6 +169,9 @@ class RowReader:
         if columns.pattern and not columns.pattern_on:
             cells = with_groups(cells, columns.pattern, name or "")
         label = self._value("label", cells)
+        if "\n" in (name or "") + (label or ""):
+            cause = "the path or the label holds a line break: is there a quotation mark too many?"
+            raise LineError("unparsable", cause)
         if not name or not label or not label.strip():
             raise LineError("unparsable", "the label is empty" if name else "the path is empty")
         gloss = self._gloss(label)

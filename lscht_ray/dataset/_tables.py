@@ -1,5 +1,6 @@
 """Reads tables, or the names of files, into rows by a column map. No video is opened."""
 
+import fnmatch
 import re
 import shlex
 import unicodedata
@@ -13,8 +14,9 @@ from lscht_ray.dataset._values import search
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import is_file
+from lscht_ray.host.files import is_file, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.video.recognise import is_hidden
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 SplitTable = tuple[str | None, Path]
@@ -102,12 +104,26 @@ def _named(path: Path, columns: ColumnMap) -> list[SplitTable]:
     """The tables of `columns.files`: of several names the first that is there, and all files that it fits."""
     named: list[SplitTable] = []
     for split, names in columns.files.items():
-        parts = names.split(", ")
-        fitting = ([file for file in sorted(path.glob(part)) if is_file(file)] for part in parts)
-        named += [(split, file) for file in next(filter(None, fitting), [path / parts[0]])]
+        parts = [part for part in names.split(", ") if part.strip("./ ")]
+        fitting = (_fitting(path, part) for part in parts)
+        named += [(split, file) for file in next(filter(None, fitting), [path / part for part in parts[:1]])]
     if not any(is_file(file) for _, file in named):
         raise InputError(f"{path}: none of the tables {', '.join(columns.files.values())} is there")
     return named
+
+
+def _fitting(folder: Path, name: str) -> list[Path]:
+    """The files that a name means: one, in whichever Unicode form, or all that one with * or ? fits."""
+    file = on_disk(folder / name)
+    if is_file(file):
+        return [file]
+    place = folder / Path(name).parent
+    if not any(letter in name for letter in "*?["):
+        return []
+    if any(letter in str(Path(name).parent) for letter in "*?["):
+        return [file for file in sorted(folder.glob(name)) if is_file(file) and not is_hidden(file.name)]
+    files = visible(place) if place.is_dir() else []
+    return [file for file in files if is_file(file) and fnmatch.fnmatchcase(nfc(file.name), nfc(Path(name).name))]
 
 
 def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> list[SplitTable]:

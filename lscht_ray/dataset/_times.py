@@ -15,6 +15,10 @@ GROUPED = tuple(
 CLOCK = re.compile(r"(?:(\d+):(?=[0-5]?\d:))?(\d{1,2}):([0-5]?\d(?:[.,]\d+)?)")
 """[hours:]minutes:seconds; of 60 minutes and more only without hours."""
 FRAMES_CLOCK = re.compile(r"\d+:\d{1,2}:\d{1,2}[:;]\d{1,2}")
+THOUSANDS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+"""What means a thousand and more in one country and a small number with decimals in another."""
+LONGEST = 64
+"""Letters that a number or time has at most."""
 WITH_UNIT = re.compile(r"(.*\d)\s*(ms|s|sec|seg)\.?")
 
 
@@ -43,6 +47,8 @@ def number(text: str) -> float | None:
     plain = text.strip()
     if not plain:
         return None
+    if len(plain) > LONGEST:
+        raise UnreadableNumberError(f"{plain[:20]!r}... is no number", "there is no number", "mend the line")
     value: float | None = None
     grouped = next(filter(None, (pattern.fullmatch(plain) for pattern in GROUPED)), None)
     if PLAIN.fullmatch(plain):
@@ -67,25 +73,30 @@ def moment(text: str, unit: Unit) -> float | None:
         UnreadableNumberError: It is neither, or a time where frames are expected.
     """
     plain = text.strip()
+    if len(plain) > LONGEST:
+        return number(plain)
     if FRAMES_CLOCK.fullmatch(plain):
         reason = f"{text!r} is hours:minutes:seconds:frames, which depends on the frame rate"
         raise UnreadableNumberError(reason, "times are written with frames", "export the times in seconds")
+    bare = re.sub(r"\s*ms\.?$", "", plain)
+    thousands = THOUSANDS.fullmatch(bare) is not None
+    if thousands and (unit == "millisecond" or bare != plain):
+        reason = f"{text!r} may be a thousand and more, or a small number with decimals"
+        raise UnreadableNumberError(reason, "a mark stands before three digits", "write it without that mark")
     seconds = _with_unit(plain)
     if seconds is None:
         value = number(text)
         if value is None or unit == "second":
             return value
         if unit == "millisecond":
-            if re.fullmatch(r"[1-9]\d{0,2},\d{3}", plain):
-                reason = f"{text!r} may be a thousand and more, or one with decimals"
-                raise UnreadableNumberError(reason, "a comma stands before three digits", "write it without the comma")
             return value / 1000
-        if value == int(value):
+        if value == int(value) and not thousands:
             return value
     if unit == "frame":
         cause = "times stand where frames are counted (columns.unit is frame)"
         action = "say --columns.unit second, or millisecond"
-        raise UnreadableNumberError(f"{text!r} is a time, not the number of a frame", cause, action)
+        what = "a time, or more than a thousand" if thousands else "a time, not the number of a frame"
+        raise UnreadableNumberError(f"{text!r} is {what}", cause, action)
     return seconds
 
 

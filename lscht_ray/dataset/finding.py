@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lscht_ray.dataset import layouts
+from lscht_ray.dataset._cells import SHEETS
 from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
@@ -18,7 +19,6 @@ from lscht_ray.settings.columns import ColumnMap
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
-SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 OTHER_TABLES = (*SHEETS, ".json", ".xml", ".db", ".sqlite")
 """What may hold annotations too, and is not read unless it is named."""
 NAMED = 5

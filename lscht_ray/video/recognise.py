@@ -39,9 +39,9 @@ def is_hidden(name: str) -> bool:
     """Return whether a file or folder of that name belongs to a system, not to its user.
 
     Those are names that begin with a dot, among them `._NAME`, which macOS writes beside each file on a disk that is
-    not its own, and what Windows and macOS add to folders and zips.
+    not its own, what Windows and macOS add to folders and zips, and what Office keeps beside a file that is open.
     """
-    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+    return name.startswith((".", "~$")) or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 
 def is_video(path: Path) -> bool:
