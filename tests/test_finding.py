@@ -295,7 +295,10 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
         (range(8), ""),
         ((0, 2, 4, 6), ""),  # every other one was kept
         ((1, 2, 4, 5), "no picture has the number 3"),
-        ((8, 9, 10, 12, 14), "no picture has the number 11, ..."),
+        ((8, 9, 10, 12, 13, 14, 15, 17, 18, 19), "no picture has the number 11, ..."),
+        ((1, 2, 4, 5, 7, 8), ""),  # two of three were kept
+        ((0, 33, 67, 100, 133, 167), ""),  # milliseconds
+        ((3, 907, 1811, 60), ""),
     ],
 )
 def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[int], said: str) -> None:
@@ -310,8 +313,15 @@ def test_pictures_that_are_missing_are_named(tmp_path: Path, numbers: Iterable[i
         (("1.jpg", "2.jpg", "2.png"), "2.jpg and 2.png have the same number"),
         (("01.jpg", "01 copy.jpg", "02.jpg"), "01 copy.jpg and 01.jpg have the same number"),
         (("front_1.jpg", "front_2.jpg", "side_1.jpg", "side_2.jpg"), "front_1.jpg and side_1.jpg have the same number"),
-        (("cam0_1.jpg", "cam0_2.jpg", "cam1_1.jpg", "cam1_2.jpg", "cam1_3.jpg"), "2 clips, from cam0_1.jpg and from"),
-        (("c1_0.jpg", "c1_1.jpg", "c2_0.jpg", "c2_1.jpg", "c3_0.jpg", "c3_1.jpg"), "look like 3 clips, from c1_0.jpg"),
+        (
+            ("cam0_1.jpg", "cam0_2.jpg", "cam1_1.jpg", "cam1_2.jpg", "cam1_3.jpg"),
+            "of 2 cameras, from cam0_1.jpg and from cam1_1.jpg on",
+        ),
+        (("vista 1_0.jpg", "vista 1_2.jpg", "vista 2_0.jpg", "vista 2_2.jpg"), "of 2 cameras, from vista 1_0.jpg"),
+        (("1.jpg", "2.jpg", "3.jpg", "4.jpg", "cover.jpg"), "cover.jpg is called otherwise than the other pictures"),
+        (("1.jpg", "2.jpg", "3.jpg", "3 (1).jpg", "4.jpg"), "3 (1).jpg is called otherwise"),
+        (("f_0_1.jpg", "f_0_2.jpg", "f_1_1.jpg", "f_1_2.jpg", "f_2_1.jpg"), ""),  # seconds and frames
+        (("9a3f.jpg", "b77c1.jpg", "00ff.jpg", "c3.jpg", "deadbeef.jpg"), ""),
         (("f1_0.00.jpg", "f2_0.04.jpg", "f3_0.08.jpg", "f26_1.00.jpg"), ""),  # a number and a time
         (("0-00.jpg", "0-40.jpg", "0-80.jpg", "1-00.jpg", "1-40.jpg", "1-80.jpg"), ""),  # times
         (("20240101_1.jpg", "20240101_2.jpg", "20240101_3.jpg"), ""),

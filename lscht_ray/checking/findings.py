@@ -104,7 +104,7 @@ def _oddities(facts: Facts) -> Iterator[tuple[str, Severity, str, str]]:
     elif facts.corrupt:
         detail = f"{facts.corrupt} of {facts.frames + facts.corrupt} frames are damaged or missing"
         yield "corrupt_frames", "warning", detail, "look at it; the other frames are used"
-    elif facts.claimed > facts.frames + facts.hidden:
+    elif facts.claimed > facts.frames + facts.hidden and not facts.claimed_duration:
         detail = f"{facts.frames} frames where its header claims {facts.claimed}"
         yield "fewer_frames_than_claimed", "warning", detail, "the frames that are there are used; is it cut off?"
     if facts.frames and facts.claimed_duration - facts.duration > max(0.5, 0.1 * facts.claimed_duration):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -70,6 +70,7 @@ class _Stream:
     average_rate = RATE
     time_base = 1 / RATE
     thread_type = "NONE"
+    metadata: ClassVar[dict[str, str]] = {}
 
     def __init__(self, files: list[Path]) -> None:
         self.frames = len(files)

@@ -27,7 +27,7 @@ class Facts:
         corrupt: Number of frames that the decoder calls damaged, or that are missing where it does.
         hidden: Number of frames that an edit list hides.
         claimed: Number of frames that the header claims; 0: it claims none.
-        claimed_duration: Seconds that the header of a container without such a number claims; 0: it claims none.
+        claimed_duration: Seconds that a header claims from the first frame on, where that number says nothing; 0: none.
         width: Of the upright picture, in square pixels.
         height: Of the upright picture, in square pixels.
         pixel_aspect: How many times as wide as high a stored pixel is, before any turn, as in 4:3.

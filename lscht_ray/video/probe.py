@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import struct
 import sys
@@ -36,6 +37,8 @@ PASSING = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOENT, err
 """Errors that may be gone when the file is looked at again."""
 BY_DURATION = ("matroska,webm", "flv", "asf")
 """Containers whose header tells how long the video is, not how many frames it has."""
+MPEG = ("mpegts", "mpeg")
+"""Containers of broadcast and camcorders, in which frames come evenly."""
 GAP = 5.0
 """How many times the usual distance of frames their longest one is at least to be called a gap."""
 TOO_MUCH = "decoding it takes more memory than it may"
@@ -165,10 +168,10 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
             grey.append(np.asarray(small.to_ndarray(), np.uint8))
     result = {
         "frames": len(times),
-        "corrupt": _bad_frames(times, damaged, stream.frames - hidden),
+        "corrupt": max(len(damaged), _missing(times, damaged, stream, stream.frames - hidden, container.format.name)),
         "hidden": hidden,
         "claimed": stream.frames,
-        "claimed_duration": (container.duration or 0) / av.time_base if container.format.name in BY_DURATION else 0.0,
+        "claimed_duration": _claimed_duration(container, stream, times[0] if times else 0.0),
         "broken": broken,
         "rotation": turn.rotation,
         "mirrored": turn.mirrored,
@@ -182,20 +185,44 @@ def _read_whole(container: Any, stream: Any, on_frame: OnFrame) -> dict[str, Any
     return result | _pace(opening.from_first(times), stream) | judged(grey)
 
 
-def _bad_frames(times: list[float], damaged: list[float], claimed: int) -> int:
-    """The number of frames that are damaged, or missing where there are damaged ones.
+def _missing(times: list[float], damaged: list[float], stream: Any, claimed: int, container: str) -> int:
+    """The number of frames that are damaged or missing, where a decoder calls some damaged, as far as it can be known.
+
+    In MPEG streams frames come evenly: their times show a gap. An MP4 claims a number of frames. In other containers
+    a gap may as well be a pause, and an AVI leaves out frames that repeat the one before.
 
     Args:
         times: Those of the good frames, in seconds.
         damaged: Those of the damaged ones.
+        stream: The video stream.
         claimed: How many frames the header claims; 0 or less: it claims none.
+        container: FFmpeg's name of it.
     """
     if not damaged or len(times) < 2:
-        return len(damaged)
-    steps = np.diff(times)
-    gaps = np.unique(np.clip(np.searchsorted(times, damaged) - 1, 0, len(steps) - 1))
-    missing = int(np.rint(steps[gaps] / np.median(steps) - 1).sum())
-    return max(len(damaged), missing, claimed - len(times))
+        return 0
+    if container in MPEG:
+        steps = np.diff(times)
+        gaps = np.unique(np.clip(np.searchsorted(times, damaged) - 1, 0, len(steps) - 1))
+        return int(np.rint(steps[gaps] / np.median(steps) - 1).sum())
+    paused = container == "avi" and (times[-1] - times[0]) * float(stream.average_rate or 0) > 0.97 * (claimed - 1)
+    return 0 if paused else claimed - len(times)
+
+
+def _claimed_duration(container: Any, stream: Any, start: float) -> float:
+    """How long a header says that the video is from its first frame on, in seconds; 0: it doesn't say.
+
+    An AVI's number of frames counts those that are left out because they repeat the one before. FFmpeg and mkvmerge tag
+    each stream of a Matroska file with its end; else the duration is that of the longest stream.
+    """
+    name = container.format.name
+    if name == "avi" and stream.average_rate:
+        return float(stream.frames / stream.average_rate)
+    tagged = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tagged:
+        hours, minutes, seconds = map(float, tagged.groups())
+        return max(0.0, 3600 * hours + 60 * minutes + seconds - start)
+    alone = name in BY_DURATION and len(container.streams) == 1 and container.duration
+    return max(0.0, container.duration / av.time_base - start) if alone else 0.0
 
 
 def _pace(times: NDArray[np.float64], stream: Any) -> dict[str, Any]:

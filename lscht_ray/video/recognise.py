@@ -30,7 +30,11 @@ HEAD = 1024
 """Bytes at the front of a file that tell what it is."""
 TS_PACKETS = ((0, 188), (4, 192), (0, 204))
 """Where packets of an MPEG transport stream begin, and their length in bytes; cameras put a time before each."""
-DIGITS = re.compile(r"\d+")
+DIGITS = re.compile(r"[0-9]{1,18}")
+CAMERA = re.compile(r"(?:cam|camera|c[aá]mara|kinect|sensor|view|vista|angle|[aá]ngulo)[ _-]?[0-9]+", re.IGNORECASE)
+"""How a camera is named in a picture's name."""
+ALIKE = 0.8
+"""Share of a clip's pictures that must have as many numbers in their names, for these to say something."""
 FLOW = re.compile(r"^flow[_-]", re.IGNORECASE)
 """How the pictures of optical flow begin that are kept beside a clip's own (mmaction2's rawframes)."""
 
@@ -108,34 +112,33 @@ def disorder(folder: Path) -> tuple[str, str]:
 
     An OSError tells that the folder can't be listed.
     """
-    numbers = {path: tuple(map(int, found)) for path in pictures_in(folder) if (found := DIGITS.findall(path.stem))}
+    pictures = pictures_in(folder)
+    numbers = {path: tuple(int(part) for part in DIGITS.findall(path.stem)) for path in pictures}
+    usual = Counter(map(len, numbers.values())).most_common(1)
+    if not usual or usual[0][0] == 0 or usual[0][1] < ALIKE * len(pictures):  # called by no rule
+        return "", ""
+    odd = next((path for path, number in numbers.items() if len(number) != usual[0][0]), None)
+    if odd:
+        return "mixed_pictures", f"{odd.name} is called otherwise than the other pictures"
     first: dict[tuple[int, ...], Path] = {}
     for path, number in numbers.items():
         if (other := first.setdefault(number, path)) is not path:
             return "mixed_pictures", f"{other.name} and {path.name} have the same number"
-    if starts := _series(numbers):
-        return "mixed_pictures", f"its pictures look like {len(starts)} clips, from {' and from '.join(starts[:2])} on"
+    cameras = {found[0].lower(): path.name for path in reversed(pictures) if (found := CAMERA.search(path.stem))}
+    if len(cameras) > 1:
+        names = sorted(cameras.values())
+        return "mixed_pictures", f"its pictures are of {len(names)} cameras, from {' and from '.join(names[:2])} on"
     lost = _gap([number[-1] for number in numbers.values()])
     return ("missing_pictures", lost) if lost else ("", "")
 
 
-def _series(numbers: dict[Path, tuple[int, ...]]) -> list[str]:
-    """The first pictures of several series, as of two cameras, each of which counts from the same number on by one."""
-    series: dict[tuple[int, ...], list[tuple[int, str]]] = {}
-    for path, number in numbers.items():
-        series.setdefault(number[:-1], []).append((number[-1], path.name))
-    counts = [[number for number, _ in one] for one in series.values()]
-    alike = all(one == list(range(counts[0][0], counts[0][0] + len(one))) and len(one) > 1 for one in counts)
-    return [one[0][1] for one in series.values()] if len(series) > 1 and alike else []
-
-
 def _gap(numbers: list[int]) -> str:
-    """Which numbers are missing, in words; nothing where none is."""
+    """Which numbers are missing, in words; nothing where none is, or where they follow no rule."""
     steps = Counter(later - number for number, later in pairwise(numbers))
-    if not steps:
+    usual, count = steps.most_common(1)[0] if steps else (0, 0)
+    lost = [number + usual for number, later in pairwise(numbers) if usual > 0 and later - number >= 2 * usual]
+    if 2 * count < steps.total() or 3 * len(lost) > steps.total():
         return ""
-    usual = steps.most_common(1)[0][0]
-    lost = [number + usual for number, later in pairwise(numbers) if later - number > usual > 0]
     return f"no picture has the number {lost[0]}" + ", ..." * (len(lost) > 1) if lost else ""
 
 
