@@ -110,6 +110,16 @@ def changed(file: str, **values: object) -> Callable[[Path], None]:
     return change
 
 
+def with_all_processors(folder: Path) -> None:
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_std": "a"}}))
+
+
+def quantized(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    small = {name: (weight * 10).to(torch.int8) for name, weight in state.items()}
+    save_file(small, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def nested(folder: Path) -> None:
     (folder / "config.json").write_text('{"a":' * 100_000)
 
@@ -152,17 +162,28 @@ FAULTS: dict[Callable[[Path], None], str] = {
     changed("config.json", image_size=True): r"in config\.json, image_size is True: allowed are 1 to 4096",
     changed("config.json", num_labels=10**9): r"in config\.json, num_labels is 1000000000: allowed are 1 to 1048576",
     changed("config.json", layer_norm_eps="x"): r"in config\.json, layer_norm_eps is 'x': allowed are numbers above 0",
-    changed("config.json", hidden_dropout_prob=2): r"in config\.json, hidden_dropout_prob is 2: allowed are 0 to 1",
+    changed(
+        "config.json", hidden_dropout_prob=2
+    ): r"in config\.json, hidden_dropout_prob is 2: allowed are 0 to below 1",
     changed("config.json", id2label=["a"]): r"in config\.json, id2label is \['a'\]: allowed are names by their numbers",
     changed("config.json", dtype="float99"): r"in config\.json, dtype is 'float99': allowed are float32",
     changed(
         "config.json", quantization_config={"bits": 4}
     ): r"quantization_config is .*: allowed are models that are not",
     changed("config.json", tubelet_size=32): r"in config\.json, tubelet_size is 32: allowed are 1 to 16 \(num_frames\)",
-    changed("preprocessor_config.json", image_mean="x"): r"image_mean is 'x': allowed are a number for each of three",
+    changed(
+        "preprocessor_config.json", image_mean="x"
+    ): r"image_mean is 'x': allowed are a number from 0 to 1 for each",
     changed(
         "preprocessor_config.json", image_std=[0.5, 0, 0.5]
     ): r"image_std is \[0\.5, 0, 0\.5\]: allowed are a number",
+    changed(
+        "preprocessor_config.json", image_mean=[123.7, 116.3, 103.5]
+    ): r"image_mean is .*: allowed are a number from 0",
+    changed("preprocessor_config.json", do_normalize=False): r"do_normalize is False: allowed are true",
+    changed("preprocessor_config.json", rescale_factor=1 / 127.5): r"rescale_factor is .*: allowed are 1/255",
+    with_all_processors: r"in processor_config\.json, image_std is 'a': allowed are a number from 0\.01",
+    quantized: r"model\.safetensors holds numbers of the kind I8, as of a quantized model",
     nested: r"config\.json is cut off or damaged \(maximum recursion depth",
     with_a_byte_order_mark: r"config\.json begins with a byte order mark: save it as UTF-8 without",
     index(): r"model\.safetensors\.index\.json lists no weights \(weight_map, metadata\)",
@@ -267,6 +288,27 @@ def test_whole_files_pass(copy: Path) -> None:
     assert videomae.input_of(str(copy)).image_size == 48
     save_file(torch.load(copy / "pytorch_model.bin"), copy / "model.safetensors", metadata={"format": "pt"})
     weights.check(str(copy))
+
+
+def test_settings_as_published_checkpoints_have_them_pass(copy: Path) -> None:
+    """Those of MCG-NJU/videomae-base-finetuned-kinetics and of others, as far as they say what these files hold."""
+    old = {"qkv_bias": True, "torch_dtype": "float32", "transformers_version": "4.22.0.dev0", "norm_pix_loss": False}
+    labels = {str(number): f"LABEL_{number}" for number in range(400)}
+    changed("config.json", **old, id2label=labels, label2id={name: int(key) for key, name in labels.items()})(copy)
+    changed(
+        "preprocessor_config.json",
+        feature_extractor_type="VideoMAEFeatureExtractor",
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+        rescale_factor=0.00392156862745098,
+        size={"shortest_edge": 224},
+        resample=2,
+    )(copy)
+    weights.check(str(copy))
+    assert videomae.input_of(str(copy)).std == (0.229, 0.224, 0.225)
+    for kind in ("auto", "torch.bfloat16", None):
+        changed("config.json", torch_dtype=kind)(copy)
+        weights.check(str(copy))
 
 
 def test_training_and_a_sweep_end_before_anything_is_made(small: Path, copy: Path, door: Door, tmp_path: Path) -> None:

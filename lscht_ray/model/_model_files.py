@@ -32,8 +32,8 @@ class ConfigFile(BaseModel):
     num_labels: int = _whole(2, 1 << 20)
     num_channels: Literal[3] = Field(3, description="3")
     hidden_act: str = Field("gelu", description="names of functions, such as 'gelu'")
-    hidden_dropout_prob: float = Field(0.0, ge=0, lt=1, description="0 to 1")
-    attention_probs_dropout_prob: float = Field(0.0, ge=0, lt=1, description="0 to 1")
+    hidden_dropout_prob: float = Field(0.0, ge=0, lt=1, description="0 to below 1")
+    attention_probs_dropout_prob: float = Field(0.0, ge=0, lt=1, description="0 to below 1")
     initializer_range: float = Field(0.02, gt=0, le=10, description="numbers above 0, to 10")
     layer_norm_eps: float = Field(1e-12, gt=0, lt=1, description="numbers above 0, below 1")
     qkv_bias: bool = Field(True, description="true and false")
@@ -42,26 +42,32 @@ class ConfigFile(BaseModel):
     architectures: list[str] | None = Field(None, description="lists of names")
     id2label: dict[str, object] | None = Field(None, description='names by their numbers, as in {"0": "hola"}')
     label2id: dict[str, object] | None = Field(None, description='numbers by their names, as in {"hola": 0}')
-    dtype: Literal["float32", "float16", "bfloat16", "float64"] | None = Field(
-        None, alias="torch_dtype", validation_alias=AliasChoices("dtype", "torch_dtype"), description="float32 and such"
+    dtype: Annotated[str, Field(pattern=r"^(torch\.)?(float(16|32|64)|bfloat16)$|^auto$")] | None = Field(
+        None,
+        alias="torch_dtype",
+        validation_alias=AliasChoices("dtype", "torch_dtype"),
+        description="float32, float16, bfloat16, float64",
     )
-    position_grid: list[Annotated[int, Field(ge=1, le=1 << 12)]] | None = Field(
+    position_grid: list[Annotated[int, Field(ge=1, le=1 << 8)]] | None = Field(
         None, min_length=3, max_length=3, description="three numbers of tubelets: in time, in height and in width"
     )
     quantization_config: None = Field(None, description="models that are not quantized")
 
 
 class ProcessorFile(BaseModel):
-    """What is used of a model's preprocessor_config.json."""
+    """What is used of a model's preprocessor_config.json: how colours from 0 to 1 are normalised."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
-    image_mean: list[float] = Field(
-        [0.5] * 3, min_length=3, max_length=3, description="a number for each of three colours"
+    image_mean: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        [0.5] * 3, min_length=3, max_length=3, description="a number from 0 to 1 for each of three colours"
     )
-    image_std: list[Annotated[float, Field(gt=0)]] = Field(
-        [0.5] * 3, min_length=3, max_length=3, description="a number above 0 for each of three colours"
+    image_std: list[Annotated[float, Field(ge=0.01, le=1)]] = Field(
+        [0.5] * 3, min_length=3, max_length=3, description="a number from 0.01 to 1 for each of three colours"
     )
+    do_normalize: Literal[True] = Field(True, description="true")
+    do_rescale: Literal[True] = Field(True, description="true")
+    rescale_factor: float = Field(1 / 255, ge=0.999 / 255, le=1.001 / 255, description="1/255 (0.00392...)")
 
 
 def wrong_setting(kind: type[BaseModel], content: dict[str, object]) -> str:

@@ -17,6 +17,10 @@ from lscht_ray.errors import InputError
 from lscht_ray.model._model_files import ConfigFile, ProcessorFile, wrong_setting
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+PROCESSORS = "processor_config.json"
+"""Where newer versions of transformers keep all processors of a model, and look first."""
+KINDS = frozenset(("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL"))
+"""Safetensors' names of the numbers that weights, and the counters beside them, are kept in; others are quantized."""
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files that weights are in, or the list of the files that they are in, in the order in which transformers looks."""
 OF_ANOTHER_LIBRARY = ("tf_model.h5", "flax_model.msgpack")
@@ -75,18 +79,16 @@ def _check_folder(folder: Path, name: str) -> None:
         raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")
     config = _check_json(folder / CONFIG, name)
     check_type(str(config.get("model_type", TYPE)), name)
-    processor = _check_json(folder / PROCESSOR, name) if (folder / PROCESSOR).is_file() else {}
-    for file, wrong in (
-        (CONFIG, wrong_setting(ConfigFile, config)),
-        (PROCESSOR, wrong_setting(ProcessorFile, processor)),
-    ):
-        if wrong:
-            raise InputError(f"--model_name {name}: in {file}, {wrong}")
+    _refuse(name, CONFIG, wrong_setting(ConfigFile, config))
+    for file in (PROCESSOR, PROCESSORS):
+        if (folder / file).is_file():
+            content = _check_json(folder / file, name)
+            own = content.get("image_processor", {}) if file == PROCESSORS else content
+            _refuse(name, file, wrong_setting(ProcessorFile, own if isinstance(own, dict) else {"image_mean": own}))
     sizes = ConfigFile.model_validate(config)
     for small, large in (("tubelet_size", "num_frames"), ("patch_size", "image_size")):
         size, most = getattr(sizes, small), getattr(sizes, large)
-        if size > most:
-            raise InputError(f"--model_name {name}: in {CONFIG}, {small} is {size}: allowed are 1 to {most} ({large})")
+        _refuse(name, CONFIG, f"{small} is {size}: allowed are 1 to {most} ({large})" if size > most else "")
     found = [file for file in WEIGHTS if (folder / file).is_file()]
     if not found:
         others = [file for file in OF_ANOTHER_LIBRARY if (folder / file).is_file()]
@@ -97,6 +99,11 @@ def _check_folder(folder: Path, name: str) -> None:
         )
     for part in _parts(folder, found[0], name):
         _check_weights(part, name)
+
+
+def _refuse(name: str, file: str, wrong: str) -> None:
+    if wrong:
+        raise InputError(f"--model_name {name}: in {file}, {wrong}")
 
 
 def _parts(folder: Path, file: str, name: str) -> list[Path]:
@@ -125,8 +132,14 @@ def _check_weights(file: Path, name: str) -> None:
     _check_kind(file, name)
     try:
         if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt"):  # checks that the header is whole, and the file as long as it says
-                return
+            with safe_open(file, framework="pt") as opened:  # checks the header, and the length that it says
+                kinds = {opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118  # it is no dict
+            if kinds - KINDS:
+                raise InputError(
+                    f"--model_name {name}: {file.name} holds numbers of the kind {min(kinds - KINDS)}, as of a"
+                    " quantized model: take the checkpoint in float32 or float16"
+                )
+            return
         _open_pickle(file)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error) or "weights_only" in str(error):
