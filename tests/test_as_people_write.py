@@ -117,7 +117,18 @@ def test_a_suffix_may_be_missing_where_only_one_video_is_called_so(tmp_path: Pat
     found = read(tmp_path, plan=WHOLE)
     assert sorted((gloss, path) for path, gloss, _ in clips(found)) == [("a", "videos/seña 1.2.mp4"), ("b", "uno.MTS")]
     assert [path.name for path in found.missing] == ["nada"]
-    assert "names without suffix are completed: 'seña 1.2' is 'seña 1.2.mp4', and so on" in found.notes
+    assert "names of files are completed: 'seña 1.2' is 'videos/seña 1.2.mp4', and so on" in found.notes
+
+
+@pytest.mark.parametrize("start", ["/data/ana/", "C:\\\\Users\\\\Ana\\\\", "D:/"])
+def test_paths_of_another_machine_are_found_by_their_ends(start: str, tmp_path: Path) -> None:
+    mark = "\\" if "\\" in start else "/"
+    start = start.replace("\\\\", "\\")
+    lines = f"path,label\n{start}clips{mark}a.mp4,x\n{start}clips{mark}ñ.MP4,y\n"
+    write(tmp_path, lines, "clips/a.mp4", "a.mp4", "clips/ñ.mp4")
+    found = read(tmp_path, plan=WHOLE)
+    assert clips(found) == [("clips/a.mp4", "x", "train"), ("clips/ñ.mp4", "y", "train")]
+    assert any("names of files are completed" in note for note in found.notes)
 
 
 def test_a_name_that_may_be_two_videos_is_refused(tmp_path: Path) -> None:

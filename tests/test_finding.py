@@ -115,6 +115,8 @@ def test_a_gloss_without_clips_is_an_error_that_says_what_was_passed_over(tmp_pa
         (("hola/1.mp4", "test/1.mp4", "test/2.mp4"), {"hola": 1, "test": 2}),  # a gloss that is called so
         (("hola/1.mp4", "test/1.mp4", "train/1.mp4", "val/1.mp4"), {"hola": 1, "test": 1, "train": 1, "val": 1}),
         (("train/hola/1.mp4", "val/hola/1.mp4", "val/loose.mp4"), {"hola": 2}),
+        (("hola/1.mp4", "tú/1.mp4", "test/1.mp4", "test/old/1.mp4"), {"hola": 1, "tú": 1, "test": 1}),
+        (("test/hola/1.mp4", "test/tú/1.mp4"), {"hola": 1, "tú": 1}),
         (("train/hola/1.mp4", "val/loose.mp4", "extra/1.mp4"), {"hola": 1}),
         (("test/p/1.jpg", "test/p/2.jpg", "hola/p/1.jpg", "hola/p/2.jpg"), {"hola": 1, "test": 1}),
         (("test/hola/p/1.jpg", "test/hola/p/2.jpg", "train/hola/p/1.jpg", "train/hola/p/2.jpg"), {"hola": 2}),
@@ -127,17 +129,18 @@ def test_folders_called_as_splits(files: tuple[str, ...], expected: dict[str, in
 
 def test_what_lies_beside_clips_is_named(tmp_path: Path) -> None:
     touch(tmp_path, *(f"hola/{k}.mp4" for k in range(3)), "hola/thumbs/1.jpg", "hola/thumbs/2.jpg", "loose.mp4")
-    touch(tmp_path, "tú/a/1.png", "tú/a/2.png", "tú/b/1.png", "tú/c/nota.txt")
+    touch(tmp_path, "tú/a/1.png", "tú/a/2.png", "tú/b/1.png", "tú/c/nota.txt", "tú/d/1.heic")
     found = read(tmp_path)
     assert Counter(sample.gloss for sample in found.samples) == {"hola": 3, "tú": 1}
     assert {problem.kind: (Path(problem.path).name, problem.detail) for problem in found.problems} == {
         "no_gloss_folder": (tmp_path.name, "1 video beside the gloss folders: loose.mp4"),
         "pictures_beside_videos": ("hola", "1 subfolder of pictures beside videos passed over: thumbs"),
-        "one_picture": ("tú", "1 subfolder with one picture passed over: b"),
+        "no_pictures": ("tú", "3 subfolders without a clip passed over: b, c, d"),
     }
     assert "1 video beside the gloss folders: loose.mp4 (passed over; move them into the folder of their gloss)" in (
         found.notes
     )
+    assert any(note.startswith("tú/: 3 subfolders without a clip passed over") for note in found.notes)
     assert not any("no videos" in note for note in found.notes)
 
 

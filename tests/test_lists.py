@@ -243,7 +243,7 @@ def test_of_several_sets_of_lists_one_must_be_named(tmp_path: Path) -> None:
         "testlist01.txt and testlist02.txt are both lists of the test split: name the set of lists that is meant"
     )
     assert commands == [f"  --data {shlex.quote(str(tmp_path / f'trainlist0{k}.txt'))}" for k in (1, 2)]
-    assert last == "  or read the class folders with --layout folders"
+    assert last == "  --layout folders reads the class folders in their place"
     for named in ("trainlist02.txt", "testlist02.txt"):
         assert sorted(clips(read(tmp_path / named))) == [
             ("a/1.mp4", "1", "test", None),

@@ -214,7 +214,7 @@ def test_missing_videos_are_counted_up_to_the_threshold(tmp_path: Path) -> None:
     touch(tmp_path / "1.mp4", tmp_path / "2.mp4")
     manifest(tmp_path, [(f"{n}.mp4", "a", "train") for n in range(1, 5)])
     assert [path.name for path in read(tmp_path).missing] == ["3.mp4", "4.mp4"]
-    with pytest.raises(InputError, match="2 of 4 annotated videos are missing"):
+    with pytest.raises(InputError, match="the videos of 2 of 4 annotated clips are missing"):
         read(tmp_path, missing_threshold=0.4)
 
 

@@ -74,7 +74,8 @@ def _missing(annotated: Annotations) -> Iterator[Problem]:
         if video in annotated.excused:
             yield Problem("missing_file", "info", str(video), "missing.txt says that it could not be had", LEFT_OUT)
         else:
-            yield Problem("missing_file", "error", str(video), "annotated, but not there", f"{LEFT_OUT}; find the file")
+            action = f"{LEFT_OUT}; find the file, or name its folder with --videos"
+            yield Problem("missing_file", "error", str(video), "annotated, but not there", action)
 
 
 def _videos(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -> Iterator[Problem]:

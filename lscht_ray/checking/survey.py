@@ -1,5 +1,6 @@
 """Looks at every video of a data set before training does, in child processes, and leaves out what can't be used."""
 
+import json
 import shlex
 import sys
 import time
@@ -108,7 +109,7 @@ def trusted(
         screen.print(f"looked at {new} videos in {time.monotonic() - started:.1f} s (once; kept for next time)")
     if result.left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        where = "" if splits else f"; more: python -m lscht_ray.check {shlex.quote(config.data)}"
+        where = "" if splits else f"; more: {_check_command(config)}"
         screen.print(f"left out: {len(result.left_out)} of {len(samples)} clips ({listed}){where}")
     if not result.clips:
         video, reason = result.left_out[0]
@@ -276,3 +277,13 @@ def _compare(
             if facts is not None:
                 writer.add(video, replace(facts, decord=verdict))
             progress.advance()
+
+
+def _check_command(config: DataConfig) -> str:
+    """The check of the same data, as it is to be typed."""
+    given = config.model_dump(include={"layout", "videos", "columns", "elan"}, exclude_defaults=True)
+    words = ["python", "-m", "lscht_ray.check", config.data]
+    for name, value in given.items():
+        for part, each in value.items() if isinstance(value, dict) else [("", value)]:
+            words += [f"--{name}.{part}".rstrip("."), each if isinstance(each, str) else json.dumps(each)]
+    return shlex.join(words)

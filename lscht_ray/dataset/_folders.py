@@ -52,13 +52,15 @@ def read_folders(path: Path, videos: Path | None = None) -> Table:
 def _split_folders(tops: list[Path]) -> dict[Path, str]:
     """Those of the folders that are splits, by their names, and which.
 
-    A set of signs may have one that is called `test`: where no folder so called has class folders in it, and others
-    hold clips, it is a class folder.
+    A set of signs may have one that is called `test`: it is a class folder where others hold clips, unless there are
+    class folders in `train`, or in two splits.
     """
     called = {top: split for top in tops if (split := split_called(top.name))}
-    divided = any(_holds_clips(inner) for top in called for inner in visible(top) if inner.is_dir())
+    divided = {
+        split for top, split in called.items() if any(_holds_clips(inner) for inner in visible(top) if inner.is_dir())
+    }
     others = any(_holds_clips(top) for top in tops if top not in called)
-    return called if divided or not others else {}
+    return called if "train" in divided or len(divided) > 1 or not others else {}
 
 
 def _holds_clips(folder: Path) -> bool:
@@ -105,8 +107,10 @@ class _Found:
                 others[_kind(entry)] += 1
         clips = videos or pictured
         deeper = [entry for entry in inner if next(clips_below(entry), None) is not None]
-        single = [entry for entry in inner if any(is_picture(found.name) for found in visible(entry))]
-        if not clips and inner and not deeper and not single and not others:
+        idle = [entry for entry in inner if entry not in deeper]
+        if videos:
+            idle = [entry for entry in idle if any(is_picture(found.name) for found in visible(entry))]
+        if not clips and not deeper and not others and inner and not any(map(any, map(visible, idle))):
             self.notes.append(f"{folder.name}/ holds only folders without clips: it is passed over")
             return
         if no_text(gloss):
@@ -121,7 +125,8 @@ class _Found:
             return
         action = "move them up, or say with --columns.pattern where the gloss stands in a path"
         self._warn("subfolders", folder, deeper, "with clips", action)
-        self._warn("one_picture", folder, single, "with one picture", "a clip that is made of pictures has two or more")
+        action = "a clip that is made of pictures has two or more, as .jpg, .png and the like"
+        self._warn("no_pictures", folder, idle, "without a clip", action)
         if videos:
             action = "if they are clips, make videos of them"
             self._warn("pictures_beside_videos", folder, pictured, "of pictures beside videos", action)
@@ -131,6 +136,7 @@ class _Found:
         if inner:
             detail = f"{_count(len(inner), 'subfolder')} {what} passed over: {_some(inner)}"
             self.problems.append(Problem(kind, "warning", str(folder), detail, action))
+            self.notes.append(f"{folder.name}/: {detail} ({action})")
 
     def table(self, root: Path) -> Table:
         filled = {row.gloss for row in self.rows}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lscht_ray.dataset._class_names import find_names
 from lscht_ray.dataset._entries import visible
+from lscht_ray.dataset._folders import class_folders
 from lscht_ray.dataset._lookup import find_video
 from lscht_ray.dataset._row_reader import RowReader
 from lscht_ray.dataset._tables import by_split, split_in_name
@@ -84,8 +85,9 @@ def find_lists(folder: Path, named: Path | None = None) -> dict[str, Path]:
     advice = "".join(f"\n  --data {shlex.quote(str(file))}" for file in trained)
     raise InputError(
         f"{folder}: {' and '.join(twins)} are both lists of the {twice} split: "
-        + (f"name the set of lists that is meant{advice}\n  or" if advice else "keep one of them there, or")
-        + " read the class folders with --layout folders"
+        + (f"name the set of lists that is meant{advice}" if advice else "keep one of them there")
+        + "\n  --videos FOLDER says where their videos are, if they are not there" * (not class_folders(folder))
+        + "\n  --layout folders reads the class folders in their place" * bool(class_folders(folder))
     )
 
 

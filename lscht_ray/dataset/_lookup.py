@@ -1,16 +1,17 @@
 """Finds the video that a table's line names, as people's tables name them."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
 from lscht_ray.dataset._entries import visible
 from lscht_ray.dataset._values import LineError
-from lscht_ray.host.files import inside, is_file, nfc
+from lscht_ray.host.files import inside, is_file, is_there, nfc, on_disk
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
 
 def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, bool]:
-    """The file that a line names, and whether its suffix had to be found.
+    """The file that a line names, and whether its suffix or its folder had to be found.
 
     Args:
         root: The folder that names start from.
@@ -24,6 +25,9 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
         OutsideError: The name leads out of the folder, or is no file's.
         LineError: It has no suffix, and several videos are called so.
     """
+    foreign = _of_another_machine(root, name)
+    if foreign is not None:
+        return foreign, True
     video = inside(root, name)
     places = [video]
     if not _is_clip(video) and not Path(name).is_absolute():
@@ -41,6 +45,16 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
         if found:
             return found[0], True
     return video, False
+
+
+def _of_another_machine(root: Path, name: str) -> Path | None:
+    """The clip below root that the longest end of an absolute path means that isn't here; None where there is none."""
+    path = Path(name.strip().replace("\\", "/"))
+    if not re.match("/|[A-Za-z]:/", str(path)) or ".." in path.parts or is_there(path):
+        return None
+    ends = (on_disk(root.joinpath(*path.parts[start:])) for start in range(1, len(path.parts)))
+    found = next(filter(_is_clip, ends), None)
+    return None if found is None else inside(root, str(found))
 
 
 def _is_clip(path: Path) -> bool:

@@ -43,7 +43,7 @@ class RowReader:
     def __init__(self, columns: ColumnMap, folder: Path, root: Path, on_row: Callable[[], object] = int) -> None:
         self.columns, self.folder, self.root, self.on_row = columns, folder, root, on_row
         self.rows: list[Row] = []
-        self.seen: dict[tuple[Path, Span | None], tuple[Row, str]] = {}
+        self.seen: dict[tuple[Path, Span | None], tuple[Row, str, str]] = {}
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.raw: dict[str, str] = {}
@@ -68,7 +68,7 @@ class RowReader:
             self._report(source, failed)
         if self.completed:
             written, name = self.completed[0]
-            self.notes.append(f"names without suffix are completed: {written!r} is {name!r}, and so on")
+            self.notes.append(f"names of files are completed: {written!r} is {name!r}, and so on")
         found = {row.gloss for row in self.rows}
         glosses = [name for name in self.names.values() if name in found] if self.names else None
         labels = renamed("the gloss", self.raw, self.source)
@@ -120,10 +120,11 @@ class RowReader:
             return
         key = (row.video, row.span)
         if key not in self.seen:
-            self.seen[key] = (row, where)
+            self.seen[key] = (row, where, file)
             self.rows.append(row)
             return
-        other, there = self.seen[key]
+        other, there, source = self.seen[key]
+        there = there if source == file else f"{Path(source).name}: {there}".removesuffix(": ")
         same = other.gloss == row.gloss
         kind = "duplicate_key" if same else "two_labels"
         text = f"{row.video.name} is there twice (also {there})"
@@ -186,7 +187,7 @@ class RowReader:
         if self.source.is_file() and self.source.parent.is_relative_to(self.root):
             folders.append(self.source.parent.relative_to(self.root).as_posix())
         video, completed = find_video(self.root, name, tuple(filter(None, folders)))
-        self.completed += [(name, video.name)] * completed
+        self.completed += [(name, video.relative_to(self.root).as_posix())] * completed
         return video
 
     def _signer(self, cells: Cells) -> str | None:

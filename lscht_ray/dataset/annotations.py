@@ -80,7 +80,7 @@ class Annotations:
         """One line: layout, glosses, clips per split, missing videos."""
         counts = Counter(sample.split for sample in self.samples)
         splits = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
-        gone = f"; {len(self.missing)} annotated videos are missing" if self.missing else ""
+        gone = f"; {len(set(self.missing))} annotated videos are missing" if self.missing else ""
         return f"{shown(self.root)}: {self.layout} layout, {len(self.glosses)} glosses, clips: {splits}{gone}"
 
 
@@ -143,7 +143,7 @@ def read(
     missing = tuple(row.video for row in rows if not is_file(row.video) and not is_clip_of_pictures(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
-            f"--data {data}: {len(missing)} of {len(rows)} annotated videos are missing, the first is "
+            f"--data {data}: the videos of {len(missing)} of {len(rows)} annotated clips are missing, the first is "
             f"{shown(missing[0])}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
@@ -215,13 +215,14 @@ def absent_split(annotations: Annotations) -> str:
     there = ", ".join(f"{count} {split}" for split, count in counts.items() if count) or "none"
     split = "val" if counts["train"] else "train"
     head = f"there is no clip in the {split} split (clips: {there}); training needs train and val"
+    if annotations.missing:
+        return f"{head}\n  {len(set(annotations.missing))} annotated videos are missing: --videos names their folder"
     if annotations.drawn:
         return f"{head}\n  val is drawn with --val_fraction above 0, of glosses with two clips or more"
     if counts["train"]:
-        return (
-            f"{head}\n  --val_from_train 0.15 makes val of 15 % of the training clips, with --split_policy by_signer of"
-            " whole signers; the test split stays as it is"
-        )
+        known = all(sample.signer for sample in annotations.split("train"))
+        whole = ", with --split_policy by_signer of whole signers" * known
+        return f"{head}\n  --val_from_train 0.15 makes val of 15 % of the training clips{whole}; test stays as it is"
     return f"{head}\n  --split_policy stratified draws all three splits anew"
 
 

@@ -172,10 +172,15 @@ def _val_from_train(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[s
     train, rest = [row for row in rows if row.split == "train"], [row for row in rows if row.split != "train"]
     part = replace(plan, fractions=(plan.val_from_train, 0.0), val_from_train=0.0)
     if plan.policy == "by_signer":
-        drawn, notes = _by_signer([row._replace(split=None) for row in train], part)
-        return [*drawn, *rest], [f"val is drawn from train, {note}" for note in notes]
-    note = f"val is {plan.val_from_train:g} of train, drawn per gloss with seed {plan.seed}; signers may be in both"
-    return [*_stratified(train, part), *rest], [note]
+        drawn, _ = _by_signer([row._replace(split=None) for row in train], part)
+        people = {split: {row.signer for row in drawn if row.split == split} for split in ("train", "val")}
+        note = f"by whole signers ({len(people['train'])} train, {len(people['val'])} val) with seed {plan.seed}"
+        again = sorted({str(row.signer) for row in rest} & {str(row.signer) for row in drawn})
+        note += f"; the given test split has some of them too: {', '.join(again)}" if again else ""
+    else:
+        drawn, note = _stratified(train, part), f"per gloss with seed {plan.seed}; signers may be in both"
+    val = sum(row.split == "val" for row in drawn)
+    return [*drawn, *rest], [f"val is {val} of the {len(train)} training clips, drawn {note}"]
 
 
 def _draw_gloss(group: list[Row], fractions: tuple[float, float], rng: random.Random) -> Iterable[Row]:
@@ -205,11 +210,12 @@ def _folded(rows: list[Row], plan: SplitPlan) -> list[Row]:
 
 def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
     """Share out whole signers. Of many random orders, take the one that leaves the fewest glosses without clips."""
-    nameless = sum(row.signer is None for row in rows)
+    nameless = [row for row in rows if row.signer is None]
     if nameless:
+        some = f", the first is {nameless[0].video.name}" if len(nameless) < len(rows) else ""
         raise InputError(
-            f"split_policy {plan.policy} needs the signer of every clip: {nameless} of {len(rows)} clips have none\n"
-            "  add a signer column, or a (?P<signer>...) group to columns.pattern"
+            f"split_policy {plan.policy} needs the signer of every clip: {len(nameless)} of {len(rows)} clips have none"
+            f"{some}\n  say who signs it in a column signer, or with a (?P<signer>...) group in columns.pattern"
         )
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (str(row.signer), nfc(str(row.video)))):
