@@ -82,6 +82,29 @@ def test_the_tiers_of_all_signers_are_offered_together(tmp_path: Path) -> None:
     assert note == "1 ELAN files, signs from 'Glosa Ana'; not from 'Glosa de Luis', 'Notas', 'Notas-2'"
 
 
+def test_several_tiers_may_be_named(tmp_path: Path) -> None:
+    session(tmp_path / "s.eaf", {"Glosa_Ana": SIGNS[:1], "Luis-gloss": SIGNS[1:2], "Frase": SIGNS[3:], "a, b": SIGNS})
+    several = read(tmp_path, elan=ElanMap(tier="Glosa_Ana, Luis-*"))
+    assert sorted(gloss for _, gloss, _, _ in found(several)) == ["HOLA", "MAÑANA"]
+    assert len(read(tmp_path, elan=ElanMap(tier="a, b")).samples) == 3
+
+
+@pytest.mark.parametrize("unit", ["PAL-frames", "seconds"])
+def test_other_units_of_time_are_refused(tmp_path: Path, unit: str) -> None:
+    file = session(tmp_path / "s.eaf", {"G": SIGNS})
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub("<HEADER[^>]*>", f'<HEADER TIME_UNITS="{unit}">', text, count=1), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"s\.eaf .*: its TIME_UNITS are '{unit}': only milliseconds can be read"):
+        read(tmp_path)
+
+
+def test_two_sessions_of_one_video_name_each_other(tmp_path: Path) -> None:
+    session(tmp_path / "s1.eaf", {"G": SIGNS}, video="cam.mp4")
+    session(tmp_path / "s2.eaf", {"G": SIGNS[:1]}, video="cam.mp4")
+    (problem,) = [each for each in read(tmp_path).problems if each.kind == "duplicate_key"]
+    assert (Path(problem.path).name, "(also s1.eaf: tier 'G' at 00:00:00.500)" in problem.detail) == ("s2.eaf", True)
+
+
 def test_the_only_tier_needs_no_name(tmp_path: Path) -> None:
     session(tmp_path / "s.eaf", {"Glosa": SIGNS, "Vacía": []})
     assert len(read(tmp_path).samples) == 3

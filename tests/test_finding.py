@@ -154,6 +154,23 @@ def test_sheets_are_named_with_what_to_do(tmp_path: Path) -> None:
             read(path)
 
 
+def test_tables_that_are_not_understood_are_named_where_names_are_proposed(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"videos/{gloss}_{k}.mp4" for gloss in ("hola", "tú") for k in range(4)), "señas.xlsx")
+    (tmp_path / "clips.csv").write_text("clip grabado;significado\nvideos/hola_0.mp4;hola\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"(?s)is 'hola'.*\n  not read: clips\.csv, señas\.xlsx; save a sheet as CSV"):
+        read(tmp_path)
+    found = read(tmp_path, columns=ColumnMap(pattern=r"(?P<label>[^/]+)_\d"), plan=WHOLE)
+    assert found.notes[0].startswith("not read: clips.csv, señas.xlsx; ")
+    shutil.rmtree(tmp_path / "videos")
+    (tmp_path / "clips.csv").rename(tmp_path / "clips.json")
+    touch(tmp_path, *(f"ana/{gloss}/{k}.mp4" for gloss in ("hola", "tú") for k in range(4)))
+    note = "the data set was found in ana/; not read: clips.json, señas.xlsx; save a sheet as CSV"
+    assert read(tmp_path).notes[0].startswith(note)
+    touch(tmp_path, *(f"luis/{gloss}/{k}.mp4" for gloss in ("hola", "tú") for k in range(4)))
+    with pytest.raises(InputError, match=r"(?s)can be read by their paths.*\n  not read: clips\.json, señas\.xlsx"):
+        read(tmp_path)
+
+
 def test_tables_in_class_folders_leave_the_choice(tmp_path: Path) -> None:
     for gloss in ("hola", "tú"):
         touch(tmp_path, f"{gloss}/1.mp4", f"{gloss}/2.mp4")
@@ -341,7 +358,8 @@ def test_pictures_of_several_clips_in_one_folder_are_named(tmp_path: Path, names
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
     (tmp_path / "train.csv").write_text("hola/1.mp4,hola,ana\n")
-    hint = "; a table without header needs --columns.header false, with --columns.path 0 and so on"
+    columns = "--columns.path and --columns.label name a table's columns"
+    hint = f"; {columns}, with --columns.header false by their numbers, 0, 1 and so on"
     assert find_layout(tmp_path) == (tmp_path, "folders", f"not read: train.csv{hint}")
     (tmp_path / "train.csv").write_text("hola/1.mp4 0\n")
     (tmp_path / "notas.csv").write_text("uno,dos\n")

@@ -1,20 +1,19 @@
 """Lists the problems of a data set by its annotations and the facts of its videos. Opens no video."""
 
 import os
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from lscht_ray.checking import _duplicates, usable
+from lscht_ray.checking._names import odd_names, some
 from lscht_ray.dataset.annotations import Annotations, absent_split, one_gloss
 from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
-from lscht_ray.shown import oddity, shown
 from lscht_ray.video.facts import Facts
-from lscht_ray.video.recognise import disorder, is_hidden, is_video
+from lscht_ray.video.recognise import disorder, is_video
 
 FEW_FRAMES = 8
 """Number of frames below which a video is a warning."""
@@ -34,8 +33,6 @@ TO_DO_WITH_PICTURES = {
     "missing_pictures": "was it copied or unpacked whole?",
     "mixed_pictures": "all are shown, in the order of their numbers: keep those of one clip",
 }
-EXAMPLES = 5
-"""Names that a problem lists at most."""
 LEFT_OUT = "left out of training and evaluation"
 
 FactsByVideo = dict[Path, Facts]
@@ -59,14 +56,9 @@ def find_problems(annotated: Annotations, facts: FactsByVideo, config: CheckConf
     problems += _duplicates.look_alike(annotated, facts)
     problems += _signers(annotated)
     problems += _glosses(annotated, facts, config)
-    problems += _names(annotated)
+    problems += odd_names(annotated)
     problems += _not_annotated(annotated)
     return sorted(dict.fromkeys(problems), key=lambda p: (SEVERITIES.index(p.severity), p.kind, p.path))
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:EXAMPLES]) + (", ..." if len(listed) > EXAMPLES else "")
 
 
 def _missing(annotated: Annotations) -> Iterator[Problem]:
@@ -242,7 +234,7 @@ def _seen(crop: str, shape: str, least: float, most: float) -> str:
 
 
 def _videos_of(samples: list[Sample]) -> str:
-    return _some(sample.video.name for sample in samples)
+    return some(sample.video.name for sample in samples)
 
 
 # ---------------------------------------------------------------- the set as a whole
@@ -285,58 +277,6 @@ def _glosses(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -
             yield Problem("few_clips", "warning", root, detail, "add clips")
 
 
-# ---------------------------------------------------------------- names
-
-
-def _twins(names: Iterable[str], form: Callable[[str], str]) -> list[list[str]]:
-    groups = defaultdict[str, list[str]](list)
-    for name in names:
-        groups[form(name)].append(name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _names(annotated: Annotations) -> Iterator[Problem]:
-    """Find names that differ for a computer but not for a person, or on one system but not on another."""
-
-    def nfc(name: str) -> str:
-        return unicodedata.normalize("NFC", name)
-
-    for group in _twins(annotated.glosses, str.casefold):
-        yield Problem(
-            "name_case_twins", "warning", str(annotated.root), f"glosses {_some(map(repr, group))}", "one gloss?"
-        )
-    for name in dict.fromkeys([*annotated.glosses, *(sample.signer or "" for sample in annotated.samples)]):
-        yield from _odd_name(name, annotated.root)
-    places = {sample.video.parent for sample in annotated.samples} | {
-        sample.video.parent.parent for sample in annotated.samples
-    }
-    for place in sorted(place for place in places if place.is_relative_to(annotated.folder)):
-        try:
-            names = sorted(entry.name for entry in os.scandir(place) if not is_hidden(entry.name))
-        except OSError:
-            continue
-        for name in names:
-            yield from _odd_name(name, place / name)
-        for group in _twins(names, nfc):
-            action = "rename one: macOS writes decomposed letters (NFD), and they are taken for the same name"
-            yield Problem("name_unicode_twins", "warning", str(place), f"{_some(map(ascii, group))}", action)
-        for group in _twins(dict.fromkeys(map(nfc, names)), str.casefold):
-            action = "rename one: macOS and Windows take them for the same name"
-            yield Problem("name_case_twins", "warning", str(place), _some(map(repr, group)), action)
-        for name in names:
-            stem = name.rpartition(".")[0] or name
-            if name != name.strip() or stem != stem.strip():
-                yield Problem(
-                    "name_blanks", "warning", str(place / name), f"{name!r} has blanks around it", "rename it"
-                )
-
-
-def _odd_name(name: str, place: Path) -> Iterator[Problem]:
-    kind, words = oddity(name)
-    if kind:
-        yield Problem(kind, "warning", str(place), f"'{shown(name)}' {words}", "rename it")
-
-
 def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
     annotated_videos = {*annotated.missing, *(sample.video for sample in annotated.samples)}
     for folder in annotated.folders:
@@ -347,5 +287,5 @@ def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
                 if is_video(Path(entry.path)) and Path(entry.path) not in annotated_videos
             ]
             if others:
-                detail = f"{len(others)} videos have no annotation: {_some(sorted(others))}"
+                detail = f"{len(others)} videos have no annotation: {some(sorted(others))}"
                 yield Problem("not_annotated", "info", str(folder), detail, "they are passed over")

@@ -88,6 +88,9 @@ def read_session(file: Path) -> Session:
         if file.stat().st_size > MAX_TEXT_BYTES:
             raise InputError(f"{file} is larger than an annotation file can be ({MAX_TEXT_BYTES >> 20} MB)")
         content = _parsed(file)
+        unit = content.header.get("TIME_UNITS", "milliseconds")
+        if unit != "milliseconds":
+            raise ValueError(f"its TIME_UNITS are {unit!r}: only milliseconds can be read")
         return Session(
             file,
             {name: _tier(content, name) for name in content.tiers},

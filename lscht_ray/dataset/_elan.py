@@ -18,6 +18,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
+from lscht_ray.shown import shown
 from lscht_ray.video.recognise import is_hidden
 
 SHOWN = 4
@@ -130,7 +131,8 @@ def _tiers(path: Path, sessions: list[Session], texts: dict[str, Counter[str]], 
     head = f"{path}: say which tier's annotations are the signs, one of"
     if wanted is not None:
         equal = [tier for tier in texts if nfc(tier) == nfc(wanted)]
-        fitting = equal or [tier for tier in texts if fnmatch.fnmatchcase(nfc(tier), nfc(wanted))]
+        names_wanted = [nfc(name) for name in (wanted, *wanted.split(","))]
+        fitting = equal or [tier for tier in texts if any(fnmatch.fnmatchcase(nfc(tier), n) for n in names_wanted)]
         if fitting:
             return fitting
         head = f"--elan.tier {wanted}: no tier of that name in {path}. There are"
@@ -140,7 +142,7 @@ def _tiers(path: Path, sessions: list[Session], texts: dict[str, Counter[str]], 
         who = f", signed by {_some(people)}" if people else ""
         values = _some([repr(text) for text, _ in texts[tier].most_common()])
         counts = f"{texts[tier].total()} annotations, {len(texts[tier])} different{who}: {values}"
-        lines.append(f"  --elan.tier {shlex.quote(tier)}: {counts}")
+        lines.append(f"  --elan.tier {shown(shlex.quote(tier))}: {counts}")
     for kind, count in Counter(map(_of_one_kind, names)).items():
         if count > 1:
             total = sum(texts[tier].total() for tier in names if _of_one_kind(tier) == kind)

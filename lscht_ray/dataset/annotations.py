@@ -16,7 +16,7 @@ from lscht_ray.dataset._lists import read_lists
 from lscht_ray.dataset._tables import read_table
 from lscht_ray.dataset._wlasl import read_wlasl
 from lscht_ray.dataset.demo import CLIPS, DEMO, demo_data, demo_folder
-from lscht_ray.dataset.finding import Found, find_layout, find_tables_below
+from lscht_ray.dataset.finding import Found, find_layout, find_tables_below, unread
 from lscht_ray.dataset.problems import ANNOTATION_ERRORS, Problem
 from lscht_ray.dataset.rows import SPLITS, Row, Table
 from lscht_ray.dataset.samples import Sample
@@ -125,7 +125,8 @@ def read(
     elif own and columns is not None and path.is_dir() and not columns.listed and not columns.files:
         found = find_tables_below(path, columns)
     else:
-        found = Found(path, known or layout)
+        beside = unread(path) if own and columns is not None and columns.listed and path.is_dir() else ""
+        found = Found(path, known or layout, beside)
     path, chosen = found.path, found.layout
     table = _read_layout(chosen, path, folder, columns if own else None, elan or ElanMap(), on_row)
     how = plan if isinstance(plan, SplitPlan) else SplitPlan(**(plan or {}))

@@ -1,6 +1,7 @@
 """Finds the layout of a data set, also a folder further down, and proposes a column map where it knows none."""
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
 from lscht_ray.dataset._lists import LIST_SUFFIXES, find_lists, is_list
-from lscht_ray.dataset._proposals import propose
+from lscht_ray.dataset._proposals import Proposal, propose
 from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips, split_in_name
 from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
@@ -55,7 +56,10 @@ def find_layout(path: Path) -> Found:
         _refuse_one_gloss(found.path)
     if found is None:
         raise InputError(_unknown(path))
-    notes = (_elsewhere(path, found.path), _unread(found))
+    lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
+    notes = [_elsewhere(path, found.path)]
+    if found.layout in ("folders", "lists"):
+        notes += [unread(place, lists) for place in dict.fromkeys((path, found.path))]
     return found._replace(note="; ".join(filter(None, notes)))
 
 
@@ -78,26 +82,26 @@ def _elsewhere(given: Path, found: Path) -> str:
     return "" if found == given else f"the data set was found in {found.relative_to(given)}/"
 
 
-def _unread(found: Found) -> str:
-    """The line for the user on tables that lie beside class folders or lists and are not read."""
-    if found.layout not in ("folders", "lists"):
-        return ""
-    lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
-    suffixes = (*TABLE_SUFFIXES, *OTHER_TABLES)
-    files = [
-        file
-        for file in visible(found.path)
-        if file not in lists
-        and (file.suffix.lower() in suffixes or (file.suffix.lower() in LIST_SUFFIXES and split_in_name(file.name)))
-    ]
+def unread(folder: Path, read: Collection[Path] = ()) -> str:
+    """The line for the user on tables and lists in a folder that are not read; nothing where there are none."""
+    files = [file for file in visible(folder) if file not in read and file.is_file() and _may_annotate(file)]
     if not files:
         return ""
     hints = [f"not read: {', '.join(file.name for file in files[:NAMED])}" + ", ..." * (len(files) > NAMED)]
     if any(file.suffix.lower() in SHEETS for file in files):
         hints.append("save a sheet as CSV (in Excel: CSV UTF-8) to have it read")
-    if not lists and any(file.suffix.lower() in TABLE_SUFFIXES for file in files):
-        hints.append("a table without header needs --columns.header false, with --columns.path 0 and so on")
+    if not read and any(file.suffix.lower() in TABLE_SUFFIXES for file in files):
+        columns = "--columns.path and --columns.label name a table's columns"
+        hints.append(f"{columns}, with --columns.header false by their numbers, 0, 1 and so on")
     return "; ".join(hints)
+
+
+def _may_annotate(file: Path) -> bool:
+    """Whether a file may hold annotations by its name."""
+    suffix = file.suffix.lower()
+    return suffix in (*TABLE_SUFFIXES, *OTHER_TABLES) or (
+        suffix in LIST_SUFFIXES and split_in_name(file.name) is not None
+    )
 
 
 def _has_tables(folder: Path, columns: ColumnMap) -> bool:
@@ -154,10 +158,9 @@ def _refuse_one_gloss(path: Path) -> None:
     (folder,) = class_folders(path)
     proposals, clips = propose(path)
     if proposals:
-        lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
         raise InputError(
             f"--data {path}: the only folder with clips is {folder.name}/, which would be the only gloss. Their names"
-            " may tell more:\n" + "\n".join(lines)
+            f" may tell more:\n{_proposed(path, proposals, clips)}"
         )
 
 
@@ -165,8 +168,7 @@ def _unknown(path: Path) -> str:
     head = f"--data {path}: no data set is recognised there."
     proposals, clips = propose(path) if path.is_dir() else ([], 0)
     if proposals:
-        lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
-        said = "\n".join(lines)
+        said = _proposed(path, proposals, clips)
         return f"{head} Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
     sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
     if sheets:
@@ -182,6 +184,12 @@ def _unknown(path: Path) -> str:
         "  other tables and file names: say where things stand with --columns.path, --columns.pattern and so on;\n"
         "  --data demo is the embedded demo data set"
     )
+
+
+def _proposed(path: Path, proposals: list[Proposal], clips: int) -> str:
+    """The proposals, and the tables that may say more than names do."""
+    lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
+    return "\n".join([*lines, *(f"  {line}" for line in [unread(path)] if line)])
 
 
 def _is_wlasl(path: Path) -> bool:

@@ -9,7 +9,8 @@ class ElanMap(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tier: str | None = Field(None, min_length=1)
-    """The tier whose annotations are the glosses; * stands for anything, as in 'Glosa*' for a tier per signer.
+    """The tier whose annotations are the glosses; * stands for anything, as in 'Glosa*' for a tier per signer, and
+    several may be named with a comma between them.
     null: the only one with annotations; where there are several, they are listed."""
     vocabulary: str | None = Field(None, min_length=1)
     """The controlled vocabulary whose entries are the glosses, in its order; other annotations are passed over and
