@@ -171,6 +171,14 @@ def test_tables_that_are_not_understood_are_named_where_names_are_proposed(tmp_p
         read(tmp_path)
 
 
+def test_pictures_without_a_folder_for_each_clip_say_so(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{gloss}/{k:05}.jpg" for gloss in ("hola", "tú") for k in range(4)))
+    with pytest.raises(
+        InputError, match=r"hola/ holds pictures itself: each clip needs a folder of its own, as in hola/"
+    ):
+        read(tmp_path)
+
+
 def test_tables_in_class_folders_leave_the_choice(tmp_path: Path) -> None:
     for gloss in ("hola", "tú"):
         touch(tmp_path, f"{gloss}/1.mp4", f"{gloss}/2.mp4")

@@ -32,6 +32,17 @@ def splits_of(made: list[Row], key: str) -> dict[str, set[str | None]]:
     return found
 
 
+def test_val_from_train_says_what_it_did() -> None:
+    given = [row._replace(split="test" if row.signer in ("s8", "s9") else "train") for row in rows()]
+    _, (note,) = divide(given, SplitPlan("by_signer", val_from_train=0.25), ROOT)
+    assert note == "val is 16 of the 64 training clips, drawn by whole signers (6 train, 2 val) with seed 42"
+    mixed = [row._replace(split="test") if row.signer == "s3" and row.gloss == "g0" else row for row in given]
+    _, (note,) = divide(mixed, SplitPlan("by_signer", val_from_train=0.25), ROOT)
+    assert note.endswith("with seed 42; the given test split has some of them too: s3")
+    _, (note,) = divide(given, SplitPlan(val_from_train=0.25), ROOT)
+    assert note == "val is 16 of the 64 training clips, drawn per gloss with seed 42; signers may be in both"
+
+
 @pytest.mark.parametrize("policy", ["by_signer", "kfold_by_signer"])
 def test_no_signer_is_in_two_splits(policy: str) -> None:
     made, notes = divide(rows(), SplitPlan(policy, folds=5), ROOT)

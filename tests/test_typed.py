@@ -69,6 +69,25 @@ def test_what_training_says_where_there_is_no_test_split(folder: Path, door: Doo
     assert "clips 6 " in evaluated.stdout
 
 
+def test_the_check_of_what_is_left_out_is_that_of_the_same_data(folder: Path, door: Door) -> None:
+    data = draw_small(folder / "mis señas")
+    clips = sorted(data.rglob("*.mp4"))
+    shutil.move(data, folder / "otros vídeos")
+    data.mkdir()
+    lines = [f"{clip.relative_to(data)};{clip.parent.name};{clip.parents[1].name}\n" for clip in clips]
+    lines.append("vacío.mp4;casa;train\n")
+    (folder / "otros vídeos" / "vacío.mp4").touch()
+    (data / "tabla.csv").write_text("el clip;qué;parte\n" + "".join(lines), encoding="utf-8")
+    columns = ("--columns.path", "el clip", "--columns.label", "qué", "--columns.split", "parte")
+    flags = ("--data", data, "--videos", folder / "otros vídeos", *columns)
+    result = door("train", *flags, *FAST, "--max_epochs", 1, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    (name, checked), *_ = typed(result.stdout, door, folder)
+    assert name == "check"
+    assert "empty_file (1)" in checked.stdout
+    assert f"{len(clips) + 1} videos, 0 of them newly looked at" in checked.stdout
+
+
 def test_how_a_run_that_was_stopped_goes_on(folder: Path, door: Door, background: Background) -> None:
     data = draw_small(folder / "mis señas")
     places = ("--checkpoint_dir", folder / "mis modelos", "--log_dir", folder / "mis logs")

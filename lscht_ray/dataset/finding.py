@@ -17,6 +17,7 @@ from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, read_json
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.video.recognise import is_clip_of_pictures
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
@@ -173,6 +174,10 @@ def _unknown(path: Path) -> str:
     sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
     if sheets:
         return f"{head} {sheets[0]} can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)"
+    pictured = next(filter(is_clip_of_pictures, subfolders(path) if path.is_dir() else []), None)
+    if pictured:
+        example = f"{pictured.name}/clip1/00001.jpg"
+        return f"{head} {pictured.name}/ holds pictures itself: each clip needs a folder of its own, as in {example}"
     return (
         f"{head} Allowed are\n"
         "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"
