@@ -68,8 +68,8 @@ def find_names(folder: Path, classes: dict[str, set[str]], notes: list[str]) -> 
 
     def agreeing(shift: int) -> int:
         """Folders that are called as the gloss of their only class."""
-        pairs = ((Path(name).name, labels) for name, labels in classes.items())
-        return sum({folder} == {glosses.get(int(label) + shift) for label in labels} for folder, labels in pairs)
+        named = ((Path(name).name, filter(str.isdecimal, labels)) for name, labels in classes.items())
+        return sum({folder} == {glosses.get(int(label) + shift) for label in labels} for folder, labels in named)
 
     shift = fitting[0] if numbered else max(fitting, key=agreeing)
     if numbered and shift and list(glosses) != sorted(glosses):  # names that begin with a number, not numbered ones
@@ -90,15 +90,15 @@ def _by_number(file: Path) -> tuple[dict[int, str], bool]:
         found = [pattern.fullmatch(line) for line in lines]
         if found[0] is None and len(found) > 2 and all(found[1:]):  # a header
             found = found[1:]
-        numbers = [int(match["number"]) for match in found if match]
-        if len(numbers) == len(found) == len(set(numbers)):
-            return {int(match["number"]): nfc(match["name"]) for match in found if match}, True
-        if len(numbers) > len(found) / 2:
-            break
-    else:
-        if all(lines) and not any("{" in line for line in lines):
-            return {number: nfc(line) for number, line in enumerate(lines)}, False
-    raise InputError(_unclear(file))
+        glosses = {int(match["number"]): nfc(match["name"]) for match in found if match}
+        variants = pattern is NUMBER_LAST and len(set(glosses.values())) < len(found)  # banco 1, banco 2
+        if len(glosses) == len(found) and not variants:
+            return glosses, True
+        if pattern is NUMBERED and sum(map(bool, found)) > len(found) / 2:
+            raise InputError(_unclear(file))
+    if not all(lines) or any("{" in line for line in lines):
+        raise InputError(_unclear(file))
+    return {number: nfc(line) for number, line in enumerate(lines)}, False
 
 
 def _unclear(file: Path) -> str:
