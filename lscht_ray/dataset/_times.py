@@ -50,10 +50,9 @@ def number(text: str) -> float | None:
     if len(plain) > LONGEST:
         raise UnreadableNumberError(f"{plain[:20]!r}... is no number", "there is no number", "mend the line")
     value: float | None = None
-    grouped = next(filter(None, (pattern.fullmatch(plain) for pattern in GROUPED)), None)
     if PLAIN.fullmatch(plain):
         value = float(plain.replace(",", "."))
-    elif grouped:
+    elif grouped := next(filter(None, (pattern.fullmatch(plain) for pattern in GROUPED)), None):
         value = float(re.sub(r"[^\d+-]", "", grouped["whole"]) + "." + (grouped["part"] or "0"))
     elif plain.lower().lstrip("+-") in ("nan", "inf", "infinity"):
         value = math.inf
@@ -78,7 +77,7 @@ def moment(text: str, unit: Unit) -> float | None:
     if FRAMES_CLOCK.fullmatch(plain):
         reason = f"{text!r} is hours:minutes:seconds:frames, which depends on the frame rate"
         raise UnreadableNumberError(reason, "times are written with frames", "export the times in seconds")
-    bare = re.sub(r"\s*ms\.?$", "", plain)
+    bare = plain.rstrip(".").removesuffix("ms").rstrip()
     thousands = THOUSANDS.fullmatch(bare) is not None
     if thousands and (unit == "millisecond" or bare != plain):
         reason = f"{text!r} may be a thousand and more, or a small number with decimals"
