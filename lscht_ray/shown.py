@@ -3,6 +3,7 @@
 import logging
 import re
 import unicodedata
+from collections.abc import Iterable
 
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Change the direction of the text after them, so that a name reads otherwise than it is (Unicode, UAX 9)."""
@@ -19,6 +20,12 @@ def shown(name: object) -> str:
 def lines_shown(text: str) -> str:
     """A message of several lines, as `shown`, but for its line breaks and tabs."""
     return "".join(part if part in ("\n", "\t") else shown(part) for part in re.split("([\n\t])", text))
+
+
+def some(names: Iterable[object], most: int = 5) -> str:
+    """The first names in one line, with dots where there are more."""
+    listed = list(map(str, names))
+    return ", ".join(listed[:most]) + ", ..." * (len(listed) > most)
 
 
 def oddity(name: str) -> tuple[str, str]:

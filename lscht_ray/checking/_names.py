@@ -8,17 +8,8 @@ from pathlib import Path
 
 from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.shown import oddity, shown
+from lscht_ray.shown import oddity, shown, some
 from lscht_ray.video.recognise import is_hidden
-
-EXAMPLES = 5
-"""Names that a problem lists at most."""
-
-
-def some(names: Iterable[str]) -> str:
-    """The first names, in one line."""
-    listed = list(names)
-    return ", ".join(listed[:EXAMPLES]) + (", ..." if len(listed) > EXAMPLES else "")
 
 
 def odd_names(annotated: Annotations) -> Iterator[Problem]:
@@ -45,7 +36,7 @@ def odd_names(annotated: Annotations) -> Iterator[Problem]:
             yield from _odd_name(name, place / name)
         for group in _twins(names, nfc):
             action = "rename one: macOS writes decomposed letters (NFD), and they are taken for the same name"
-            yield Problem("name_unicode_twins", "warning", str(place), f"{some(map(ascii, group))}", action)
+            yield Problem("name_unicode_twins", "warning", str(place), some(map(ascii, group)), action)
         for group in _twins(dict.fromkeys(map(nfc, names)), str.casefold):
             action = "rename one: macOS and Windows take them for the same name"
             yield Problem("name_case_twins", "warning", str(place), some(map(repr, group)), action)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lscht_ray.checking import _duplicates, usable
-from lscht_ray.checking._names import odd_names, some
+from lscht_ray.checking._names import odd_names
 from lscht_ray.dataset.annotations import Annotations, absent_split, one_gloss
 from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
+from lscht_ray.shown import some
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.recognise import disorder, is_video
 

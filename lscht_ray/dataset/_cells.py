@@ -14,6 +14,7 @@ from lscht_ray.host.files import nfc, noting, read_json, read_text
 
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 """What spreadsheets are called that are no tables of text."""
+NO_TABLE = "can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)"
 Cells = dict[str, str]
 """A row's values by column."""
 
@@ -32,7 +33,7 @@ def read_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
     """
     suffix = file.suffix.lower()
     if suffix in SHEETS:
-        raise InputError(f"{file} can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)")
+        raise InputError(f"{file} {NO_TABLE}")
     if suffix == ".json":
         yield from _json_cells(file, problems)
     elif suffix in (".jsonl", ".ndjson"):

@@ -1,11 +1,10 @@
 """Finds the glosses of the numbers that lists have for classes, in the file beside them that names these."""
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from lscht_ray.dataset._values import LineError
+from lscht_ray.dataset._values import LineError, told_apart
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, read_text
 
@@ -62,8 +61,7 @@ def find_names(folder: Path, classes: dict[str, set[str]], notes: list[str]) -> 
             notes.append("glosses are called by their numbers (label_map.txt, a name a line, would name them)")
         return Names("", {}, 0)
     glosses, numbered = _by_number(file)
-    counts = Counter(glosses.values())
-    glosses = {number: f"{name} ({number})" if counts[name] > 1 else name for number, name in glosses.items()}
+    glosses = told_apart(list(glosses.items()))
     fitting = [shift for shift in SHIFTS if {label + shift for label in used} <= glosses.keys()] or [0]
 
     def agreeing(shift: int) -> int:

@@ -94,7 +94,10 @@ def read_session(file: Path) -> Session:
         return Session(
             file,
             {name: _tier(content, name) for name in content.tiers},
-            {name: list(map(_texts, entries.values())) for name, (_, entries, _) in _vocabularies(content)},
+            {
+                name: list(map(_texts, entries.values()))
+                for name, (_, entries, _) in content.controlled_vocabularies.items()
+            },
             [_media(media) for media in content.media_descriptors if _is_video(media)],
         )
     except InputError:
@@ -168,10 +171,6 @@ def _participant(content: Any, tier: str) -> str:
             return str(attributes["PARTICIPANT"])
         tier = attributes.get("PARENT_REF") or ""
     return ""
-
-
-def _vocabularies(content: Any) -> list[tuple[str, tuple[Any, dict[str, Any], Any]]]:
-    return list(content.controlled_vocabularies.items())
 
 
 def _texts(entry: tuple[Any, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
-from lscht_ray.shown import shown
+from lscht_ray.shown import shown, some
 from lscht_ray.video.recognise import is_hidden
 
 SHOWN = 4
@@ -76,16 +76,16 @@ def read_elan(path: Path, videos: Path | None, settings: ElanMap) -> Table:
                     }
                     reader.add(cells, str(session.file), f"tier {name!r} at {_clock(start)}", None, video)
     left = [repr(tier) for tier, found in texts.items() if found and tier not in chosen]
-    others = f"; not from {_some(left)}" if left else ""
-    reader.notes.append(f"{len(sessions)} ELAN files, signs from {_some(list(map(repr, chosen)))}{others}")
+    others = f"; not from {some(left, SHOWN)}" if left else ""
+    reader.notes.append(f"{len(sessions)} ELAN files, signs from {some(map(repr, chosen), SHOWN)}{others}")
     if empty:
         reader.notes.append(f"{empty} annotations are empty and are passed over")
     if strange:
-        listed = _some([f"{text!r} ({count})" for text, count in strange.most_common()])
+        listed = some((f"{text!r} ({count})" for text, count in strange.most_common()), SHOWN)
         detail = f"{strange.total()} annotations are not in the vocabulary {settings.vocabulary!r}: {listed}"
         _pass_over(reader, "not_in_vocabulary", path, detail)
     if untimed:
-        listed = _some(list(map(repr, untimed)))
+        listed = some(map(repr, untimed), SHOWN)
         detail = f"{len(untimed)} annotations are parts of another without a time of their own: {listed}"
         _pass_over(reader, "no_own_time", path, detail)
     table = reader.table()
@@ -139,8 +139,8 @@ def _tiers(path: Path, sessions: list[Session], texts: dict[str, Counter[str]], 
     lines = []
     for tier in names:
         people = sorted({session.tiers[tier].participant for session in sessions if tier in session.tiers} - {""})
-        who = f", signed by {_some(people)}" if people else ""
-        values = _some([repr(text) for text, _ in texts[tier].most_common()])
+        who = f", signed by {some(people, SHOWN)}" if people else ""
+        values = some((repr(text) for text, _ in texts[tier].most_common()), SHOWN)
         counts = f"{texts[tier].total()} annotations, {len(texts[tier])} different{who}: {values}"
         lines.append(f"  --elan.tier {shown(shlex.quote(tier))}: {counts}")
     for kind, count in Counter(map(_of_one_kind, names)).items():
@@ -213,7 +213,3 @@ def _is_inside(file: Path, folder: Path, videos: Path) -> bool:
 def _clock(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}"
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:SHOWN]) + (", ..." if len(items) > SHOWN else "")

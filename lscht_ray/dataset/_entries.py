@@ -25,6 +25,11 @@ def subfolders(folder: Path) -> list[Path]:
     return [entry for entry in visible(folder) if entry.is_dir() and os.access(entry, os.R_OK | os.X_OK)]
 
 
+def is_clip(path: Path) -> bool:
+    """Whether this is a video, or a folder that is a clip made of pictures."""
+    return is_video(path) or is_clip_of_pictures(path)
+
+
 def clips_below(folder: Path) -> Iterator[Path]:
     """Every clip at any depth below a folder, in order: videos, and folders of pictures."""
     for place, inner, names in os.walk(folder):

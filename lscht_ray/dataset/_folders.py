@@ -2,14 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lscht_ray.dataset._entries import clips_below, subfolders, visible
+from lscht_ray.dataset._entries import clips_below, is_clip, subfolders, visible
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.host.files import nfc, no_text
+from lscht_ray.shown import some
 from lscht_ray.video.recognise import is_clip_of_pictures, is_picture, is_video
 
 NAMED = 4
@@ -65,7 +66,7 @@ def _split_folders(tops: list[Path]) -> dict[Path, str]:
 
 def _holds_clips(folder: Path) -> bool:
     """Whether clips lie in a folder itself; False where it can't be listed."""
-    return os.access(folder, os.R_OK | os.X_OK) and any(map(_is_clip, visible(folder)))
+    return os.access(folder, os.R_OK | os.X_OK) and any(map(is_clip, visible(folder)))
 
 
 @dataclass
@@ -86,9 +87,7 @@ class _Found:
         videos = [entry for entry in visible(folder) if entry.is_file() and is_video(entry)]
         if videos:
             detail = f"{_count(len(videos), 'video')} beside the gloss folders: {_some(videos)}"
-            action = "passed over; move them into the folder of their gloss"
-            self.problems.append(Problem("no_gloss_folder", "warning", str(folder), detail, action))
-            self.notes.append(f"{detail} ({action})")
+            self._warn("no_gloss_folder", folder, detail, "passed over; move them into the folder of their gloss")
 
     def add(self, folder: Path, split: str | None) -> None:
         """Add the clips of one class folder."""
@@ -124,19 +123,23 @@ class _Found:
             self.empty.append((gloss, folder, _listed(others, inner)))
             return
         action = "move them up, or say with --columns.pattern where the gloss stands in a path"
-        self._warn("subfolders", folder, deeper, "with clips", action)
+        self._pass_over("subfolders", folder, deeper, "with clips", action)
         action = "a clip that is made of pictures has two or more, as .jpg, .png and the like"
-        self._warn("no_pictures", folder, idle, "without a clip", action)
+        self._pass_over("no_pictures", folder, idle, "without a clip", action)
         if videos:
             action = "if they are clips, make videos of them"
-            self._warn("pictures_beside_videos", folder, pictured, "of pictures beside videos", action)
+            self._pass_over("pictures_beside_videos", folder, pictured, "of pictures beside videos", action)
 
-    def _warn(self, kind: str, folder: Path, inner: list[Path], what: str, action: str) -> None:
+    def _pass_over(self, kind: str, folder: Path, inner: list[Path], what: str, action: str) -> None:
         """Warn of folders in a class folder that are passed over."""
         if inner:
             detail = f"{_count(len(inner), 'subfolder')} {what} passed over: {_some(inner)}"
-            self.problems.append(Problem(kind, "warning", str(folder), detail, action))
-            self.notes.append(f"{folder.name}/: {detail} ({action})")
+            self._warn(kind, folder, detail, action, f"{folder.name}/: ")
+
+    def _warn(self, kind: str, folder: Path, detail: str, action: str, where: str = "") -> None:
+        """Tell who checks, and who trains."""
+        self.problems.append(Problem(kind, "warning", str(folder), detail, action))
+        self.notes.append(f"{where}{detail} ({action})")
 
     def table(self, root: Path) -> Table:
         filled = {row.gloss for row in self.rows}
@@ -145,16 +148,11 @@ class _Found:
             problem = Problem("empty_gloss", "error", str(folder), f"the gloss {gloss!r} has no clip: {inside}", action)
             self.problems.append(problem if gloss not in filled else _milder(problem))
         if self.others:
-            listed = ", ".join(f"{count} {kind}" for kind, count in self.others.most_common(NAMED))
-            more = ", ..." if len(self.others) > NAMED else ""
-            self.notes.append(f"{self.others.total()} files that are no videos are passed over: {listed}{more}")
+            listed = some((f"{count} {kind}" for kind, count in self.others.most_common()), NAMED)
+            self.notes.append(f"{self.others.total()} files that are no videos are passed over: {listed}")
         unfilled = tuple(gloss for gloss in dict.fromkeys(gloss for gloss, _, _ in self.empty) if gloss not in filled)
         problems = self.problems + renamed("the gloss folder", self.raw, root)
         return Table(self.rows, None, self.notes, problems, unfilled=unfilled)
-
-
-def _is_clip(path: Path) -> bool:
-    return is_video(path) or is_clip_of_pictures(path)
 
 
 def _milder(problem: Problem) -> Problem:
@@ -178,6 +176,4 @@ def _count(number: int, noun: str) -> str:
 
 
 def _some(folders: Iterable[Path]) -> str:
-    names: Iterator[str] = (folder.name for folder in folders)
-    listed = [name for name, _ in zip(names, range(NAMED + 1), strict=False)]
-    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")
+    return some((folder.name for folder in folders), NAMED)

@@ -4,7 +4,6 @@ The name of a list tells its split. mmaction2's lists of raw frames have the num
 UCF101's list of test clips has no classes: they are those that the folders have in the other lists.
 """
 
-import codecs
 import itertools
 import re
 import shlex
@@ -22,7 +21,7 @@ from lscht_ray.dataset._values import LineError
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import OutsideError, is_file, is_there, read_text
+from lscht_ray.host.files import OutsideError, is_file, is_there, read_head, read_text
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.recognise import VIDEO_SUFFIXES
 
@@ -83,12 +82,11 @@ def find_lists(folder: Path, named: Path | None = None) -> dict[str, Path]:
     trained = [found["train"] for files in sets.values() if (found := by_split(files))]
     twins = [file.name for file in lists if split_in_name(file.name) == twice][:2]
     advice = "".join(f"\n  --data {shlex.quote(str(file))}" for file in trained)
-    raise InputError(
-        f"{folder}: {' and '.join(twins)} are both lists of the {twice} split: "
-        + (f"name the set of lists that is meant{advice}" if advice else "keep one of them there")
-        + "\n  --videos FOLDER says where their videos are, if they are not there" * (not class_folders(folder))
-        + "\n  --layout folders reads the class folders in their place" * bool(class_folders(folder))
-    )
+    what = f"name the set of lists that is meant{advice}" if advice else "keep one of them there"
+    other = "--videos FOLDER says where their videos are, if they are not there"
+    if class_folders(folder):
+        other = "--layout folders reads the class folders in their place"
+    raise InputError(f"{folder}: {' and '.join(twins)} are both lists of the {twice} split: {what}\n  {other}")
 
 
 def read_lists(path: Path, videos: Path | None = None) -> Table:
@@ -193,12 +191,7 @@ def _is_list(file: Path) -> bool:
 
     A line may be wrong, but not the first, which may be a table's header.
     """
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(HEAD_BYTES)
-    except OSError:
-        return False
-    lines = [text for _, text in _written(_decoded(head))[:LOOKED_AT]]
+    lines = [text for _, text in _written(read_head(file, HEAD_BYTES))[:LOOKED_AT]]
     if not lines or max(map(len, lines)) > LONGEST:
         return False
     pattern = _line_pattern(lines)
@@ -215,21 +208,6 @@ def _is_list(file: Path) -> bool:
         return is_there(find_video(file.parent, place, ())[0])
     except (OutsideError, LineError):
         return False
-
-
-def _decoded(head: bytes) -> str:
-    """The whole lines at the front of a text file; nothing where it is none."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = head[: len(head) // 2 * 2].decode("utf-16", errors="replace")
-    elif b"\0" in head:
-        return ""
-    else:
-        cut = head if len(head) < HEAD_BYTES else head[: head.rfind(b"\n") + 1]
-        try:
-            text = cut.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = cut.decode("cp1252", errors="replace")
-    return text.replace("\r", "\n")
 
 
 def _line_pattern(lines: list[str]) -> "re.Pattern[str]":

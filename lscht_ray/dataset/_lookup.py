@@ -30,10 +30,10 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
         return foreign, True
     video = inside(root, name)
     places = [video]
-    if not _is_clip(video) and not Path(name).is_absolute():
+    if not is_there_as_clip(video) and not Path(name).is_absolute():
         places += [inside(root, f"{folder}/{name}") for folder in folders]
     for place in places:
-        if _is_clip(place):
+        if is_there_as_clip(place):
             return place, False
     for place in places:
         called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
@@ -53,11 +53,11 @@ def _of_another_machine(root: Path, name: str) -> Path | None:
     if not re.match("/|[A-Za-z]:/", str(path)) or ".." in path.parts or is_there(path):
         return None
     ends = (on_disk(root.joinpath(*path.parts[start:])) for start in range(1, len(path.parts)))
-    found = next(filter(_is_clip, ends), None)
+    found = next(filter(is_there_as_clip, ends), None)
     return None if found is None else inside(root, str(found))
 
 
-def _is_clip(path: Path) -> bool:
+def is_there_as_clip(path: Path) -> bool:
     """Whether a file is there, or a folder of pictures: one of something else may be called as a video is."""
     return is_file(path) or is_clip_of_pictures(path)
 

@@ -11,7 +11,7 @@ from typing import Literal
 from lscht_ray.dataset._cells import Cells, read_cells
 from lscht_ray.dataset._lookup import find_video
 from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
-from lscht_ray.dataset._values import LineError, filled, with_groups
+from lscht_ray.dataset._values import LineError, filled, told_apart, with_groups
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
@@ -279,9 +279,7 @@ class RowReader:
         key, name = self.columns.gloss_number, self.columns.gloss_name
         header = not (key.isdecimal() and name.isdecimal())
         pairs = [(filled(key, cells), nfc(filled(name, cells))) for _, cells in read_cells(file, header, "auto", [])]
-        counts = Counter(gloss for _, gloss in pairs)
-        names = {key: f"{gloss} ({key})" if counts[gloss] > 1 else gloss for key, gloss in pairs}
-        return dict(sorted(names.items(), key=lambda pair: (len(pair[0]), pair[0])))
+        return dict(sorted(told_apart(pairs).items(), key=lambda pair: (len(pair[0]), pair[0])))
 
 
 def _range_text(columns: ColumnMap, cells: Cells) -> str:

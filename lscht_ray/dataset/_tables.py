@@ -1,6 +1,6 @@
 """Reads tables, or the names of files, into rows by a column map. No video is opened."""
 
-import fnmatch
+import glob
 import re
 import shlex
 import unicodedata
@@ -14,7 +14,7 @@ from lscht_ray.dataset._values import search
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import is_file, nfc, on_disk
+from lscht_ray.host.files import is_file, on_disk
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.recognise import is_hidden
 
@@ -117,13 +117,10 @@ def _fitting(folder: Path, name: str) -> list[Path]:
     file = on_disk(folder / name)
     if is_file(file):
         return [file]
-    place = folder / Path(name).parent
-    if not any(letter in name for letter in "*?["):
-        return []
-    if any(letter in str(Path(name).parent) for letter in "*?["):
-        return [file for file in sorted(folder.glob(name)) if is_file(file) and not is_hidden(file.name)]
-    files = visible(place) if place.is_dir() else []
-    return [file for file in files if is_file(file) and fnmatch.fnmatchcase(nfc(file.name), nfc(Path(name).name))]
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
+    found = (each for form in forms for each in glob.glob(form, root_dir=folder))  # noqa: PTH207  # takes absolute ones
+    fitting = (folder / each for each in found)
+    return sorted(file for file in fitting if is_file(file) and not is_hidden(file.name))
 
 
 def _tables(path: Path, columns: ColumnMap, notes: list[str]) -> list[SplitTable]:

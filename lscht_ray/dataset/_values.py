@@ -2,12 +2,16 @@
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeVar
 
 from lscht_ray.dataset._cells import Cells
 from lscht_ray.errors import InputError
 from lscht_ray.host.deadline import deadline
 from lscht_ray.host.files import nfc
 
+Number = TypeVar("Number", int, str)
 PATTERN_SECONDS = 5.0
 """Time limit for one search of `columns.pattern`."""
 
@@ -25,6 +29,12 @@ class LineError(ValueError):
     def __init__(self, kind: str, reason: str, cause: str = "", action: str = "mend the line") -> None:
         super().__init__(reason)
         self.kind, self.cause, self.action = kind, cause or reason, action
+
+
+def told_apart(pairs: Sequence[tuple[Number, str]]) -> dict[Number, str]:
+    """The glosses by their numbers; those that several numbers have are followed by their number."""
+    counts = Counter(gloss for _, gloss in pairs)
+    return {number: f"{gloss} ({number})" if counts[gloss] > 1 else gloss for number, gloss in pairs}
 
 
 def search(pattern: str, text: str) -> "re.Match[str] | None":

@@ -5,17 +5,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from lscht_ray.dataset._cells import duplicate_keys
+from lscht_ray.dataset._entries import is_clip
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLITS, Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, listing, nfc, read_json, read_text
-from lscht_ray.video.recognise import is_clip_of_pictures, is_video
+from lscht_ray.shown import some
 from lscht_ray.video.span import Box, Span
 
 FPS = 25.0
 """WLASL numbers frames at this rate."""
-SHOWN = 5
-"""Ids that a message names at most."""
 
 
 def find_wlasl(folder: Path) -> list[Path]:
@@ -199,14 +198,10 @@ def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> t
         entries[key] = _Entry(names[label], split, *(known[2:] if known else (None, raw, None)))
     unlisted = [key for key in entries if listed and key not in listed]
     if unlisted:
-        ids = _some(unlisted)
+        ids = some(unlisted)
         detail = f"{len(unlisted)} ids are not in {beside[0].name}: {ids}"
         problems.append(Problem("id_mismatch", "info", str(path), detail, "they are used; their signer is unknown"))
     return names[: max(classes.values(), default=-1) + 1], entries
-
-
-def _some(ids: list[str]) -> str:
-    return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
 
 
 def _class_names(root: Path) -> list[str]:
@@ -238,7 +233,7 @@ def _with_thesis_splits(
         ids = [PurePosixPath(line).stem for line in lines if line]
         unknown = [video_id for video_id in ids if video_id not in entries]
         if unknown:
-            detail = f"{len(unknown)} ids have no annotation: {_some(unknown)}"
+            detail = f"{len(unknown)} ids have no annotation: {some(unknown)}"
             problems.append(Problem("id_mismatch", "warning", str(file), detail, "they are passed over"))
         for video_id in ids:
             if video_id in chosen:
@@ -252,7 +247,7 @@ def _with_thesis_splits(
     notes.append(f"splits from splits/*_split.txt: {len(known)} clips, {len(chosen) - len(known)} without annotation")
     left = [key for key in entries if key not in chosen]
     if left:
-        detail = f"{len(left)} annotated ids are in none of the lists: {_some(left)}"
+        detail = f"{len(left)} annotated ids are in none of the lists: {some(left)}"
         problems.append(Problem("id_mismatch", "info", str(root / "splits"), detail, "they are passed over"))
     return known
 
@@ -273,7 +268,7 @@ def _listed_as_missing(root: Path, problems: list[Problem], notes: list[str], id
     notes.append(f"missing.txt names {len(gone)} of these clips")
     if len(gone) < len(named):
         others = [video_id for video_id in named if video_id not in gone]
-        detail = f"{len(others)} ids are not annotated here: {_some(others)}"
+        detail = f"{len(others)} ids are not annotated here: {some(others)}"
         problems.append(Problem("id_mismatch", "info", str(file), detail, "nothing: they belong to other glosses"))
     return gone
 
@@ -283,6 +278,6 @@ def _locate(folders: list[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         for name, path in sorted(listing(folder).items()):
-            if is_video(path) or is_clip_of_pictures(path):
+            if is_clip(path):
                 found.setdefault(Path(name).stem, path)
     return found

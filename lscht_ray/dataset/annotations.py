@@ -13,6 +13,7 @@ from lscht_ray.dataset import layouts
 from lscht_ray.dataset._elan import read_elan
 from lscht_ray.dataset._folders import read_folders
 from lscht_ray.dataset._lists import read_lists
+from lscht_ray.dataset._lookup import is_there_as_clip
 from lscht_ray.dataset._tables import read_table
 from lscht_ray.dataset._wlasl import read_wlasl
 from lscht_ray.dataset.demo import CLIPS, DEMO, demo_data, demo_folder
@@ -23,11 +24,10 @@ from lscht_ray.dataset.samples import Sample
 from lscht_ray.dataset.splits import SplitPlan, divide
 from lscht_ray.errors import InputError
 from lscht_ray.host.console import EpochProgress
-from lscht_ray.host.files import given_path, is_file
+from lscht_ray.host.files import given_path
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
-from lscht_ray.shown import shown
-from lscht_ray.video.recognise import is_clip_of_pictures
+from lscht_ray.shown import shown, some
 
 LINES_AT_ONCE = 5000
 """Lines of a table after which the progress moves on."""
@@ -141,7 +141,7 @@ def read(
         lines = [f"\n  {problem.line()}" for problem in table.problems[:SHOWN]]
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
-    missing = tuple(row.video for row in rows if not is_file(row.video) and not is_clip_of_pictures(row.video))
+    missing = tuple(row.video for row in rows if not is_there_as_clip(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
         raise InputError(
             f"--data {data}: the videos of {len(missing)} of {len(rows)} annotated clips are missing, the first is "
@@ -256,7 +256,7 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     untaught = [gloss for gloss in annotations.glosses if gloss not in trained]
     if not untaught:
         return annotations
-    some = ", ".join(repr(gloss) for gloss in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
+    named = some(map(repr, untaught))
     if untrained != "drop":
         elsewhere = Counter(sample.split for sample in annotations.samples if sample.gloss in set(untaught))
         clips = ", ".join(f"{count} in {split}" for split, count in elsewhere.items()) or "none at all"
@@ -266,14 +266,14 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
             if problem.kind == "empty_gloss"
         ]
         raise InputError(
-            f"{annotations.root}: {len(untaught)} of {len(annotations.glosses)} glosses have no training clip: {some}"
+            f"{annotations.root}: {len(untaught)} of {len(annotations.glosses)} glosses have no training clip: {named}"
             f" (clips: {clips}){''.join(empty[:SHOWN])}\n"
             "  add training clips, or leave these glosses out with --untrained_glosses drop"
         )
     kept = [gloss for gloss in annotations.glosses if gloss in trained]
     labels = {gloss: label for label, gloss in enumerate(kept)}
     samples = tuple(replace(s, label=labels[s.gloss]) for s in annotations.samples if s.gloss in labels)
-    note = f"{len(untaught)} glosses without a training clip are left out: {some}"
+    note = f"{len(untaught)} glosses without a training clip are left out: {named}"
     result = replace(annotations, glosses=tuple(kept), samples=samples, notes=(*annotations.notes, note))
     if not result.split("val"):
         raise InputError(f"{annotations.root}: no val clip has a gloss that is trained")

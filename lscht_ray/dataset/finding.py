@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lscht_ray.dataset import layouts
-from lscht_ray.dataset._cells import SHEETS
+from lscht_ray.dataset._cells import NO_TABLE, SHEETS
 from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
@@ -17,14 +17,13 @@ from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, read_json
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.shown import some
 from lscht_ray.video.recognise import is_clip_of_pictures
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
 OTHER_TABLES = (*SHEETS, ".json", ".xml", ".db", ".sqlite")
 """What may hold annotations too, and is not read unless it is named."""
-NAMED = 5
-"""Files that a message names at most."""
 
 
 class Found(NamedTuple):
@@ -57,9 +56,9 @@ def find_layout(path: Path) -> Found:
         _refuse_one_gloss(found.path)
     if found is None:
         raise InputError(_unknown(path))
-    lists = set(find_lists(found.path).values()) if found.layout == "lists" else set()
     notes = [_elsewhere(path, found.path)]
     if found.layout in ("folders", "lists"):
+        lists = set(find_lists(found.path).values()) if found.layout == "lists" else ()
         notes += [unread(place, lists) for place in dict.fromkeys((path, found.path))]
     return found._replace(note="; ".join(filter(None, notes)))
 
@@ -88,7 +87,7 @@ def unread(folder: Path, read: Collection[Path] = ()) -> str:
     files = [file for file in visible(folder) if file not in read and file.is_file() and _may_annotate(file)]
     if not files:
         return ""
-    hints = [f"not read: {', '.join(file.name for file in files[:NAMED])}" + ", ..." * (len(files) > NAMED)]
+    hints = [f"not read: {some(file.name for file in files)}"]
     if any(file.suffix.lower() in SHEETS for file in files):
         hints.append("save a sheet as CSV (in Excel: CSV UTF-8) to have it read")
     if not read and any(file.suffix.lower() in TABLE_SUFFIXES for file in files):
@@ -173,7 +172,7 @@ def _unknown(path: Path) -> str:
         return f"{head} Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
     sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
     if sheets:
-        return f"{head} {sheets[0]} can't be read: save it as CSV (in Excel: File, Save as, CSV UTF-8)"
+        return f"{head} {sheets[0]} {NO_TABLE}"
     pictured = next(filter(is_clip_of_pictures, subfolders(path) if path.is_dir() else []), None)
     if pictured:
         example = f"{pictured.name}/clip1/00001.jpg"

@@ -180,15 +180,9 @@ def read_text(path: Path, guessed: list[str] | None = None) -> str:
         size = path.stat().st_size
         if size > MAX_TEXT_BYTES:
             raise InputError(f"{path} has {size / 2**20:.0f} MB, an annotation file at most {MAX_TEXT_BYTES >> 20} MB")
-        content = path.read_bytes()
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return _with_line_feeds(content.decode("utf-16"))
-        try:
-            return _with_line_feeds(content.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            if guessed is None:
-                raise
-            text = _with_line_feeds(content.decode("cp1252"))
+        text, is_guess = _decoded(path.read_bytes(), guess=guessed is not None)
+        if guessed is None or not is_guess:
+            return text
         words = ", ".join(map(repr, dict.fromkeys(re.findall(r"\w*[^\x00-\x7f]\w*", text[:100_000])[:3])))
         guessed.append(f"it is not UTF-8 and is read as Windows-1252 (as Excel saves CSV), as in {words}")
         return text
@@ -200,8 +194,43 @@ def read_text(path: Path, guessed: list[str] | None = None) -> str:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
 
 
-def _with_line_feeds(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def read_head(path: Path, count: int) -> str:
+    """Read the whole lines in the first bytes of a text file, in the encodings that `read_text` knows.
+
+    Returns:
+        Nothing where it can't be read, or holds zero bytes, as no text does.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(count)
+    except OSError:
+        return ""
+    text, _ = _decoded(head, guess=True, whole=False)
+    return "" if "\0" in text else text if len(head) < count else text[: text.rfind("\n") + 1]
+
+
+def _decoded(content: bytes, *, guess: bool, whole: bool = True) -> tuple[str, bool]:
+    """A text with line feeds at the ends of its lines, and whether its encoding is a guess.
+
+    Args:
+        content: Its bytes.
+        guess: Whether it may be Windows-1252.
+        whole: Whether these are all its bytes; else the last letter may be cut off, and what can't be read is replaced.
+
+    Raises:
+        UnicodeDecodeError: It is in another encoding.
+    """
+    errors, is_guess = "strict" if whole else "replace", False
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = codecs.getincrementaldecoder("utf-16")(errors).decode(content, whole)
+    else:
+        try:
+            text = codecs.getincrementaldecoder("utf-8-sig")().decode(content, whole)
+        except UnicodeDecodeError:
+            if not guess:
+                raise
+            text, is_guess = content.decode("cp1252", errors), True
+    return text.replace("\r\n", "\n").replace("\r", "\n"), is_guess
 
 
 def noting(twice: list[str]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:

@@ -1,11 +1,16 @@
 """What a model's config.json and preprocessor_config.json may say."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+Kind = TypeVar("Kind", bound=BaseModel)
 SHOWN = 60
 """Letters of a wrong value that a message shows at most."""
+
+
+class SettingError(ValueError):
+    """A setting of a model's file is wrong. The message says which, its value, and what is allowed."""
 
 
 def _whole(default: int, most: int) -> Any:
@@ -70,14 +75,17 @@ class ProcessorFile(BaseModel):
     rescale_factor: float = Field(1 / 255, ge=0.999 / 255, le=1.001 / 255, description="1/255 (0.00392...)")
 
 
-def wrong_setting(kind: type[BaseModel], content: dict[str, object]) -> str:
-    """The first setting of a file that is wrong, its value, and what is allowed, in words; or nothing."""
+def read_as(kind: type[Kind], content: dict[str, object]) -> Kind:
+    """The settings of a file.
+
+    Raises:
+        SettingError: One is wrong.
+    """
     try:
-        kind.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         place = str(error.errors()[0]["loc"][0])
         field = next(field for name, field in kind.model_fields.items() if place in (name, field.alias))
         written = repr(content[place])
         value = written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
-        return f"{place} is {value}: allowed are {field.description}"
-    return ""
+        raise SettingError(f"{place} is {value}: allowed are {field.description}") from None

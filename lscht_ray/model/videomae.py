@@ -109,12 +109,11 @@ def build(
             origin = "tiny VideoMAE with random weights"
         else:
             if earlier is not None:
-                model = _taken_from(earlier, config)
+                model = _taken_from(name, earlier, config)
             else:
                 model = _kept(name, config.to_json_string(), bare) if keep else _pretrained(name, config, bare)
             torch.nn.init.normal_(model.classifier.weight, std=config.initializer_range)
             torch.nn.init.zeros_(model.classifier.bias)
-            _refuse_infinite(name, model)
             origin = _origin(name, model, earlier, len(glosses), bare=bare, stretched=stretched)
         model.classifier.weight.data *= head_init_scale
     mean, std = _normalisation(name) if earlier is None else _normalisation_of(earlier)
@@ -127,7 +126,8 @@ def _refuse_infinite(name: str, model: VideoMAEForVideoClassification) -> None:
     Raises:
         InputError: Some are no finite numbers.
     """
-    wrong = [key for key, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    taken = ((key, weight) for key, weight in model.named_parameters() if key not in HEAD)
+    wrong = [key for key, weight in taken if not torch.isfinite(weight).all()]
     if wrong:
         raise InputError(
             f"--model_name {name}: {len(wrong)} of its weights hold NaN or infinite numbers, the first is {wrong[0]}:"
@@ -235,12 +235,13 @@ def _earlier_run(name: str) -> dict[str, Any] | None:
     return checkpoint.load(checkpoint.find(path)) if path.is_file() or weights.is_run(path) else None
 
 
-def _taken_from(earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
+def _taken_from(name: str, earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:
     """Build the model of an earlier run with another head."""
     with quick_table():
         model = VideoMAEForVideoClassification(config)
     state = {key: value for key, value in earlier["model"].items() if key not in HEAD}
     model.load_state_dict(state | {key: model.state_dict()[key] for key in HEAD})
+    _refuse_infinite(name, model)
     return model
 
 
@@ -317,6 +318,7 @@ def _pretrained(name: str, config: VideoMAEConfig, bare: bool) -> VideoMAEForVid
             unexpected
         )
         raise InputError("\n".join([f"--model_name {name}: only the head may be new, but", *lines]))
+    _refuse_infinite(name, model)
     return model
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
-from lscht_ray.model._model_files import ConfigFile, ProcessorFile, wrong_setting
+from lscht_ray.model._model_files import ConfigFile, Kind, ProcessorFile, SettingError, read_as
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 PROCESSORS = "processor_config.json"
@@ -79,16 +79,16 @@ def _check_folder(folder: Path, name: str) -> None:
         raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")
     config = _check_json(folder / CONFIG, name)
     check_type(str(config.get("model_type", TYPE)), name)
-    _refuse(name, CONFIG, wrong_setting(ConfigFile, config))
+    sizes = _settings(ConfigFile, config, CONFIG, name)
     for file in (PROCESSOR, PROCESSORS):
         if (folder / file).is_file():
             content = _check_json(folder / file, name)
             own = content.get("image_processor", {}) if file == PROCESSORS else content
-            _refuse(name, file, wrong_setting(ProcessorFile, own if isinstance(own, dict) else {"image_mean": own}))
-    sizes = ConfigFile.model_validate(config)
+            _settings(ProcessorFile, own if isinstance(own, dict) else {"image_mean": own}, file, name)
     for small, large in (("tubelet_size", "num_frames"), ("patch_size", "image_size")):
         size, most = getattr(sizes, small), getattr(sizes, large)
-        _refuse(name, CONFIG, f"{small} is {size}: allowed are 1 to {most} ({large})" if size > most else "")
+        if size > most:
+            raise InputError(f"--model_name {name}: in {CONFIG}, {small} is {size}: allowed are 1 to {most} ({large})")
     found = [file for file in WEIGHTS if (folder / file).is_file()]
     if not found:
         others = [file for file in OF_ANOTHER_LIBRARY if (folder / file).is_file()]
@@ -101,9 +101,11 @@ def _check_folder(folder: Path, name: str) -> None:
         _check_weights(part, name)
 
 
-def _refuse(name: str, file: str, wrong: str) -> None:
-    if wrong:
-        raise InputError(f"--model_name {name}: in {file}, {wrong}")
+def _settings(kind: type[Kind], content: dict[str, object], file: str, name: str) -> Kind:
+    try:
+        return read_as(kind, content)
+    except SettingError as error:
+        raise InputError(f"--model_name {name}: in {file}, {error}") from None
 
 
 def _parts(folder: Path, file: str, name: str) -> list[Path]:

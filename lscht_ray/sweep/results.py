@@ -8,6 +8,7 @@ from rich.console import Console
 from lscht_ray.artifacts import places
 from lscht_ray.host import console
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.shown import some
 from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.ledger import Ledger
 
@@ -65,7 +66,7 @@ def _doubts(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
     error = ledger.standard_error(top) if top else None
     if top is not None and error is not None:
         ties = ledger.ties()
-        names = ", ".join(record.trial_id for record in ties[:5]) + (", ..." if len(ties) > 5 else "")
+        names = some(record.trial_id for record in ties)
         which = f"{len(ties)} other trial(s) are within it: {names}" if ties else "no other trial is within it"
         screen.print(
             f"{sweep.metric} {top[sweep.metric]:.4f}, standard error {error:.4f} ({top['val_clips']} clips); {which}.\n"
