@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -280,6 +281,15 @@ def test_tables_named_as_splits_are_splits(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert {(clip[0], clip[2]) for clip in clips(found)} == {("0.mp4", "train"), ("1.mp4", "val"), ("2.mp4", "test")}
     assert found.notes[0].endswith("not read: classes.csv")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_tables_named_as_splits_in_spanish(tmp_path: Path, form: str) -> None:
+    touch(tmp_path, *(f"{k}.mp4" for k in range(3)))
+    for k, name in enumerate(("entrenamiento", "señas_validación_1", "prueba")):
+        (tmp_path / f"{unicodedata.normalize(form, name)}.csv").write_text(f"path,label\n{k}.mp4,x\n")
+    found = {(clip[0], clip[2]) for clip in clips(read(tmp_path))}
+    assert found == {("0.mp4", "train"), ("1.mp4", "val"), ("2.mp4", "test")}
 
 
 def test_a_blank_between_cells(tmp_path: Path) -> None:

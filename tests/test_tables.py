@@ -283,6 +283,12 @@ def test_all_tables_are_read_that_a_name_with_a_star_fits(tmp_path: Path) -> Non
     (tmp_path / "._train_9.csv").write_text("x")
     absolute = ColumnMap(files={"train": str(tmp_path / "train_1.csv"), "val": ", ./, val.csv"})
     assert [clip[2] for clip in clips(read(tmp_path, columns=absolute))] == ["train", "val"]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "train_2.csv").rename(tmp_path / "sub" / "train_2.csv")
+    for name in (f"{tmp_path}/s*/train*.csv", "s*/train*.csv"):
+        found = read(tmp_path, columns=ColumnMap(files={"train": name, "val": "val.csv"}))
+        assert [clip[0] for clip in clips(found)] == ["train_2.csv.mp4", "val.csv.mp4"]
+    (tmp_path / "sub" / "train_2.csv").rename(tmp_path / "train_2.csv")
     decomposed = unicodedata.normalize("NFD", "validación_1.csv")
     (tmp_path / "val.csv").rename(tmp_path / decomposed)
     for name in ("validación_1.csv", "validación*.csv"):

@@ -21,7 +21,7 @@ from lscht_ray.dataset._values import LineError
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import OutsideError, is_file, is_there, read_head, read_text
+from lscht_ray.host.files import OutsideError, is_file, is_there, nfc, read_head, read_text
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.recognise import VIDEO_SUFFIXES
 
@@ -220,5 +220,5 @@ def _line_pattern(lines: list[str]) -> "re.Pattern[str]":
 
 def _without_split(name: str) -> str:
     """A list's name without the word that tells its split: it is the same for the lists that belong together."""
-    parts = re.split(r"([^a-z]+)", name.lower().rpartition(".")[0])
+    parts = re.split(r"([\W\d_]+)", nfc(name).lower().rpartition(".")[0])
     return "".join(part for part in parts if part.removesuffix("list") not in SPLIT_NAMES)

@@ -14,7 +14,7 @@ from lscht_ray.dataset._values import search
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import is_file, on_disk
+from lscht_ray.host.files import is_file, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.video.recognise import is_hidden
 
@@ -69,7 +69,7 @@ def says_clips(file: Path) -> bool:
 
 def split_in_name(name: str) -> str | None:
     """The split that a file's name tells, as in `train.csv` or `wlasl_val_list.txt`; None: none, or several."""
-    parts = re.split(r"[^a-z]+", name.lower().rpartition(".")[0])
+    parts = re.split(r"[\W\d_]+", nfc(name).lower().rpartition(".")[0])
     found = {SPLIT_NAMES[word] for part in parts for word in (part, part.removesuffix("list")) if word in SPLIT_NAMES}
     return found.pop() if len(found) == 1 else None
 
