@@ -3,15 +3,18 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from lscht_ray.artifacts import places
+from lscht_ray.errors import TrainingError, UnfitSettingsError
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import shown
 
 if TYPE_CHECKING:
     from lscht_ray.training.run import Outcome
@@ -77,6 +80,13 @@ def main(argv: list[str]) -> int:
     except interrupt.Interrupted as stopped:
         screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
         return stopped.exit_code
+    except UnfitSettingsError:
+        raise
+    except TrainingError as error:
+        if not (folders.run / places.LAST).is_file():
+            raise
+        again = f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}"
+        raise TrainingError(f"{error}\n  {again}") from None
     return _conclude(outcome, config, screen)
 
 
@@ -95,11 +105,16 @@ def _newest_checkpoint(run_folder: Path, screen: Console) -> Path:
 def _conclude(outcome: "Outcome", config: TrainConfig, screen: Console) -> int:
     """Print how the run ended and what to do next; return the exit code."""
     folder, data = shlex.quote(str(outcome.folders.run)), shlex.quote(config.data)
-    best = outcome.history[outcome.best_epoch - 1]
+    from lscht_ray.artifacts import figures
+
+    best, metric = outcome.history[outcome.best_epoch - 1], config.best_metric
     how = "stopped early" if outcome.early_stopped else "done"
+    reached = figures.accuracy(best, metric)
+    value = f"{best[metric]:.4f}" if reached is None else reached.text()
+    screen.print(f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: {metric} {value}")
+    for warning in _warnings(outcome, metric):
+        screen.print(warning)
     screen.print(
-        f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: "
-        f"{config.best_metric} {best[config.best_metric]:.4f}\n"
         f"next: python -m lscht_ray.evaluate {folder} --data {data} --split {'test' if outcome.tested else 'val'}"
     )
     if outcome.unsaved:
@@ -109,6 +124,17 @@ def _conclude(outcome: "Outcome", config: TrainConfig, screen: Console) -> int:
         )
         return 1
     return 0
+
+
+def _warnings(outcome: "Outcome", metric: str) -> Iterator[str]:
+    """What speaks against the figures of a run."""
+    from lscht_ray.artifacts import figures
+
+    yield from figures.doubts(outcome.history, outcome.best_epoch, metric)
+    if outcome.lost:
+        named = "".join(f"\n  {shown(video)}: {shown(reason)}" for video, reason in list(outcome.lost.items())[:5])
+        file = outcome.folders.run / places.UNREADABLE
+        yield f"warning: {len(outcome.lost)} videos were lost while the run went on (all are in {file}):{named}"
 
 
 if __name__ == "__main__":

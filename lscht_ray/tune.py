@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     decoded = fill.decodes(sweep.train)
     keep = not flags.plan and not data.DECODING & sweep.search_space.keys()
     clip_set = data.ready(sweep.train, screen, keep=keep)  # a mistake in the data set ends here, and not in every trial
+    data.check_metrics((sweep.metric,), clip_set)
     screen.print(clip_set.annotations.summary())
     if flags.plan:
         from lscht_ray.sweep import plan

@@ -49,7 +49,7 @@ def test_the_files_agree(trained: Path, small: Path, door: Door, tmp_path: Path)
     assert [row["support"] for row in table(folder / "per_class.csv")] == ["2", "2", "2"]
     with Image.open(folder / "confusion_matrix.png") as picture:
         assert picture.size[0] > 200
-    assert f"top-1 {metrics['accuracy']:.2%}" in result.stdout
+    assert f"top-1      {metrics['accuracy']:.2%} (" in result.stdout
     history = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     best = history[metrics["epoch"] - 1]
     assert metrics["accuracy"] == pytest.approx(best["val_accuracy"])  # the number that training reported

@@ -174,14 +174,16 @@ def test_median_and_none(tmp_path: Path) -> None:
 
 
 def test_only_finite_floats_are_reported() -> None:
-    metrics = {"epoch": 3, "val_accuracy": 0.5, "best_val_accuracy": 0.6, "early_stopped": False}
-    made = reportable(metrics, "val_accuracy", True)
+    metrics = {"epoch": 3, "val_accuracy": 0.5, "best_val_accuracy": 0.6, "early_stopped": False, "best_epoch": 3}
+    made = reportable(metrics, "val_accuracy")
     assert all(type(value) is float for value in made.values())
     assert made["best_score"] == 0.6
-    later = reportable({**metrics, "epoch": 4}, "val_accuracy", True)
-    assert later["checkpoint_score"] < made["checkpoint_score"]  # of equal epochs the earlier one is kept
+    later = reportable({**metrics, "epoch": 4}, "val_accuracy")
+    assert later["checkpoint_score"] < made["checkpoint_score"]  # the best epoch's is kept
+    better = reportable({**metrics, "epoch": 5, "best_epoch": 5}, "val_accuracy")
+    assert better["checkpoint_score"] > made["checkpoint_score"]
     with pytest.raises(AssertionError, match="not finite"):
-        reportable({**metrics, "val_accuracy": float("nan")}, "val_accuracy", True)
+        reportable({**metrics, "val_accuracy": float("nan")}, "val_accuracy")
 
 
 def test_the_cause_of_a_failure_is_the_innermost_message() -> None:

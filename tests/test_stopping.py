@@ -36,7 +36,33 @@ def test_goes_on_from_its_state() -> None:
     assert second.should_stop(2.5, 5)
 
 
-def test_of_equal_epochs_the_earlier_is_best() -> None:
-    best = BestEpoch("max")
-    assert [best.update(value, epoch) for epoch, value in enumerate((0.3, 0.5, 0.5), start=1)] == [True, True, False]
-    assert (best.value, best.epoch) == (0.5, 2)
+def _epochs(*pairs: tuple[float, float]) -> list[dict[str, float]]:
+    return [{"val_accuracy": accuracy, "val_loss": loss} for accuracy, loss in pairs]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "best_epoch"),
+    [
+        ([(0.3, 1.0), (0.5, 1.0), (0.5, 1.2)], 2),
+        ([(0.3, 1.0), (0.5, 1.0), (0.5, 0.8)], 3),  # as accurate, with the lower loss
+        ([(0.5, 1.0), (0.5, 1.0)], 1),  # as good in both: the earlier
+        ([(0.5, 1.0), (0.4, 0.1)], 1),  # the loss alone decides nothing
+    ],
+)
+def test_of_equally_accurate_epochs_that_with_the_lower_loss_is_best(
+    pairs: list[tuple[float, float]], best_epoch: int
+) -> None:
+    best, history = BestEpoch("val_accuracy", "max"), _epochs(*pairs)
+    for epoch, metrics in enumerate(history, start=1):
+        best.update(metrics, epoch)
+    assert (best.epoch, best.value) == (best_epoch, pairs[best_epoch - 1][0])
+
+
+def test_the_best_epoch_goes_on_from_its_state() -> None:
+    first, history = BestEpoch("val_accuracy", "max"), _epochs((0.5, 1.0), (0.4, 2.0))
+    for epoch, metrics in enumerate(history, start=1):
+        first.update(metrics, epoch)
+    second = BestEpoch("val_accuracy", "max")
+    second.load_state_dict(first.state_dict(), history)
+    assert not second.update(*_epochs((0.5, 1.1)), 3)
+    assert second.update(*_epochs((0.5, 0.9)), 3)

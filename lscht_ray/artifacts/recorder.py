@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lscht_ray.artifacts import places
+from lscht_ray.artifacts.figures import BASIS
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.shown import shown
@@ -87,12 +88,13 @@ def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
     raise InputError(f"{parent}: {stem} and a thousand names like it are taken")
 
 
-def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, float]) -> None:
-    """Add a trial's parameters and results to TensorBoard's HPARAMS page."""
+def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Add a trial's parameters, and the validation figures of an epoch, to TensorBoard's HPARAMS page."""
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
-    named = {f"hparam/{name}": value for name, value in metrics.items()}
+    results = [name for name in metrics if name.startswith("val_") and name.removeprefix("val_") not in BASIS]
+    named = {f"hparam/{name}": metrics[name] for name in results}
     with SummaryWriter(str(folder)) as writer:  # not its add_hparams, which opens a second file
         for entry in hparams(params, named):
             writer.file_writer.add_summary(entry)
@@ -115,6 +117,7 @@ class Recorder:
     def __init__(self, folders: RunFolders, console: Console, *, enabled: bool = True) -> None:
         self.folders, self.console, self.enabled = folders, console, enabled
         self.unreadable: dict[str, str] = {}
+        self._before = 0
         self._history: list[dict[str, Any]] = []
         self._writer: SummaryWriter | None = None
         self._started = self._complained = False
@@ -138,6 +141,7 @@ class Recorder:
             step: Optimizer steps before.
         """
         self.unreadable = {str(video): reason for video, reason in left_out}
+        self._before = len(self.unreadable)
         if not self.enabled:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -172,7 +176,8 @@ class Recorder:
             self._write_metrics()
         except OSError as error:
             self._complain(f"{self.folders.run / places.METRICS} can't be written: {error.strerror}")
-        self._add({tag: metrics[key] for tag, key in EPOCH_TAGS.items()}, metrics["epoch"], flush=True)
+        tags = {tag: metrics[key] for tag, key in EPOCH_TAGS.items() if key in metrics}
+        self._add(tags, metrics["epoch"], flush=True)
 
     def failures(self, failures: Iterable[tuple[str, str]]) -> list[str]:
         """Note videos that could not be read, each with the reason; return a message for each new one."""
@@ -184,6 +189,11 @@ class Recorder:
             except OSError as error:
                 self._complain(f"{self.folders.run / places.UNREADABLE} can't be written: {error.strerror}")
         return [f"{shown(video)} can't be read and is left out: {shown(reason)}" for video, reason in new.items()]
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Those of the unreadable videos that could be read when the run started, each with the reason."""
+        return dict(list(self.unreadable.items())[self._before :])
 
     def _list_unreadable(self) -> None:
         if self.unreadable:

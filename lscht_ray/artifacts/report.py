@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lscht_ray.artifacts import places
+from lscht_ray.artifacts import figures, places
 from lscht_ray.host.files import write_csv, write_json
 from lscht_ray.shown import shown
 
@@ -112,10 +112,12 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
 
 
 def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:
-    glosses = evaluation.glosses
+    glosses, reached = evaluation.glosses, figures.accuracies(evaluation.metrics)
     content = {
         **about,
         **evaluation.metrics,
+        "intervals": {name: [each.low, each.high] for name, each in reached.items()},
+        "guessing": {name: max(each.chance, each.constant) for name, each in reached.items()},
         "unreadable": evaluation.unreadable,
         "worst_classes": evaluation.worst(),
         "most_confused": evaluation.most_confused(),
@@ -131,11 +133,10 @@ def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> N
 
 def text(evaluation: Evaluation) -> str:
     """Return the figures, the worst glosses and the most frequent mistakes as lines."""
-    metrics = evaluation.metrics
-    lines = [
-        f"clips {metrics['count']:.0f}   top-1 {metrics['accuracy']:.2%}   top-5 {metrics['top5_accuracy']:.2%}"
-        f"   mean class {metrics['mean_class_accuracy']:.2%}   loss {metrics['loss']:.4f}"
-    ]
+    metrics, reached = evaluation.metrics, figures.accuracies(evaluation.metrics)
+    names = {**figures.NAMES, "accuracy": "top-1"}
+    lines = [f"clips {metrics['count']:.0f}   loss {metrics['loss']:.4f}   (in brackets: the 95 % interval)"]
+    lines += [f"{names[name]:10} {each.text()}" for name, each in reached.items()]
     if evaluation.unreadable:
         lines.append(f"{len(evaluation.unreadable)} clips could not be read and are in no figure:")
         lines += [f"  {shown(video)}: {shown(reason)}" for video, reason in evaluation.unreadable.items()]

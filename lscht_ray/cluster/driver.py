@@ -263,9 +263,8 @@ class Search:
         best = self.ledger.best_epoch(record)
         if best is None:
             return
-        figures = {name: value for name, value in best.items() if name.startswith("val_")}
         with tempfile.TemporaryDirectory() as folder:
-            recorder.write_hparams(Path(folder), {**self.ledger.own(record), **record.params}, figures)
+            recorder.write_hparams(Path(folder), {**self.ledger.own(record), **record.params}, best)
             self.storage.put(Path(folder), places.trial_logs(record.trial_id))
 
     def _tune_failures(self, planned: Plan) -> int:

@@ -28,8 +28,6 @@ CHECKPOINT_SCORE = "checkpoint_score"
 PLACEMENT_GROUP = "placement_group"
 NOT_PUBLISHED = (places.HASHES,)
 """Files of the run folder that are not copied to the sweep's storage: they list checkpoints that stay on this node."""
-TIE = 1e-9
-"""Of equally good epochs the earlier one has the higher checkpoint score."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class WorkOrder:
         trial_id: Its name.
         storage: The sweep's folder or URI, the same on all nodes.
         threads: Threads for the model.
-        higher_is_better: Direction of ``config.best_metric``.
         driver: Who gives the order. Where another driver has taken the sweep over, because this one was killed, nobody
             listens to this worker any more, and it must not write.
     """
@@ -50,7 +47,6 @@ class WorkOrder:
     trial_id: str
     storage: str
     threads: int
-    higher_is_better: bool
     driver: str
 
 
@@ -77,7 +73,7 @@ class Report:
 
     def __call__(self, metrics: dict[str, Any], saved: Path | None) -> None:
         """An epoch has ended; ``saved`` is its checkpoint on the worker that writes."""
-        report = reportable(metrics, self.order.config.best_metric, self.order.higher_is_better)
+        report = reportable(metrics, self.order.config.best_metric)
         if not self.first:
             self.tell(report)
             return
@@ -118,7 +114,7 @@ class Report:
     def catch_up(self, history: list[dict[str, Any]]) -> None:
         """Report the epochs that Ray may not have been told of."""
         for metrics in self.untold(history):
-            self.tell(reportable(metrics, self.order.config.best_metric, self.order.higher_is_better))
+            self.tell(reportable(metrics, self.order.config.best_metric))
 
     def _still_wanted(self) -> None:
         if self.storage.read_text(places.DRIVER) not in (self.order.driver, None):
@@ -170,11 +166,12 @@ class Report:
         self.complained = True
 
 
-def reportable(metrics: dict[str, Any], metric: str, higher_is_better: bool) -> dict[str, Any]:
+def reportable(metrics: dict[str, Any], metric: str) -> dict[str, Any]:
     """An epoch's metrics as Ray may see them: finite Python floats, with the score by which checkpoints are kept."""
     report: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
     report["best_score"] = report[f"best_{metric}"]
-    report[CHECKPOINT_SCORE] = (report[metric] if higher_is_better else -report[metric]) - TIE * report["epoch"]
+    # Each best epoch is better than all before it, so the last of them is to be kept.
+    report[CHECKPOINT_SCORE] = report["epoch"] if report["best_epoch"] == report["epoch"] else -1.0
     infinite = [name for name, value in report.items() if value - value != 0]
     assert not infinite, f"the loop let through what is not finite: {infinite}"
     return report

@@ -41,7 +41,6 @@ def work_order(proposal: Proposal, sweep: SweepConfig, storage: str, driver: str
         trial_id=proposal.trial_id,
         storage=storage,
         threads=sweep.resources.threads,
-        higher_is_better=sweep.mode == "max",
         driver=driver,
     )
 

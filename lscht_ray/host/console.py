@@ -100,17 +100,6 @@ class EpochProgress:
             self.console.print(f"{self.label}  {self.done}{of}  {text}".rstrip())
 
 
-def epoch_block(metrics: dict[str, Any], max_epochs: int, improved: bool) -> str:
-    """Return the results of an epoch in a few lines; ``improved``: it is the best so far."""
-    star = "  * best so far" if improved else ""
-    return (
-        f"Epoch {metrics['epoch']}/{max_epochs}  ({metrics['seconds']:.1f} s, lr {metrics['lr']:.3g}){star}\n"
-        f"  train  loss {metrics['train_loss']:.4f}  accuracy {metrics['train_accuracy']:.2%}\n"
-        f"  val    loss {metrics['val_loss']:.4f}  accuracy {metrics['val_accuracy']:.2%}"
-        f"  top-5 {metrics['val_top5_accuracy']:.2%}  mean class {metrics['val_mean_class_accuracy']:.2%}"
-    )
-
-
 def short(value: Any) -> str:
     """Return a setting's value as text, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

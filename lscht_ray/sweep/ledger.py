@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from lscht_ray.artifacts import places
+from lscht_ray.artifacts import figures, places
 from lscht_ray.sweep.record import Curve, TrialRecord
 
 
@@ -83,10 +83,15 @@ class Ledger:
         if self._leader is not None and record.epochs:
             self._leader = min(self._leader, record, key=self._rank)
 
-    def _rank(self, record: TrialRecord) -> tuple[float, str]:
+    def worth(self, metrics: dict[str, Any]) -> tuple[float, float]:
+        """What epochs are compared by (`figures.worth`)."""
+        return figures.worth(metrics, self.metric, self.mode)
+
+    def _rank(self, record: TrialRecord) -> tuple[float, float, str]:
         """What trials are sorted by: the best epoch; of equal ones those come first that were proposed first."""
         best = self.best_epoch(record)
-        return (-self._sign * best[self.metric] if best is not None else math.inf, record.trial_id)
+        value, loss = self.worth(best) if best is not None else (-math.inf, -math.inf)
+        return -value, -loss, record.trial_id
 
     def end(
         self, trial_id: str, error: str | None = None, *, cut_short: bool = False, for_its_settings: bool = False
@@ -142,7 +147,7 @@ class Ledger:
         if curve is not None and len(curve.numbers) == len(epochs) - 1 and curve.numbers[-1:] < [newest]:
             curve.add(newest, epochs[newest])
         elif curve is None or len(curve.numbers) != len(epochs):
-            curve = record.curve = Curve(epochs, self.metric, self._sign)
+            curve = record.curve = Curve(epochs, self.worth)
         return curve
 
     def _last(self, record: TrialRecord) -> int:
@@ -229,8 +234,17 @@ class Ledger:
         ]
 
     def best_epoch(self, record: TrialRecord) -> dict[str, Any] | None:
-        """The metrics of a trial's best epoch, of equal ones the earliest."""
+        """The metrics of a trial's best epoch; of equally accurate ones that with the lower loss, then the earliest."""
         return next(iter(self._curve(record).best[-1:]), None)
+
+    def equally_good(self, record: TrialRecord) -> set[int]:
+        """The epochs of a trial that have the same value of the metric as its best one."""
+        best = self.best_epoch(record)
+        return {n for n, epoch in record.epochs.items() if best and epoch[self.metric] == best[self.metric]}
+
+    def settle_on(self, record: TrialRecord, epoch: int) -> None:
+        """Have one of these epochs count as a trial's best: the one whose checkpoint was kept."""
+        self._curve(record).best[-1] = record.epochs[epoch]
 
     def leader(self) -> TrialRecord | None:
         """The best trial of all (the first of `ranking`); None where none has reported."""
@@ -265,6 +279,8 @@ class Ledger:
             }
             metrics = self.best_epoch(top)
             best["standard_error"] = self.standard_error(metrics) if metrics else None
+            reached = figures.accuracy(metrics, self.metric) if metrics else None
+            best["interval"] = [reached.low, reached.high] if reached else None
             best["within_a_standard_error"] = [record.trial_id for record in self.ties()]
         front = {"pareto_front": [record.trial_id for record in self.front()]} if self.second else {}
         return {
@@ -286,6 +302,11 @@ class Ledger:
         return {
             "epochs_planned": len(self.trials) * self.max_epochs,
             "epochs_run": sum(len(record.epochs) for record in self.trials.values()),
+            "epochs_saved": sum(
+                self.max_epochs - len(record.epochs)
+                for record in self.trials.values()
+                if record.status in ("pruned", "early_stopped")
+            ),
             "gpu_hours": round(self.gpu_hours, 6),
             "trial_seconds": round(sum(record.seconds for record in self.trials.values()), 1),
         }
@@ -311,5 +332,5 @@ def epoch_metrics(result: dict[str, Any]) -> dict[str, Any]:
     """Our own figures in one of Tune's results."""
     counts = ("epoch", "step", "unreadable", "micro_batch", "skipped_steps", "train_clips", "val_clips")
     others = ("lr", "seconds", "early_stopped", "memory_share")
-    figures = {key: v for key, v in result.items() if key in others or key.startswith(("train_", "val_"))}
-    return figures | {key: int(result[key]) for key in counts}
+    values = {key: v for key, v in result.items() if key in others or key.startswith(("train_", "val_"))}
+    return values | {key: int(result[key]) for key in counts}

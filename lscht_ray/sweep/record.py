@@ -1,6 +1,7 @@
 """One trial of a sweep: its settings, its epochs, how it ended."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,11 +13,13 @@ class Curve:
 
     Attributes:
         numbers: The trial's epochs, ascending.
-        best: The metrics of the best epoch up to each of them; of equal ones the earliest.
+        best: The metrics of the best epoch up to each of them; of equally good ones the earliest.
     """
 
-    def __init__(self, epochs: dict[int, dict[str, Any]], metric: str, sign: int) -> None:
-        self.metric, self.sign = metric, sign
+    def __init__(
+        self, epochs: dict[int, dict[str, Any]], worth: Callable[[dict[str, Any]], tuple[float, float]]
+    ) -> None:
+        self.worth = worth
         self.numbers: list[int] = []
         self.best: list[dict[str, Any]] = []
         for number in sorted(epochs):
@@ -24,7 +27,7 @@ class Curve:
 
     def add(self, number: int, metrics: dict[str, Any]) -> None:
         """An epoch after all others."""
-        better = not self.best or self.sign * (metrics[self.metric] - self.best[-1][self.metric]) > 0
+        better = not self.best or self.worth(metrics) > self.worth(self.best[-1])
         self.numbers.append(number)
         self.best.append(metrics if better else self.best[-1])
 

@@ -60,17 +60,21 @@ def _best_checkpoint(record: TrialRecord, ledger: Ledger, storage: Storage) -> d
     """The full checkpoint of a trial's best epoch; None where it is damaged.
 
     A trial that is killed may have saved a better epoch and removed the one before without reporting it: that epoch is
-    then entered into the ledger.
+    then entered into the ledger. Of equally accurate epochs an earlier version kept the first.
     """
     best, heard = ledger.best_epoch(record), max(record.epochs)
+    equal = ledger.equally_good(record)
     saved = [
         (epoch, _loaded(storage, f"{places.trial(record.trial_id)}/{name}"))
         for name, epoch in rescue.checkpoints(storage, record.trial_id).items()
-        if epoch > heard or (best and epoch == best["epoch"])
+        if epoch > heard or epoch in equal
     ]
     whole = {epoch: full for epoch, full in saved if full is not None}
     if best and best["epoch"] in whole:
         return whole[best["epoch"]]
+    for epoch in equal & whole.keys():
+        ledger.settle_on(record, epoch)
+        return whole[epoch]
     for full in whole.values():
         ledger.report(record.trial_id, epoch_metrics(full["metrics"]))
     best = ledger.best_epoch(record)

@@ -31,6 +31,8 @@ from lscht_ray.training.parts import Limits, Parts
 from lscht_ray.training.state import MicroBatches, TrainState
 
 PrepareModel = Callable[[torch.nn.Module], torch.nn.Module]
+HIGHEST_LR = 0.01
+"""Peak learning rate above which fine-tuning with AdamW hardly ever converges."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +211,7 @@ def _state(
         scaler=torch.amp.GradScaler(model.device.type, enabled=model.precision == "fp16"),
         freezing=adapt.Freezing(network),
         micro=MicroBatches(min(batch_size, most_at_once or batch_size)),
-        best=BestEpoch(METRIC_MODES[config.best_metric]),
+        best=BestEpoch(config.best_metric, METRIC_MODES[config.best_metric]),
         stopper=stopper,
     )
 
@@ -255,7 +257,13 @@ def learning_rates(config: TrainConfig, batch_size: int, world: int) -> tuple[fl
     return scaled_lr(config.lr, config.lr_scaling, batch), scaled_lr(config.min_lr, config.lr_scaling, batch)
 
 
-def describe_batch(built: Built, config: TrainConfig) -> str:
+def description(built: Built, config: TrainConfig) -> list[str]:
+    """Lines on the model, the global batch and what follows from it, and warnings where next to nothing can come."""
+    model = f"{built.origin}; {built.parts.device}, {built.parts.precision}"
+    return [model, _batch(built, config), *_warnings(built, config)]
+
+
+def _batch(built: Built, config: TrainConfig) -> str:
     """One line on the global batch, the steps, and the learning rate that results."""
     size, world, peak = built.parts.about["config"]["batch_size"], rank_and_world()[1], built.state.schedule.peak
     product = f"{size} x {config.accumulation} accumulation x {world} worker(s)"
@@ -264,6 +272,22 @@ def describe_batch(built: Built, config: TrainConfig) -> str:
         f"global batch {size * config.accumulation * world} = {product}; "
         f"{built.parts.batches(built.parts.train_loader)} steps per epoch; peak lr {peak:.4g}{scaled}"
     )
+
+
+def _warnings(built: Built, config: TrainConfig) -> list[str]:
+    warnings = []
+    peak, steps = built.state.schedule.peak, built.parts.batches(built.parts.train_loader)
+    if peak > HIGHEST_LR:
+        warnings.append(
+            f"warning: with a peak lr of {peak:g} training will hardly converge: AdamW fine-tunes transformers with"
+            " 1e-6 to 1e-3"
+        )
+    if steps == 1 and config.limit_batches is None:
+        warnings.append(
+            f"warning: an epoch is a single step, so the model is updated {config.max_epochs} times at most: lower"
+            " batch_size or accumulation"
+        )
+    return warnings
 
 
 def _loader(

@@ -1,10 +1,14 @@
 """The data set of a run, read and looked at; frames of new videos go into the clip cache in the same pass."""
 
+from collections.abc import Iterable
+
 from rich.console import Console
 
+from lscht_ray.artifacts.figures import TOP5
 from lscht_ray.checking import survey
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill
+from lscht_ray.errors import InputError
 from lscht_ray.model import shape
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.video.pictures import default_short_side
@@ -26,7 +30,23 @@ def ready(config: TrainConfig, screen: Console, *, keep: bool = True) -> ClipSet
     Raises:
         InputError: The data set can't be trained on; the message says why.
     """
-    return survey.ready(config, screen, fill.Keeper(config, lambda: short_side(config), screen) if keep else None)
+    clip_set = survey.ready(config, screen, fill.Keeper(config, lambda: short_side(config), screen) if keep else None)
+    check_metrics((config.best_metric, config.early_stopping_metric), clip_set)
+    return clip_set
+
+
+def check_metrics(metrics: Iterable[str], clip_set: ClipSet) -> None:
+    """Refuse a metric that says nothing of so few glosses.
+
+    Raises:
+        InputError: There is one.
+    """
+    count = len(clip_set.glosses)
+    if count <= TOP5 and "val_top5_accuracy" in metrics:
+        raise InputError(
+            f"val_top5_accuracy: of {count} glosses the right one is always among the first {TOP5}: judge by"
+            " val_accuracy, val_mean_class_accuracy or val_loss"
+        )
 
 
 def short_side(config: TrainConfig) -> int | None:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, figures
 from lscht_ray.artifacts.recorder import Recorder
 from lscht_ray.clips.batch import Batch
 from lscht_ray.errors import TrainingError, UnfitSettingsError
-from lscht_ray.host.console import EpochProgress, epoch_block
+from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.model.optim import WarmupCosine
-from lscht_ray.shown import shown
+from lscht_ray.shown import shown, some
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training._steps import StepLog
 from lscht_ray.training.device import memory_share
@@ -65,17 +65,20 @@ def fit(
     Raises:
         Interrupted: The run was asked to stop, and has saved where it is.
         UnfitSettingsError: Too many steps were not finite, or validation was not.
-        TrainingError: No clip could be read.
+        TrainingError: No clip could be read, or the validation clips are not those of the epochs before.
     """
     after_step = partial(_save_or_stop, parts, state, reporting, saver, save_every, stop)
-    stopped = state.out_of_patience
+    stopped, val_clips = state.out_of_patience, None
     while not stopped and state.epoch < max_epochs:
         epoch, started = state.epoch + 1, time.monotonic()
         _freeze_or_thaw(parts, state, epoch, reporting.console)
         train = train_one_epoch(parts, state, reporting, epoch, max_epochs, after_step)
         val = validate(parts, state, reporting, f"Epoch {epoch}/{max_epochs}  val  ")
         metrics = _epoch_metrics(epoch, state.schedule, train, val)
-        improved = state.best.update(metrics[parts.best_metric], epoch)
+        if val_clips not in (None, metrics["val_clips"]):
+            raise TrainingError(_other_val_clips(epoch, metrics["val_clips"], val_clips, reporting.recorder))
+        val_clips = metrics["val_clips"]
+        improved = state.best.update(metrics, epoch)
         stopped = _should_stop(parts, state, metrics)
         metrics |= {
             "best_epoch": state.best.epoch,
@@ -92,7 +95,7 @@ def fit(
         content = parts.about | state.state_dict()
         saved = saver.save(content, improved=improved) if reporting.recorder.enabled else None
         reporting.recorder.epoch(metrics)
-        reporting.console.print(epoch_block(metrics, max_epochs, improved))
+        reporting.console.print(figures.epoch_block(metrics, max_epochs, improved))
         on_epoch_end(metrics, saved)
     return stopped
 
@@ -240,6 +243,16 @@ def validate(parts: Parts, state: TrainState, reporting: Reporting, label: str) 
     return _of_readable(tally.result(), "validation", reporting.recorder)
 
 
+def _other_val_clips(epoch: int, now: int, before: int, recorder: Recorder) -> str:
+    """Why an epoch that was validated on other clips than those before ends the run."""
+    lost = some(shown(video) for video in recorder.lost) or "none is named on this worker"
+    return (
+        f"epoch {epoch} was validated on {now} clips, the epochs before on {before}: they can't be compared.\n"
+        f"  not readable any more: {lost}\n"
+        "  put them back, and the epoch is trained again"
+    )
+
+
 def _watch_loading(parts: Parts, reporting: Reporting, what: str) -> None:
     # Data workers have the same limit, and know which of them hangs: theirs runs out first.
     reporting.watchdog.begin(f"loading a {what} batch", 1.5 * parts.limits.batch_seconds)
@@ -262,12 +275,7 @@ def _epoch_metrics(
         "lr": schedule.lr_at(schedule.steps_done - 1),
         "train_loss": train["criterion"],
         "train_accuracy": train["accuracy"],
-        "val_loss": val["loss"],
-        "val_criterion": val["criterion"],
-        "val_accuracy": val["accuracy"],
-        "val_top5_accuracy": val["top5_accuracy"],
-        "val_mean_class_accuracy": val["mean_class_accuracy"],
-        "val_calibration_error": val["calibration_error"],
+        **{f"val_{name}": value for name, value in val.items() if name != "count"},
         "train_clips": int(train["count"]),
         "val_clips": int(val["count"]),
     }

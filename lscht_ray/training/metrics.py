@@ -4,6 +4,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lscht_ray.artifacts.figures import TOP5
+
 
 def rank_and_world() -> tuple[int, int]:
     """This worker's rank and the number of workers; 0 and 1 outside a process group."""
@@ -79,17 +81,19 @@ class Tally:
         self.bins.index_add_(0, (sure.nan_to_num() * BINS).long().clamp(max=BINS - 1), rows)
         self.confusion.view(-1).index_add_(0, cells, counts)
         plain = torch.nn.functional.cross_entropy(logits, labels, reduction="none").masked_fill(~mask, 0.0).sum()
-        top5 = logits.topk(min(5, self.num_classes), dim=1).indices
+        top5 = logits.topk(min(TOP5, self.num_classes), dim=1).indices
         within = ((top5 == labels[:, None]).any(dim=1) & mask).sum()
         self.sums += torch.stack([loss_sum, loss_weight, plain, within]).to(self.sums)
 
     def result(self) -> dict[str, float]:
         """The figures over all clips of all workers; every one is a finite float where at least one clip counted.
 
-        Keys: ``count``; ``accuracy`` (top-1), ``top5_accuracy``: share of all clips; ``mean_class_accuracy``: mean of
-        the accuracies of the classes that occur; ``loss``: plain cross-entropy; ``criterion``: the training criterion;
-        ``calibration_error``: the expected one over 15 bins, sum of n_b / n |accuracy_b - probability_b| (Guo et al.
-        2017, arXiv 1706.04599).
+        Keys: ``count``; ``accuracy`` (top-1), ``top5_accuracy`` (of more than 5 glosses only): share of all clips;
+        ``mean_class_accuracy``: mean of the accuracies of the classes that occur; ``loss``: plain cross-entropy;
+        ``criterion``: the training criterion; ``calibration_error``: the expected one over 15 bins, sum of
+        n_b / n |accuracy_b - probability_b| (Guo et al. 2017, arXiv 1706.04599). To judge the accuracies by
+        (`figures.accuracy`): ``chance``: 1 / K; ``commonest``: share of the class with the most clips;
+        ``mean_class_clips``: of a plain share that is as sure as the mean over classes.
         """
         flat = all_reduced(torch.cat([self.confusion.flatten(), self.bins.flatten(), self.sums])).cpu()
         confusion, bins, sums = flat[: self.confusion.numel()], flat[self.confusion.numel() : -4], flat[-4:]
@@ -97,12 +101,16 @@ class Tally:
         support, right = confusion.sum(dim=1), confusion.diag()
         count, occurs = max(float(support.sum()), 1.0), support > 0
         recalls = right[occurs] / support[occurs]
+        top5 = {"top5_accuracy": float(sums[3]) / count} if self.num_classes > TOP5 else {}
         return {
             "count": float(support.sum()),
             "accuracy": float(right.sum()) / count,
-            "top5_accuracy": float(sums[3]) / count,
+            **top5,
             "mean_class_accuracy": float(recalls.mean()) if len(recalls) else 0.0,
             "loss": float(sums[2]) / count,
             "criterion": float(sums[0] / sums[1]) if sums[1] > 0 else 0.0,
             "calibration_error": float((bins[:, 2] - bins[:, 1]).abs().sum()) / count,
+            "chance": 1 / self.num_classes,
+            "commonest": float(support.max()) / count,
+            "mean_class_clips": len(recalls) ** 2 / float((1 / support[occurs]).sum()) if len(recalls) else 0.0,
         }

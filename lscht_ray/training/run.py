@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lscht_ray.model import videomae
 from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.settings.train import TrainConfig, as_used
 from lscht_ray.training import _resuming, data, loop, state
-from lscht_ray.training.build import Built, PrepareModel, build, describe_batch, seed_everything
+from lscht_ray.training.build import Built, PrepareModel, build, description, seed_everything
 from lscht_ray.training.metrics import rank_and_world
 from lscht_ray.training.parts import Reporting
 
@@ -37,6 +37,7 @@ class Outcome:
         early_stopped: Whether patience ended it.
         unsaved: Which of the best and the last checkpoint could not be written.
         tested: Whether the data set has clips in its test split.
+        lost: The reason of each video that could not be read any more while the run went on.
     """
 
     folders: RunFolders
@@ -45,6 +46,7 @@ class Outcome:
     early_stopped: bool
     unsaved: tuple[str, ...] = ()
     tested: bool = True
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def _unwrapped(network: Any) -> Any:
@@ -113,11 +115,8 @@ def run(
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
     seed_everything(config.seed + rank)
     clip_set = clip_set or data.ready(config, screen)
-    for line in (
-        clip_set.annotations.summary(),
-        *clip_set.notes,
-        describe_support(clip_set.split("train"), clip_set.glosses),
-    ):
+    support = describe_support(clip_set.split("train"), clip_set.glosses)
+    for line in (clip_set.annotations.summary(), *clip_set.notes, support):
         screen.print(line)
     if saved is not None:
         _resuming.check(saved, config, clip_set, str(resume_from), override=override)
@@ -130,8 +129,8 @@ def run(
         keep_weights=hooks.keep_weights,
         stretch=saved is None or POSITION_GRID in saved["model_config"],  # as the run began
     )
-    screen.print(f"{built.origin}; {built.parts.device}, {built.parts.precision}")
-    screen.print(describe_batch(built, config))
+    for line in description(built, config):
+        screen.print(line)
     if saved is not None:
         _go_on(built.state, saved, hooks, screen)
     notes = recorder.Recorder(folders, screen, enabled=rank == 0)
@@ -152,9 +151,15 @@ def run(
             )
     finally:
         notes.close()
-    lost = saver.unsaved & {places.BEST, places.LAST}
-    tested = bool(clip_set.annotations.split("test"))
-    return Outcome(folders, built.state.history, built.state.best.epoch, early, tuple(sorted(lost)), tested)
+    return Outcome(
+        folders,
+        built.state.history,
+        built.state.best.epoch,
+        early,
+        tuple(sorted(saver.unsaved & {places.BEST, places.LAST})),
+        tested=bool(clip_set.annotations.split("test")),
+        lost=notes.lost,
+    )
 
 
 def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console) -> None:

@@ -154,7 +154,7 @@ class TrainState:
         self.schedule.load_state_dict(content["schedule"])
         if content.get("scaler"):
             self.scaler.load_state_dict(content["scaler"])
-        self.best.load_state_dict(content["best"])
+        self.best.load_state_dict(content["best"], content["history"])
         if self.stopper is not None and content["early_stopping"] is not None:
             self.stopper.load_state_dict(content["early_stopping"])
         self.history = list(content["history"])
