@@ -13,7 +13,7 @@ from lscht_ray.artifacts import places
 from lscht_ray.errors import TrainingError, UnfitSettingsError
 from lscht_ray.host import console
 from lscht_ray.settings import commandline
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings.train import TrainConfig, absolute
 from lscht_ray.shown import shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     from lscht_ray.artifacts import recorder
     from lscht_ray.host import interrupt, lock
 
-    screen = console.new_console()
+    screen, config = console.new_console(), absolute(config)
     resume_from = clip_set = None
     if flags.resume:
         run_folder = Path(flags.resume).resolve()

@@ -62,7 +62,7 @@ def test_settings_that_diverge_end_a_trial_once_and_for_all(small: Path, tmp_pat
         def untold(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return []
 
-    order = WorkOrder(config, "trial_00001", str(tmp_path / "sweep"), 1, True, "driver")
+    order = WorkOrder(config, "trial_00001", str(tmp_path / "sweep"), 1, "driver")
     worker.carry_out(order, Told, "cpu")
     place = tmp_path / "sweep" / places.trial("trial_00001")
     reason = (place / places.UNFIT).read_text(encoding="utf-8")

@@ -25,6 +25,9 @@ from lscht_ray.host.files import replacing, write_json
 
 FORMAT = 1
 MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
+KNOWN_CLIPS = "known_clips"
+DATA_KEYS = ("data", KNOWN_CLIPS)
+"""What newer checkpoints have besides: which clips the run used."""
 
 
 def save(content: dict[str, Any], path: Path) -> str:
@@ -65,20 +68,22 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
 
 def model_part(full: dict[str, Any]) -> dict[str, Any]:
     """Return what ``best_model.pt`` holds of a full checkpoint."""
-    return {key: full[key] for key in MODEL_KEYS}
+    return {key: full[key] for key in (*MODEL_KEYS, *DATA_KEYS) if key in full}
 
 
 def find(path: Path) -> Path:
-    """Return the model file that a user means: the file itself, or the best (else the last) model of a run folder.
+    """Return the model file that a user means: the file itself, the best (else the last) model of a run, or a sweep's.
 
     Raises:
         InputError: There is no such file.
     """
     if path.is_dir():
-        for name in (places.BEST, places.LAST):
+        for name in (places.BEST, places.LAST, f"{places.WINNER}/{places.BEST}"):
             if (path / name).is_file():
                 return path / name
-        raise InputError(f"{path}: neither {places.BEST} nor {places.LAST} is in that folder")
+        if (path / places.SWEEP).is_file():
+            raise InputError(f"{path}: that sweep has no best model yet ({places.WINNER}/{places.BEST})")
+        raise InputError(f"{path}: it is no run folder: neither {places.BEST} nor {places.LAST} is in it")
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint or run folder")
     return path

@@ -97,6 +97,23 @@ class Evaluation:
         return [(self.glosses[t], self.glosses[p], int(wrong[t, p])) for t, p in cells if wrong[t, p]]
 
 
+def new_folder(parent: Path, name: str) -> Path:
+    """Return a folder for an evaluation, made or to be made: with a number after its name where that is taken.
+
+    Several evaluations may end at the same time.
+    """
+    for number in itertools.count(1):
+        folder = parent / (f"{name}_{number}" if number > 1 else name)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError:
+            pass  # `write` says why it can't be made
+        return folder
+    raise AssertionError("numbers never end")
+
+
 def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[Path]:
     """Write `places.EVALUATION_FILES` into a folder; return their paths. ``about`` comes first in metrics.json.
 

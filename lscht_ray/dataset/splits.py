@@ -33,6 +33,7 @@ class SplitPlan:
         fold: Which fold is test, from 1.
         seed: The setting split_seed.
         val_from_train: The setting of that name.
+        leave_open: Whether clips without an annotated split stay without one, and nothing is drawn.
     """
 
     policy: Literal["given", "stratified", "by_signer", "kfold", "kfold_by_signer"] = "given"
@@ -42,6 +43,7 @@ class SplitPlan:
     fold: int = 1
     seed: int = 42
     val_from_train: float = 0.0
+    leave_open: bool = False
 
     @property
     def sets_aside(self) -> bool:
@@ -61,6 +63,8 @@ def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], lis
         ForeignSplitError: The split file names none of the clips.
         InputError: The plan doesn't fit the data: signers are unknown or too few, or the split file is wrong.
     """
+    if plan.leave_open:
+        return rows, []
     if plan.file is not None:
         return _from_file(rows, Path(plan.file).expanduser(), root)
     if plan.val_from_train:

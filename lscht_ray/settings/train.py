@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -28,6 +29,8 @@ BEFORE: dict[str, Any] = {
     "fps": 25.0,
 }
 """What version 0.1.0 did where there is a setting now."""
+NAMES_OR_PATHS = ("data", "model_name", "layout", "split_file")
+"""Settings that name a file or folder, or something else: `demo`, a hub's model, a known layout."""
 DERIVED = {"num_classes": "it follows from the data set"}
 """What is no setting because it follows from something, and from what."""
 
@@ -175,6 +178,21 @@ class TrainConfig(DataConfig):
         if problems:
             raise MisfitError(problems)
         return self
+
+
+def absolute(config: TrainConfig) -> TrainConfig:
+    """Return the same settings with absolute paths: config.json is read, and workers run, in other folders."""
+    update: dict[str, Any] = {}
+    for name in ("videos", "checkpoint_dir", "log_dir", "cache_dir"):
+        value = getattr(config, name)
+        update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
+    for name in NAMES_OR_PATHS:
+        path = Path(getattr(config, name) or "").expanduser()
+        if not getattr(config, name) or (name == "layout" and not path.is_file()):
+            continue
+        if path.exists():
+            update[name] = str(path.resolve())
+    return config.model_copy(update=update)
 
 
 def as_used(config: TrainConfig, *, num_classes: int, device: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.settings import files
 from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.settings.train import TrainConfig, with_new_fields
+from lscht_ray.settings.train import absolute, with_new_fields
 
 FREE = frozenset(("num_trials", "budget", "resources", "max_failures", "trial_runner", "storage_path", "start_from"))
 """Settings that a sweep may go on with changed."""
@@ -44,28 +44,14 @@ class Sweep:
 
 def with_absolute_paths(sweep: SweepConfig) -> SweepConfig:
     """The same settings with absolute paths: workers run in other folders."""
-    update: dict[str, Any] = {"train": _absolute(sweep.train)}
+    update: dict[str, Any] = {"train": absolute(sweep.train)}
     models = sweep.search_space.get("model_name")
     if models is not None and models.choices is not None:
-        choices = [_absolute(sweep.train.model_copy(update={"model_name": name})).model_name for name in models.choices]
+        choices = [absolute(sweep.train.model_copy(update={"model_name": name})).model_name for name in models.choices]
         update["search_space"] = {**sweep.search_space, "model_name": models.model_copy(update={"choices": choices})}
     if sweep.warm_start is not None:
         update["warm_start"] = str(Path(sweep.warm_start).expanduser().resolve())
     return sweep.model_copy(update=update)
-
-
-def _absolute(config: TrainConfig) -> TrainConfig:
-    update: dict[str, Any] = {}
-    for name in ("videos", "checkpoint_dir", "log_dir", "cache_dir"):
-        value = getattr(config, name)
-        update[name] = str(Path(value).expanduser().resolve()) if value is not None else None
-    for name in ("data", "model_name", "layout", "split_file"):
-        path = Path(getattr(config, name) or "").expanduser()
-        if not getattr(config, name) or (name == "layout" and not path.is_file()):
-            continue
-        if path.exists():
-            update[name] = str(path.resolve())
-    return config.model_copy(update=update)
 
 
 def new_folder(sweep: SweepConfig) -> tuple[Path, str]:

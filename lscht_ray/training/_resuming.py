@@ -3,12 +3,13 @@
 import hashlib
 from collections import Counter
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
-from lscht_ray.settings.train import TrainConfig, with_new_fields
+from lscht_ray.settings.train import NAMES_OR_PATHS, TrainConfig, with_new_fields
 
 ELSEWHERE = frozenset(
     ("data", "videos", "model_name", "num_workers", "batch_seconds", "probe_seconds", "probe_memory_gb", "cache",
@@ -16,6 +17,11 @@ ELSEWHERE = frozenset(
      "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
 )  # fmt: skip
 """Settings that may change freely: they say where things are, or change no result."""
+
+
+def _same(name: str, was: object, now: object) -> bool:
+    """Whether a setting is what it was; earlier versions wrote paths relative to the working folder."""
+    return was == now or (name in NAMES_OR_PATHS and str(Path(str(was)).expanduser().resolve()) == now)
 
 
 def fingerprint(clip_set: ClipSet) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source:
     differences = [
         f"  {name}: was {was[name]!r}, now {value!r}"
         for name, value in given.items()
-        if name not in ELSEWHERE and name in was and was[name] != value
+        if name not in ELSEWHERE and name in was and not _same(name, was[name], value)
     ]
     before, now = saved.get("data"), fingerprint(clip_set)
     if before is not None and before != now:

@@ -22,7 +22,7 @@ from lscht_ray.model.ema import Ema
 from lscht_ray.model.loss import Criterion, class_weights
 from lscht_ray.model.optim import WarmupCosine, build_optimizer, scaled_lr
 from lscht_ray.settings.train import METRIC_MODES, TrainConfig
-from lscht_ray.training import _resuming
+from lscht_ray.training import _known, _resuming
 from lscht_ray.training._fits import compiled, largest_batch
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.device import Precision, choose_device, choose_precision, settle
@@ -239,6 +239,7 @@ def _about(config: TrainConfig, clip_set: ClipSet, model: Model, batch_size: int
         "config": config.model_dump(mode="json") | {"batch_size": batch_size},  # a resumed run must not choose again
         "glosses": list(clip_set.glosses),
         "data": _resuming.fingerprint(clip_set),
+        checkpoint.KNOWN_CLIPS: _known.written(clip_set.clips),
         "model_config": model.network.config.to_dict(),
         "clip_format": dataclasses.asdict(model.clip_format),
     }

@@ -1,5 +1,6 @@
 """Evaluates the model of a checkpoint on clips, each once."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -113,15 +114,17 @@ def _predictions(logits: torch.Tensor, batch: Batch, order: Iterator[Clip]) -> l
 
 
 def fitting_clips(clip_set: ClipSet, split: str, glosses: tuple[str, ...]) -> tuple[Clip, ...]:
-    """The clips of a split with the checkpoint's labels.
+    """The clips of a split, or of all, with the checkpoint's labels.
 
     Raises:
         InputError: The split is empty, or has glosses that the checkpoint was not trained on.
     """
     labels = {gloss: label for label, gloss in enumerate(glosses)}
-    clips, root = clip_set.split(split), clip_set.annotations.root
+    clips, root = clip_set.clips if split == "all" else clip_set.split(split), clip_set.annotations.root
     if not clips:
-        raise InputError(f"{root}: there is no clip in the {split} split")
+        there = Counter(clip.split for clip in clip_set.clips)
+        listed = ", ".join(f"{count} {name}" for name, count in there.items())
+        raise InputError(f"{root}: there is no clip in the {split} split ({listed}); --split all takes all clips")
     strange = sorted({clip.gloss for clip in clips} - labels.keys())
     if strange:
         raise InputError(
