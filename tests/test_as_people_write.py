@@ -254,4 +254,5 @@ def test_a_split_file_with_other_parts_says_so(tmp_path: Path) -> None:
         "val",
     ]
     with pytest.raises(InputError, match="it names these videos with other parts of them than are annotated"):
-        read(tmp_path, columns=ColumnMap(file="t.csv"), plan={"file": str(file)}, strict=False)
+        frames = ColumnMap(start="start", end="end", unit="millisecond")
+        read(tmp_path, columns=frames, plan={"file": str(file)}, strict=False)

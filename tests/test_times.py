@@ -99,9 +99,38 @@ def test_the_files_that_failed(tmp_path: Path, name: str) -> None:
     found = read(tmp_path, columns=ColumnMap(start=start, end=end, unit="second"))
     assert len(found.samples) == 12
     assert {sample.span for sample in found.samples} == {Span(0.5, 1.75, "second")}
-    plain = read(tmp_path)
-    assert {sample.span for sample in plain.samples} == {None}
-    assert any(f"--columns.start {start} --columns.end {end} --columns.unit second" in note for note in plain.notes)
+    plain = read(tmp_path)  # decimals and clocks are seconds: nobody has to say so
+    assert plain.samples == found.samples
+    assert any(f"from {start!r} to {end!r} in seconds (whole videos with --fr" in note for note in plain.notes)
+
+
+def test_times_of_an_unknown_unit_are_asked_for(tmp_path: Path) -> None:
+    lines = ["archivo;seña;desde;hasta", "a.mp4;hola;1;25", "b.mp4;casa;0;30"]
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").touch()
+    found = read(tmp_path)
+    assert {sample.span for sample in found.samples} == {None}
+    assert any("--columns.start desde --columns.end hasta --columns.unit second" in note for note in found.notes)
+
+
+def test_a_spanish_excel_table_is_read_as_it_is(tmp_path: Path) -> None:
+    """Windows-1252, semicolons, decimal commas, Spanish names of columns."""
+    lines = ["seña;archivo;persona;desde;hasta", "mañana;a;Ana;0,50;1,75", "¿cómo?;b;Íñigo;1,00;2,25"]
+    (tmp_path / "anotaciones.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    (tmp_path / "videos").mkdir()
+    for name in "ab":
+        (tmp_path / "videos" / f"{name}.mp4").touch()
+    found = read(tmp_path)
+    assert [(s.video.name, s.gloss, s.signer, s.span) for s in found.samples] == [
+        ("a.mp4", "mañana", "Ana", Span(0.5, 1.75, "second")),
+        ("b.mp4", "¿cómo?", "Íñigo", Span(1.0, 2.25, "second")),
+    ]
+    understood = (
+        "anotaciones.csv is read so: the video 'archivo', the gloss 'seña', the signer 'persona', from 'desde' to"
+        " 'hasta' in seconds (whole videos with --frame_ranges ignore)"
+    )
+    assert understood in found.notes
 
 
 @pytest.mark.parametrize(("unit", "start"), [("frame", 3.0), ("second", 3.0), ("millisecond", 0.003)])

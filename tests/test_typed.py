@@ -162,7 +162,7 @@ def test_columns_that_look_like_times(folder: Path, door: Door) -> None:
     rows = []
     for number in range(4):
         draw(folder / f"{number}.mp4", number % 2, number)
-        rows.append((f"{number}.mp4", "ab"[number % 2], "0,1", "0,9"))
+        rows.append((f"{number}.mp4", "ab"[number % 2], "0", "1"))
     manifest(folder, rows, ("path", "label", "inicio (s)", "fin (s)"))
     said = door("check", folder / "manifest.csv", cwd=folder).stdout
     asked = re.search(r"add (--columns\.start .+)$", said, re.MULTILINE)

@@ -1,10 +1,11 @@
 """Makes a row of the cells of a table's line, or of a file's name, by a column map; collects what is wrong."""
 
+import itertools
 import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,9 @@ ALIASES = {
     "signer": ("signer", "signer_id", "participant", "person", "persona", "signante", "señante", "participante"),
 }
 """The usual names of columns; those of Spanish tables too."""
+MEANINGS = {"path": "the video", "label": "the gloss", "split": "the split", "signer": "the signer"}
+LOOKED_AT = 20
+"""Lines of a table by which the unit of times is told."""
 TO_THE_END = re.compile(r"-1([.,]0*)?")
 """What WLASL, and tables made like it, write for the end of a clip that ends where its video does."""
 
@@ -77,18 +81,19 @@ class RowReader:
 
     def read_file(self, file: Path, split: str | None) -> None:
         """Read a table whose clips are all in that split; None: a column tells it."""
-        self.source = file
-        lines: list[Cells] = []
-        for where, cells in read_cells(file, self.columns.header, self.columns.delimiter, self.problems):
-            if len(lines) < 20:
-                lines.append(cells)
+        self.source, given = file, self.columns
+        lines = read_cells(file, given.header, given.delimiter, self.problems)
+        first = list(itertools.islice(lines, LOOKED_AT))
+        self.columns = self._with_times(file, [cells for _, cells in first])
+        for where, cells in itertools.chain(first, lines):
             self.add(cells, str(file), where, split)
         self.notes += [
             f"{file.name}: {each.detail}"
             for each in self.problems
             if each.kind == "encoding" and each.path == str(file)
         ]
-        self._look_for_times(file, lines)
+        self._say_what_was_understood(file, list(first[0][1]) if first else [])
+        self.columns = given
 
     def add(self, cells: Cells, file: str, where: str, split: str | None, video: Path | None = None) -> None:
         """Add one row, or a problem that names the line. ``video`` is the file, where it is known beforehand."""
@@ -149,18 +154,36 @@ class RowReader:
             detail = f"{where}: {error}" if where else str(error)
             self.problems.append(Problem(error.kind, "error", file, detail, error.action))
 
-    def _look_for_times(self, file: Path, lines: list[Cells]) -> None:
-        """Say where a table has columns of times that nobody asked to be used: each clip would be its whole video."""
+    def _with_times(self, file: Path, lines: list[Cells]) -> ColumnMap:
+        """The column map with the columns of a table that say where clips start and end, if their unit is plain.
+
+        Where it is not, it is said that they are not used: each clip is its whole video.
+        """
         found = time_columns(list(lines[0])) if lines and self.columns.start is None else None
         if found is None:
-            return
+            return self.columns
         start, end = found
         unit = likely_unit(start, [cells.get(start, "") for cells in lines])
-        chosen = unit or "second (or millisecond, frame)"
-        ask = f"--columns.start {shlex.quote(start)} --columns.end {shlex.quote(end)} --columns.unit {chosen}"
+        if unit in ("second", "millisecond"):
+            return self.columns.model_copy(update={"start": start, "end": end, "unit": unit})
+        ask = f"--columns.start {shlex.quote(start)} --columns.end {shlex.quote(end)} --columns.unit {unit or 'second'}"
         text = f"the columns {start!r} and {end!r} look like times and are not used: each clip is its whole video"
-        self.problems.append(Problem("unused_times", "warning", str(file), text, f"if they are times, add {ask}"))
-        self.notes.append(f"{file.name}: {text}; if they are times, add {ask}")
+        action = f"if they are times (the unit may be second, millisecond or frame), add {ask}"
+        self.problems.append(Problem("unused_times", "warning", str(file), text, action))
+        self.notes.append(f"{file.name}: {text}; {action}")
+        return self.columns
+
+    def _say_what_was_understood(self, file: Path, header: list[str]) -> None:
+        """Name the columns that were found by names which are not our own."""
+        used = {role: self._column(role, header) for role in ALIASES}
+        words = [f"{MEANINGS[role]} {name!r}" for role, name in used.items() if name is not None]
+        timed = self.columns.start is not None and self.columns.start in header
+        if timed:
+            end = f" to {self.columns.end!r}" if self.columns.end else ""
+            words.append(f"from {self.columns.start!r}{end} in {self.columns.unit}s")
+        if timed or any(name not in (None, role) for role, name in used.items()):
+            whole = " (whole videos with --frame_ranges ignore)" if timed else ""
+            self.notes.append(f"{file.name} is read so: {', '.join(words)}{whole}")
 
     def _row(self, cells: Cells, split: str | None, video: Path | None) -> Row:
         columns = self.columns
@@ -204,8 +227,7 @@ class RowReader:
         source = getattr(self.columns, role)
         if source is not None:
             return filled(source, cells) if source else None
-        names = {name.lower(): name for name in cells}
-        alias = next((names[alias] for alias in ALIASES.get(role, ()) if alias in names), None)
+        alias = self._column(role, cells)
         if alias is None and role in ("path", "label"):
             raise InputError(
                 f"{self.source}: no column for the {role} ({', '.join(ALIASES[role])}) among "
@@ -213,6 +235,13 @@ class RowReader:
                 + ("; is it another delimiter (--columns.delimiter)?" if len(cells) == 1 else "")
             )
         return None if alias is None else cells[alias]
+
+    def _column(self, role: str, header: Iterable[str]) -> str | None:
+        """The column that has a usual name for a role; None: there is none, or the column map says it otherwise."""
+        if getattr(self.columns, role) is not None:
+            return None
+        names = {name.lower(): name for name in header}
+        return next((names[alias] for alias in ALIASES.get(role, ()) if alias in names), None)
 
     def _gloss(self, label: str) -> str:
         if self.names:

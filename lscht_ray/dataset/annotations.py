@@ -230,10 +230,11 @@ def absent_split(annotations: Annotations) -> str:
 def one_gloss(annotations: Annotations) -> str:
     """Why data of one gloss are none."""
     name = annotations.glosses[0] if annotations.glosses else ""
+    unused = "".join(f"\n  {line}" for line in [unread(annotations.folder)] if line and annotations.layout == "folders")
     return (
         f"{name!r} is the only gloss, so there is nothing to tell apart\n"
         "  name the folder whose subfolders are the glosses, or say where they stand with --columns.pattern or"
-        " --columns.label"
+        f" --columns.label{unused}"
     )
 
 
