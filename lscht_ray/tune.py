@@ -6,8 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lscht_ray.artifacts import places
+from lscht_ray.cluster import authentication
 from lscht_ray.errors import InputError
 from lscht_ray.host import console, lock
+from lscht_ray.host.environment import environment
 from lscht_ray.model import weights
 from lscht_ray.settings import commandline
 from lscht_ray.settings.sweep import SweepConfig
@@ -52,11 +54,11 @@ def main(argv: list[str]) -> int:
     with lock.held(folder / places.LOCK):
         tested = bool(clip_set.annotations.split("test"))
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
-        from lscht_ray.cluster import driver
+        settled = sweep_folder.Sweep(sweep, folder, place, num_trials, tested)
+        with environment(authentication.variables()):
+            from lscht_ray.cluster import driver
 
-        return driver.run(
-            sweep_folder.Sweep(sweep, folder, place, num_trials, tested), screen, quiet=flags.quiet, decoded=decoded
-        )
+            return driver.run(settled, screen, quiet=flags.quiet, decoded=decoded)
 
 
 def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:

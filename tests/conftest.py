@@ -114,6 +114,7 @@ def command(cache_folder: Path) -> Door:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator["Cluster"]:
     """A running Ray cluster of one node, which says that it has two GPUs. Sweeps join it by `resources.address`."""
+    import ray._common.utils
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
@@ -122,6 +123,8 @@ def cluster() -> Iterator["Cluster"]:
         started = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 6, "num_gpus": 2, "include_dashboard": False}
         )
+        # Its file says that somebody started it with `ray start`: sweeps that name no address would join it.
+        ray._common.utils.reset_ray_address()
         yield started
         started.shutdown()
 

@@ -38,6 +38,33 @@ def test_what_a_cluster_may_grow_to_can_be_asked() -> None:
     assert not inspect.signature(ray._private.state.state.get_max_resources_from_cluster_config).parameters
 
 
+def test_only_a_cluster_that_this_user_started_by_hand_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`ray start` writes its address into a file, `ray.init` does not; processes are then looked through."""
+    file = tmp_path / "ray_current_cluster"
+    monkeypatch.setattr("ray._common.utils.get_ray_address_file", lambda folder: str(file))
+    monkeypatch.setattr("ray._private.utils.get_ray_address_file", lambda folder: str(file))
+    running = {"10.0.0.1:6379", "10.0.0.1:6400"}
+    found = type("Found", (), {"__call__": lambda self: running, "cache_clear": lambda self: None})()
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", found)
+    assert _ray_internals.started_by_hand() is None  # others run, of which one may be private
+    file.write_text("10.0.0.1:6400\n")
+    assert _ray_internals.started_by_hand() == "10.0.0.1:6400"
+    file.write_text("10.0.0.1:1")  # it has ended without `ray stop`
+    assert _ray_internals.started_by_hand() is None
+    file.write_text("10.0.0.1:6400")
+    monkeypatch.setattr("os.getuid", lambda: file.stat().st_uid + 1)
+    assert _ray_internals.started_by_hand() is None
+
+
+def test_ray_start_writes_its_address_where_we_look() -> None:
+    assert mentions("write_ray_address", "scripts")
+    assert inspect.signature(ray._private.services.find_bootstrap_address).parameters.keys() == {"temp_dir"}
+    assert callable(ray._private.services.find_gcs_addresses.cache_clear)
+    assert ray._common.utils.get_ray_address_file(None).endswith("ray_current_cluster")
+
+
 def test_a_placement_group_is_made_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[PlacementGroup] = []
     monkeypatch.setattr("ray.util.remove_placement_group", removed.append)

@@ -3,11 +3,15 @@
 Read in Ray 2.60.0.
 """
 
+import os
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import ray
+import ray._common.utils
+import ray._private.services
 import ray._private.state
 import ray.train.torch
 import ray.util
@@ -68,6 +72,19 @@ def remove_placement_group(number: str) -> None:
     https://github.com/ray-project/ray/blob/ray-2.60.0/python/ray/util/placement_group.py
     """
     ray.util.remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(number))))
+
+
+def started_by_hand() -> str | None:
+    """The address of the cluster that this user's last `ray start` on this machine made or joined, if it still runs.
+
+    https://github.com/ray-project/ray/blob/ray-2.60.0/python/ray/_private/services.py (``find_bootstrap_address``)
+    """
+    file = Path(ray._common.utils.get_ray_address_file(None))
+    if not file.is_file() or (hasattr(os, "getuid") and file.stat().st_uid != os.getuid()):
+        return None
+    ray._private.services.find_gcs_addresses.cache_clear()
+    address = ray._private.services.find_bootstrap_address(None)
+    return str(address) if address in ray._private.services.find_gcs_addresses() else None
 
 
 def can_ask_tune_to_stop() -> bool:

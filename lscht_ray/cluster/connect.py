@@ -8,9 +8,11 @@ from pathlib import Path
 
 import ray
 
+from lscht_ray.cluster import _ray_internals
 from lscht_ray.cluster.trial import DRIVER_RESOURCES
 from lscht_ray.cluster.worker import WATCHER
 from lscht_ray.errors import InputError
+from lscht_ray.host import neighbours
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.host.environment import environment
 from lscht_ray.settings.sweep import ResourcesConfig
@@ -49,6 +51,7 @@ def connected(resources: ResourcesConfig) -> Iterator[bool]:
         started = not _joined(resources)
         if started:
             stack.enter_context(environment(OWN_ENVIRONMENT))
+            stack.enter_context(neighbours.announced())
             _start(resources)
         _guard_token()
         # Ray's helpers ask the cluster at RAY_ADDRESS: another one on this machine would answer in place of ours.
@@ -63,17 +66,25 @@ def _joined(resources: ResourcesConfig) -> bool:
     Raises:
         InputError: No cluster answers at the address that was given.
     """
-    address = resources.address
+    address, source = resources.address, "resources.address"
     if address == "local":
         return False
+    if address == "auto" and os.environ.get("RAY_ADDRESS"):
+        address, source = os.environ["RAY_ADDRESS"], "RAY_ADDRESS"
+    elif address == "auto":
+        # Not Ray's own "auto": it would take any cluster, also the private one of another sweep or of a notebook.
+        found = _ray_internals.started_by_hand()
+        if found is None:
+            return False
+        address, source = found, "`ray start` on this machine"
     try:
         ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT})
         return True
     except ConnectionError as error:
-        if address != "auto" or "RAY_ADDRESS" in os.environ:
-            where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-            raise InputError(f"resources.address: no Ray cluster answers at {where} ({error})") from None
-        return False
+        raise InputError(
+            f"{source}: no Ray cluster answers at {address} ({error})\n"
+            "  --resources.address local starts one of its own on this machine"
+        ) from None
 
 
 def _start(resources: ResourcesConfig) -> None:

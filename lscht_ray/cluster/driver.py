@@ -7,15 +7,13 @@ trial's metrics and checkpoints. Tune's own files are not read.
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import signal
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from rich.console import Console
 from lscht_ray.artifacts import places, recorder
 from lscht_ray.artifacts.storage import Storage
 from lscht_ray.clips import fill
-from lscht_ray.cluster import _ray_internals, actor, connect, trial
+from lscht_ray.cluster import _ray_internals, actor, connect, loss, trial
 from lscht_ray.cluster.room import Plan, Room
 from lscht_ray.cluster.search import Proposals, Stopping, tune_config
 from lscht_ray.cluster.watch import Stop, Watch
@@ -34,6 +32,7 @@ from lscht_ray.host.environment import environment
 from lscht_ray.host.files import write_json
 from lscht_ray.sweep import firsts, judge, results, view, winner
 from lscht_ray.sweep.budget import Budget
+from lscht_ray.sweep.ending import Ending
 from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.judge import Judge
 from lscht_ray.sweep.ledger import Ledger, epoch_metrics
@@ -47,44 +46,6 @@ STAYING = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
 """Time for a stopped trial to leave a process that the next one is to run in."""
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a search ended.
-
-    Attributes:
-        interrupted: Whether Ctrl-C ended it.
-        reason: Which budget was used up, or why the study can't be written; empty: neither.
-        cause: The one cause that every trial failed for; empty where there is none.
-        again: Whether Tune must be started again, since a trial was ended for its memory.
-    """
-
-    interrupted: bool = False
-    reason: str = ""
-    cause: str = ""
-    again: bool = False
-
-    def lines(self, sweep: Sweep) -> list[str]:
-        """What is said last."""
-        unfinished = f"go on with: python -m lscht_ray.tune --resume {shlex.quote(str(sweep.folder))}"
-        if self.cause:
-            return [f"error: every trial failed for one cause, so the sweep was stopped: {self.cause}"]
-        if self.reason:
-            return [f"the sweep has ended: {self.reason}; {unfinished}"]
-        return [unfinished] if self.interrupted else []
-
-    def exit_code(self, *, found_best: bool) -> int:
-        """The exit code of the sweep: 0, 130 after Ctrl-C, else 1."""
-        if self.interrupted:
-            return 130
-        return 0 if found_best and not self.cause else 1
-
-    def figures(self, sweep: Sweep, ledger: Ledger) -> dict[str, Any]:
-        """What summary.json says of it."""
-        price = sweep.config.train.gpu_hour_price
-        cost = {"cost": round(ledger.gpu_hours * price, 2)} if price is not None else {}
-        return {**cost, "ended_by": self.reason or self.cause or ("Ctrl-C" if self.interrupted else "")}
-
-
 def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0) -> int:
     """Run the trials that are to be run, and put the best model into the folder; the exit code.
 
@@ -96,19 +57,30 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
         screen.print(line)
     screen.print(f"sweep folder {sweep.folder}\nRay's own messages go to {log}\nstarting Ray ...")
     with console.chatter_to(log) as real:
+
+        def finish(ending: Ending) -> int:
+            ledger.interrupt()
+            decodes = fill.decodes(config.train) - decoded
+            best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
+            if config.train.cache != "off":
+                real.print(f"clip cache of this node: {decodes} clips decoded for {len(ledger.trials)} trials")
+            results.conclude(sweep, ledger, best, real)
+            for line in ending.lines(sweep):
+                real.print(line)
+            return ending.exit_code(found_best=best is not None)
+
+        def lose(cluster: str) -> int:
+            with suppress(IndexError):  # there is no live view
+                real.clear_live()
+            code = finish(Ending(lost=cluster))
+            (sweep.folder / places.LOCK).unlink(missing_ok=True)  # this process ends at once
+            return code
+
         try:
-            ending = Search(sweep, storage, ledger, console.quiet_console() if quiet else real).run()
+            ending = Search(sweep, storage, ledger, console.quiet_console() if quiet else real, lose).run()
         except KeyboardInterrupt:
             ending = Ending(interrupted=True)
-        ledger.interrupt()
-        decodes = fill.decodes(config.train) - decoded
-        best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
-    if config.train.cache != "off":
-        screen.print(f"clip cache of this node: {decodes} clips decoded for {len(ledger.trials)} trials")
-    results.conclude(sweep, ledger, best, screen)
-    for line in ending.lines(sweep):
-        screen.print(line)
-    return ending.exit_code(found_best=best is not None)
+        return finish(ending)
 
 
 def _keep_results(
@@ -134,14 +106,18 @@ class Search:
         storage: Its place.
         ledger: Is filled with what its trials did before, and do now.
         screen: Where lines are printed.
+        on_loss: Gets what became of the cluster, where it is lost; the process then ends with the code it returns.
     """
 
-    def __init__(self, sweep: Sweep, storage: Storage, ledger: Ledger, screen: Console) -> None:
+    def __init__(
+        self, sweep: Sweep, storage: Storage, ledger: Ledger, screen: Console, on_loss: Callable[[str], int]
+    ) -> None:
         self.sweep, self.config = sweep, sweep.config
         self.storage, self.ledger, self.screen = storage, ledger, screen
         self.study = Study(sweep.config, sweep.url, sweep.num_trials)
         self.judge = Judge(sweep.config, ledger, self.study)
         self.summary = Summary(ledger, sweep.folder)
+        self.on_loss = on_loss
 
     def run(self) -> Ending:
         """Run the trials that are to be run; of a sweep that goes on, those that have not ended."""
@@ -199,9 +175,16 @@ class Search:
         stop = Stop(limits, self.study)
         with ExitStack() as stack:
             started_here = stack.enter_context(connect.connected(self.config.resources))
+            stack.enter_context(loss.noticed(self.on_loss))
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
             self.storage.write_text(places.DRIVER, self.sweep.driver)
-            room = Room(self.config, self.sweep.num_trials, self.ledger.memory_share, started_here=started_here)
+            room = Room(
+                self.config,
+                self.sweep.num_trials,
+                self.ledger.memory_share,
+                started_here=started_here,
+                say=self.screen.print,
+            )
             planned = room.plan_now
             self.screen.print(
                 f"{planned.description}\n"

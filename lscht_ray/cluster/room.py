@@ -13,6 +13,7 @@ from lscht_ray.cluster._ray_internals import ACCELERATOR, HEAD, most_resources_w
 from lscht_ray.cluster.trial import DRIVER_RESOURCES
 from lscht_ray.errors import InputError
 from lscht_ray.host.cpus import usable_cpus
+from lscht_ray.host.neighbours import fair_share, others
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 
 SAFE_SHARE = 0.9
@@ -54,23 +55,45 @@ class Room:
         num_trials: Trials in all.
         share: Says the largest share of a GPU's memory that a trial has taken, 0 where none is known yet.
         started_here: Whether the cluster was.
+        say: Prints a line.
     """
 
     SECONDS = 5.0
     """The cluster is looked at again after so long."""
 
-    def __init__(self, sweep: SweepConfig, num_trials: int, share: Callable[[], float], *, started_here: bool) -> None:
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        num_trials: int,
+        share: Callable[[], float],
+        *,
+        started_here: bool,
+        say: Callable[[str], object],
+    ) -> None:
         self.sweep, self.num_trials, self.share, self.started_here = sweep, num_trials, share, started_here
+        self.say = say
         self.looked, self.plan_now = -math.inf, plan(sweep, num_trials, started_here=started_here)
+        self.neighbours = list[int]()
+        self._look_around()
 
     def look(self) -> Plan:
         """What fits now."""
         if time.monotonic() - self.looked > self.SECONDS:
             self.looked = time.monotonic()
+            self._look_around()
             with contextlib.suppress(InputError):  # for now nothing fits
                 share = self.share()
                 self.plan_now = plan(self.sweep, self.num_trials, started_here=self.started_here, share=share)
         return self.plan_now
+
+    def _look_around(self) -> None:
+        """Say where another sweep begins or ends to share this machine."""
+        neighbours = others() if self.started_here else []
+        if neighbours != self.neighbours:
+            self.neighbours = neighbours
+            which = f"(process {', '.join(map(str, neighbours))})"
+            now = f"another sweep runs on this machine {which}" if neighbours else "the other sweep has ended"
+            self.say(f"{now}: {fair_share()} of {usable_cpus()} CPUs are for this one")
 
     def __call__(self) -> int:
         """How many trials, at least 1: one, as long as it is to show what it takes."""
@@ -106,6 +129,8 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: floa
     )
     at_once = trials_that_fit if in_actor else most_trials
     fitting = max(at_once(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
+    if not fitting and started_here:  # of what other sweeps leave not even one fits: then one runs beside theirs
+        fitting = min(1, at_once(_nodes(started_here, shared=False), resources, gpus))
     needs = f"{resources.workers_per_trial} worker(s) of {resources.cpus_per_worker:g} CPU"
     needs += f" and {gpus:g} GPU" if gpus else ""
     needs += f" ({resources.accelerator_type})" if resources.accelerator_type else ""
@@ -124,14 +149,18 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: floa
     return Plan(concurrent, gpus, in_actor, text)
 
 
-def _nodes(started_here: bool) -> list[Node]:
-    """The cluster's nodes; of one that was started here without the CPUs set aside for the trials' own processes."""
+def _nodes(started_here: bool, *, shared: bool = True) -> list[Node]:
+    """The cluster's nodes; of one that was started here without the CPUs set aside for the trials' own processes.
+
+    ``shared``: Without the CPUs that are for other sweeps on this machine.
+    """
+    own = fair_share() if shared else usable_cpus()
     nodes = []
     for info in ray.nodes():
         if info["Alive"]:
             offered = info["Resources"]
             kinds = [name.removeprefix(ACCELERATOR) for name in offered if name.startswith(ACCELERATOR)]
-            cpus = float(usable_cpus()) if started_here else offered.get("CPU", 0.0)
+            cpus = float(own) if started_here else offered.get("CPU", 0.0)
             head = HEAD in offered and not started_here
             nodes.append(Node(cpus, offered.get("GPU", 0.0), frozenset(kinds), head))
     return nodes

@@ -31,6 +31,10 @@ class Proposals(Searcher):  # type: ignore[misc]  # Ray has no types
         self.study, self.room, self.gpus = study, room, gpus
         self.running: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune saves this object, and nobody reads it."""
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial and its GPUs; None: nothing for now; FINISHED: there are no more."""
         if len(self.running) >= max(1, self.room()):

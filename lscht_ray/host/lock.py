@@ -24,10 +24,10 @@ def held(file: Path) -> Iterator[None]:
         InputError: Another process writes there, or one on another host does, of which nobody here can tell whether it
             is alive.
     """
-    own = {"host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
+    own = identity()
     while not _create(file, own):
-        owner = _read(file)
-        if owner is None or not _dead(owner):
+        owner = read(file)
+        if owner is None or not is_dead(owner):
             raise InputError(_refusal(file, owner))
         # Two processes may find the same dead owner: the one that renames its file first may go on.
         grave = file.with_name(f"{file.name}.{os.getpid()}")
@@ -39,7 +39,7 @@ def held(file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if _read(file) == own:
+        if read(file) == own:
             file.unlink(missing_ok=True)
 
 
@@ -55,7 +55,13 @@ def _create(file: Path, owner: dict[str, Any]) -> bool:
     return True
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def identity() -> dict[str, Any]:
+    """What tells this process from every other one."""
+    return {"host": socket.gethostname(), "process": os.getpid(), "began": _began(os.getpid())}
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """The identity of the process that wrote a file; None where it holds none."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -79,8 +85,8 @@ def _began(process: int) -> str:
         return ""
 
 
-def _dead(owner: dict[str, Any]) -> bool:
-    """Whether the owner was a process of this host that has ended."""
+def is_dead(owner: dict[str, Any]) -> bool:
+    """Whether such an identity is that of a process of this host that has ended."""
     process = owner.get("process")
     if owner.get("host") != socket.gethostname() or not isinstance(process, int):
         return False

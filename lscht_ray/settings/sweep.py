@@ -62,7 +62,8 @@ class ResourcesConfig(Settings):
     dashboard: bool = True
     """Whether a Ray that is started here has its dashboard (on this machine only); it costs some CPU."""
     address: str = "auto"
-    """Ray cluster: auto joins the one on this machine or starts one, local always starts one, or HOST:PORT."""
+    """Ray cluster: HOST:PORT joins that one; auto joins the one that RAY_ADDRESS names, or that you started on this
+    machine with `ray start`, else it starts one of its own; local always does."""
 
     @property
     def threads(self) -> int:

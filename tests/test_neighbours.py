@@ -1,0 +1,121 @@
+"""Several sweeps on one machine: each has its own Ray, they share the CPUs, and a cluster that is gone is noticed."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lscht_ray.cluster import authentication, loss, room
+from lscht_ray.host import neighbours
+from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
+
+ANNOUNCE = """
+import sys
+from lscht_ray.host import neighbours
+with neighbours.announced():
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def other(own_folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that says that it runs a sweep."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANNOUNCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "there\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_sweep_knows_of_another_while_that_runs(other: "subprocess.Popen[str]") -> None:
+    with neighbours.announced():
+        assert neighbours.others() == [other.pid]
+        assert neighbours.fair_share(8) == 4
+        assert neighbours.fair_share(1) == 1
+        other.kill()
+        other.wait()
+        assert neighbours.others() == []  # though it could not say that it ends
+        assert neighbours.fair_share(8) == 8
+
+
+def test_where_nothing_can_be_written_a_sweep_is_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with neighbours.announced():
+        assert neighbours.others() == []
+
+
+def test_the_room_shrinks_and_grows_and_says_so(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    there: list[int] = []
+    monkeypatch.setattr(room, "others", lambda: list(there))
+    monkeypatch.setattr(room, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(room, "fair_share", lambda: 8 // (1 + len(there)))
+    monkeypatch.setattr(room, "most_resources_when_scaled", dict)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 9.0}}])
+    said: list[str] = []
+    sweep = SweepConfig(resources=ResourcesConfig(cpus_per_worker=3))
+    found = room.Room(sweep, 20, lambda: 0.0, started_here=True, say=said.append)
+    monkeypatch.setattr(room.Room, "SECONDS", 0.0)
+    assert found() == 2
+    there.append(77)
+    assert found() == 1
+    assert said == ["another sweep runs on this machine (process 77): 4 of 8 CPUs are for this one"]
+    there.extend((78, 79))  # of 2 CPUs not even one trial could run: one does all the same
+    assert found() == 1
+    there.clear()
+    assert found() == 2
+    assert said[-1] == "the other sweep has ended: 8 of 8 CPUs are for this one"
+
+
+def test_a_port_that_refuses_is_gone_after_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(loss.time, "monotonic", lambda: now[0])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = loss.Port(*server.getsockname())
+        assert not port.is_gone()
+    assert not port.is_gone()
+    now[0] = loss.REFUSED_SECONDS
+    assert port.is_gone()
+
+
+def test_a_host_that_is_silent_is_given_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(loss.time, "monotonic", lambda: now[0])
+
+    def unreachable(*arguments: Any, **settings: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    port = loss.Port("203.0.113.1", 6379)
+    assert not port.is_gone()
+    now[0] = loss.SILENT_SECONDS - 1
+    assert not port.is_gone()
+    now[0] = loss.SILENT_SECONDS
+    assert port.is_gone()
+
+
+def test_a_token_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert authentication.variables() == {}
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret")
+    assert authentication.variables() == {"RAY_AUTH_MODE": "token"}
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert authentication.variables() == {}
