@@ -27,7 +27,7 @@ from lscht_ray.cluster import _ray_internals, actor, connect, loss, trial
 from lscht_ray.cluster.room import Plan, Room
 from lscht_ray.cluster.search import Proposals, Stopping, tune_config
 from lscht_ray.cluster.watch import Stop, Watch
-from lscht_ray.host import console
+from lscht_ray.host import console, interrupt
 from lscht_ray.host.environment import environment
 from lscht_ray.host.files import write_json
 from lscht_ray.sweep import firsts, judge, results, view, winner
@@ -79,7 +79,7 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
         try:
             ending = Search(sweep, storage, ledger, console.quiet_console() if quiet else real, lose).run()
         except KeyboardInterrupt:
-            ending = Ending(interrupted=True)
+            ending = Ending(signal.SIGINT)
         return finish(ending)
 
 
@@ -221,7 +221,7 @@ class Search:
             ):
                 again = _fit(tuner, watch)
             watch.release()
-        return Ending(bool(signals), stop.reason, stop.cause, again=again and not signals)
+        return Ending(signals[0] if signals else 0, stop.reason, stop.cause, again=again and not signals)
 
     def _on_end(self, record: TrialRecord) -> None:
         """A trial has ended: write down what is known now."""
@@ -309,7 +309,7 @@ def _readable(lines: list[str]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
-    """Within, the first Ctrl-C has Tune end its trials and return; the second ends at once.
+    """Within, the first Ctrl-C, SIGTERM or SIGHUP has Tune end its trials and return; the second ends at once.
 
     Args:
         screen: Where it is said that the sweep ends.
@@ -318,14 +318,17 @@ def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
 
     def on_signal(number: int, frame: Any) -> None:
         seen.append(number)
+        interrupt.hung_up(number, printing)
         if len(seen) > 1 or not _ray_internals.can_ask_tune_to_stop():
             raise KeyboardInterrupt
         text = "stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)"
         threading.Thread(target=screen.print, args=(text,)).start()  # here it might come within another print
         _ray_internals.ask_tune_to_stop()
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    printing = interrupt.terminals()
+    before = {number: signal.signal(number, on_signal) for number in interrupt.listened_to()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

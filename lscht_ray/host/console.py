@@ -12,29 +12,54 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lscht_ray.errors import InputError
-from lscht_ray.shown import ShownFormatter, lines_shown, shown
+from lscht_ray.host import layout
+from lscht_ray.shown import ShownFormatter, lines_shown
 
+UNLIMITED = 10_000
+"""Letters in a line of a file."""
 PLAIN_SECONDS = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
 class ShownConsole(Console):
-    """Prints texts as `shown.lines_shown` has them, so that no name of a file can steer the terminal."""
+    """Prints texts as `shown.lines_shown` has them, so that no name of a file can steer the terminal.
+
+    In a terminal long lines break between words; elsewhere they stay whole.
+    """
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """As rich's."""
-        super().print(*(lines_shown(each) if isinstance(each, str) else each for each in objects), **settings)
+        super().print(*(self._shown(each) if isinstance(each, str) else each for each in objects), **settings)
+
+    def _shown(self, text: str) -> str:
+        return layout.fitted(lines_shown(text), self.width) if self.is_terminal else lines_shown(text)
 
 
 def new_console(file: TextIO | None = None) -> Console:
-    """Return a console on that file (default: standard output); without a terminal it is wide and wraps nothing."""
-    terminal = (file or sys.stdout).isatty()
+    """Return a console on that file (default: standard output); without a terminal it wraps nothing.
+
+    A notebook's cell looks like a terminal and is none: a bar would become a line for each of its steps.
+    """
+    terminal = (file or sys.stdout).isatty() and not in_notebook()
     return ShownConsole(
-        file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if terminal else 160
+        file=file,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+        width=None if terminal else UNLIMITED,
+        force_terminal=None if terminal else False,
     )
+
+
+def in_notebook() -> bool:
+    """Whether this process was started in a cell of a notebook (`!python -m ...`), on Colab and Kaggle too.
+
+    ``JPY_PARENT_PID`` is set by Jupyter for its kernels, and so for what these start.
+    """
+    return any(name in os.environ for name in ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"))
 
 
 def quiet_console() -> Console:
@@ -105,14 +130,13 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """Return a table for the console."""
-    lines = Table(title=title, title_justify="left")
-    for name in columns:
-        lines.add_column(name, overflow="fold")
-    for row in rows:
-        lines.add_row(*map(shown, row))
-    return lines
+def print_table(screen: Console, title: str, columns: list[str], rows: list[list[str]], *, keep: int = 1) -> None:
+    """Print a table: as wide as it is, or in a terminal with as many of its columns as fit (`layout.table`)."""
+    width = screen.width if screen.is_terminal else UNLIMITED
+    made, dropped = layout.table(title, columns, rows, width=width, keep=keep)
+    screen.print(made, width=width)
+    if dropped:
+        screen.print(f"(the terminal is too narrow for: {', '.join(dropped)})")
 
 
 @contextmanager
@@ -150,7 +174,7 @@ def door(main: Callable[[list[str]], int]) -> int:
     try:
         return main(sys.argv[1:])
     except InputError as error:
-        print(lines_shown(f"error: {error}"), file=sys.stderr)
+        new_console(sys.stderr).print(f"error: {error}")
         return error.exit_code
     except MemoryError as error:
         print(f"error: out of memory: {error}; lower batch_size, accumulation or num_workers", file=sys.stderr)

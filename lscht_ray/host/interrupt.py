@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after its step, so that it can be resumed; a second one ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after its step, so that it can be resumed; a second one ends it at once."""
 
 import os
 import signal
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+"""SIGHUP comes where the terminal is gone, as when ssh drops; under nohup it is ignored, and stays so."""
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -29,6 +30,27 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
         return 128 + self.number
 
 
+def listened_to() -> list[signal.Signals]:
+    """The signals that ask to stop, but for SIGHUP where that is ignored."""
+    return [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def terminals() -> list[int]:
+    """The descriptors to which this process prints on a terminal. Once the terminal is gone, nobody could tell."""
+    return [descriptor for descriptor in range(1, 256) if os.isatty(descriptor)]
+
+
+def hung_up(number: int, descriptors: list[int]) -> bool:
+    """Whether a signal says that the terminal is gone: then what is printed there goes nowhere instead of failing."""
+    if number != getattr(signal, "SIGHUP", None):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in descriptors:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return True
+
+
 class StopRequest:
     """Whether the run was asked to stop.
 
@@ -47,7 +69,7 @@ class StopRequest:
 @contextmanager
 def listening() -> Iterator[StopRequest]:
     """Turn the first signal within the block into a request to stop; the second one has its usual effect, at once."""
-    request = StopRequest()
+    request, printing = StopRequest(), terminals()
     before: dict[int, Any] = {}
 
     def restore() -> None:
@@ -57,9 +79,11 @@ def listening() -> Iterator[StopRequest]:
     def on_signal(number: int, frame: Any) -> None:
         request.number = number
         restore()
+        if hung_up(number, printing):
+            return
         os.write(2, b"stopping after this step, resumable (again: at once)\n")  # print may be what was interrupted
 
-    for number in SIGNALS:
+    for number in listened_to():
         before[number] = signal.signal(number, on_signal)
     try:
         yield request

@@ -1,6 +1,7 @@
 """How a sweep ended: what is said last, the exit code, and what summary.json says of it."""
 
 import shlex
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,14 @@ class Ending:
     """How a search ended.
 
     Attributes:
-        interrupted: Whether Ctrl-C ended it.
+        interrupted: The number of the signal that ended it (Ctrl-C is SIGINT); 0: none did.
         reason: Which budget was used up, or why the study can't be written; empty: neither.
         cause: The one cause that every trial failed for; empty where there is none.
         again: Whether Tune must be started again, since a trial was ended for its memory.
         lost: What became of the Ray cluster; empty where it is there.
     """
 
-    interrupted: bool = False
+    interrupted: int = 0
     reason: str = ""
     cause: str = ""
     again: bool = False
@@ -38,13 +39,18 @@ class Ending:
         return [unfinished] if self.interrupted else []
 
     def exit_code(self, *, found_best: bool) -> int:
-        """The exit code of the sweep: 0, 130 after Ctrl-C, else 1."""
+        """The exit code of the sweep: 0, 130 after Ctrl-C (128 and a signal's number), else 1."""
         if self.interrupted:
-            return 130
+            return 128 + self.interrupted
         return 0 if found_best and not self.cause and not self.lost else 1
+
+    def _signal(self) -> str:
+        if not self.interrupted:
+            return ""
+        return "Ctrl-C" if self.interrupted == signal.SIGINT else signal.Signals(self.interrupted).name
 
     def figures(self, sweep: Sweep, ledger: Ledger) -> dict[str, Any]:
         """What summary.json says of it."""
         price = sweep.config.train.gpu_hour_price
         cost = {"cost": round(ledger.gpu_hours * price, 2)} if price is not None else {}
-        return {**cost, "ended_by": self.reason or self.cause or self.lost or ("Ctrl-C" if self.interrupted else "")}
+        return {**cost, "ended_by": self.reason or self.cause or self.lost or self._signal()}

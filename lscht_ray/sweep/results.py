@@ -97,13 +97,15 @@ def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
         top = ledger.best_epoch(record)
         settings = {**ledger.own(record), **record.params}
         shown = [console.short(settings[name]) if name in settings else "" for name in names]
-        values = (
-            [f"{top[sweep.metric]:.4f}", *(f"{top[name]:.4g}" for name in second), f"{top['epoch']:.0f}"] if top else []
-        )
-        ended = [record.status, str(len(record.epochs))]
-        rows.append([record.trial_id, *shown, *ended, *(values or ["-"] * (2 + len(second))), f"{record.seconds:.0f}"])
-    columns = ["trial", *names, "status", "epochs", f"best {sweep.metric}", *second, "at epoch", "seconds"]
-    screen.print(console.table("Trials, the best first", columns, rows))
+        reached = figures.accuracy(top, sweep.metric) if top else None
+        values = [f"{top[sweep.metric]:.4f}", reached.interval if reached else ""] if top else ["-", ""]
+        values += [f"{top[name]:.4g}" if top else "-" for name in second]
+        ended = [record.status, str(len(record.epochs)), f"{top['epoch']:.0f}" if top else "-"]
+        rows.append([record.trial_id, *values, *shown, *ended, f"{record.seconds:.0f}"])
+    found = [f"best {sweep.metric}", "95 % interval", *second]
+    columns = ["trial", *found, *names, "status", "epochs", "at epoch", "seconds"]
+    if rows:
+        console.print_table(screen, "Trials, the best first", columns, rows, keep=1 + len(found))
 
 
 def _doubts(sweep: SweepConfig, ledger: Ledger) -> Iterator[str]:

@@ -25,7 +25,15 @@ def live(ledger: Ledger, budget: Budget, screen: Console, num_trials: int, room:
         yield
         return
     view = View(ledger, budget, num_trials, room)
-    with Live(get_renderable=view.render, console=screen, refresh_per_second=1, transient=True):
+    # Ray prints to sys.stdout, which goes to its log: redirected by rich, it would come to the terminal.
+    with Live(
+        get_renderable=view.render,
+        console=screen,
+        refresh_per_second=1,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ):
         yield
 
 
@@ -48,11 +56,11 @@ class View:
         table = Table(
             "trial", "epoch", "next rung", self.ledger.metric, "best epoch", "seconds", box=None, header_style="bold"
         )
-        running = [record for record in self.ledger.in_order() if record.status == "running"]
+        best, running = self.ledger.leader(), [r for r in self.ledger.in_order() if r.status == "running"]
         for record in running[:SHOWN]:
-            table.add_row(*self._row(record))
-        for record in self.ledger.ranking()[:1]:
-            table.add_row(*self._row(record), style="green")
+            table.add_row(*self._row(record), style="green" if record is best else None)
+        if best is not None and best not in running[:SHOWN]:
+            table.add_row(*self._row(best), style="green")
         return Group(table, Text(self.line()))
 
     def line(self) -> str:

@@ -252,7 +252,7 @@ def _say_data(clip_set: ClipSet, screen: Console) -> None:
         counts = Counter(clip.gloss for clip in clip_set.split(split))
         few, many = min(counts.values(), default=0), max(counts.values(), default=0)
         rows.append([split, str(sum(counts.values())), str(len(counts)), f"{few} to {many}"])
-    screen.print(console.table("Data", ["split", "clips", "glosses", "clips per gloss"], rows))
+    console.print_table(screen, "Data", ["split", "clips", "glosses", "clips per gloss"], rows)
 
 
 def _say_groups(groups: list[dict[str, Any]], lr: float, screen: Console) -> None:
@@ -264,7 +264,7 @@ def _say_groups(groups: list[dict[str, Any]], lr: float, screen: Console) -> Non
         name = f"layer {depth}" if 0 < depth < top else "embeddings" if depth == 0 else "norm and head"
         count = sum(p.numel() for group in here for p in group["params"])
         rows.append([name if several else "all", f"{count:,}", f"{lr * here[0]['lr_scale']:.3g}"])
-    screen.print(console.table("Learning rates", ["layers", "trained parameters", "peak lr"], rows))
+    console.print_table(screen, "Learning rates", ["layers", "trained parameters", "peak lr"], rows)
 
 
 def _say(plan: Plan, config: TrainConfig, screen: Console, under: str) -> None:
