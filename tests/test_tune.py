@@ -1,8 +1,8 @@
 """The door `tune` on a real cluster of one machine. Slow: every trial starts processes of its own."""
 
 import json
+import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from lscht_ray.dataset.demo import GLOSSES
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.sweep import winner
 from lscht_ray.sweep.ledger import Ledger
+from support import terminal
 from support.doors import Door, refused
 from support.readme import documented
 from support.sweeps import STORAGE, log, processes, summary, sweep_file, sweep_folder
+from support.terminal import Session
 
 
 def torch_sweep(folder: Path, data: Path, **settings: Any) -> Path:
@@ -46,17 +48,20 @@ infinite."""
 
 
 @pytest.fixture(scope="module")
-def sweep(
-    small: Path, command: Door, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A finished sweep, one trial at a time, with the dashboard; ASHA stops the second, the third is unfit."""
+def sweep(small: Path, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Session]:
+    """A finished sweep in a terminal of 80 columns, with the dashboard; ASHA stops the second, the third is unfit."""
     folder = tmp_path_factory.mktemp("sweep")
     file = torch_sweep(folder, small, **PRUNING, resources={"dashboard": True})
     before = ray_processes()
-    result = command("tune", "--config", file, cwd=folder)
-    assert result.returncode == 0, result.stdout + result.stderr
+    session = terminal.start("tune", "--config", file, cwd=folder, columns=80)
+    assert session.wait() == 0, session.shown()
     assert ray_processes() == before
-    return folder, result
+    return folder, session
+
+
+def said(session: Session) -> str:
+    """What it printed, without the line breaks that the terminal's width made."""
+    return " ".join(" ".join(session.shown()).split())
 
 
 @pytest.mark.ray
@@ -70,7 +75,7 @@ def test_stopped_and_failed_trials_do_not_hang_the_next(sweep: tuple[Path, Any])
 
 @pytest.mark.ray
 def test_each_video_is_decoded_once_for_all_trials(sweep: tuple[Path, Any]) -> None:
-    assert "clip cache of this node: 18 clips decoded for 3 trials" in sweep[1].stdout
+    assert "clip cache of this node: 18 clips decoded for 3 trials" in said(sweep[1])
 
 
 @pytest.mark.ray
@@ -154,14 +159,37 @@ def test_the_best_epoch_is_found_whatever_a_killed_trial_leaves(sweep: tuple[Pat
 
 @pytest.mark.ray
 def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Path, Any]) -> None:
-    folder, result = sweep
-    assert str(sweep_folder(folder) / "ray.log") in result.stdout
+    folder, session = sweep
+    file = str(sweep_folder(folder) / "ray.log").replace(" ", "")  # longer than the terminal is wide
+    assert file in "".join(session.shown()).replace(" ", "")
     assert log(folder)
     for part in ("trial_00002 pruned after 1 epochs", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
-        assert part in result.stdout
-    for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker"):
-        assert chatter not in result.stdout + result.stderr
+        assert part in said(session)
+    for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker", "run_in_actor"):
+        assert chatter not in said(session)
     assert "Usage stats collection is enabled" not in log(folder)
+
+
+@pytest.mark.ray
+def test_a_narrow_terminal_shows_whole_names_and_each_trial_once(sweep: tuple[Path, Session]) -> None:
+    session = sweep[1]
+    lines = session.shown()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("trial_") for line in lines) == len(re.findall(r"trial_\d{5}\b", "\n".join(lines)))
+    (head,) = [line for line in lines if line.startswith("┃ trial ")]
+    assert "val_loss" in head
+    views = 0
+    for end in range(0, len(session.raw), max(1, len(session.raw) // 100)):
+        seen = [line.lstrip() for line in session.shown(session.raw[:end])]
+        start = next(
+            (n for n, line in reversed(list(enumerate(seen))) if line.startswith("trial") and "rung" in line), 0
+        )
+        if start:
+            views += 1
+            names = [line.split()[0] for line in seen[start:] if line.startswith("trial_")]
+            assert len(set(names)) == len(names), seen[start:]
+            assert not [line for line in seen[start:] if "left" in line and "[" in line]
+    assert views > 3
 
 
 @pytest.mark.ray
