@@ -1,19 +1,22 @@
 """`python -m lscht_ray.demo`: draws the demo data set, real mp4 files of moving hands."""
 
-import argparse
 import sys
 from pathlib import Path
 
 from lscht_ray.dataset import demo
+from lscht_ray.errors import InputError
 from lscht_ray.host import console
+from lscht_ray.settings.parser import Parser
 
 
 def main(argv: list[str]) -> int:
     """Run the door."""
-    parser = argparse.ArgumentParser(prog="python -m lscht_ray.demo", description=__doc__)
+    parser = Parser(prog="python -m lscht_ray.demo", description=__doc__)
     parser.add_argument("--output", type=Path, help="a new folder (default: the cache folder that --data demo uses)")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")
     flags = parser.parse_args(argv)
+    if flags.seed < 0:
+        raise InputError(f"--seed must be a whole number from 0 on (given: {flags.seed})")
     screen = console.new_console()
     total = sum(sum(counts) for counts in demo.CLIPS.values())
     with console.EpochProgress(screen, "drawing clips", total) as progress:

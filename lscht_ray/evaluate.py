@@ -6,64 +6,63 @@ from contextlib import suppress
 from pathlib import Path
 
 from lscht_ray.artifacts import places
+from lscht_ray.dataset import demo
 from lscht_ray.errors import InputError
-from lscht_ray.host import console
+from lscht_ray.host import console, files
 from lscht_ray.settings import commandline
+from lscht_ray.settings.evaluate import EvaluateConfig
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = commandline.Parser(prog="python -m lscht_ray.evaluate", description=__doc__)
+def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="a run or sweep folder, best_model.pt, or another checkpoint")
-    parser.add_argument("--data", default=None, help="data set (default: the one it was trained on)")
-    parser.add_argument(
-        "--split", choices=("train", "val", "test", "all"), default="test", help="which clips (default: test)"
-    )
-    parser.add_argument("--output", type=Path, help="a new folder (default: evaluation_SPLIT beside the checkpoint)")
-    parser.add_argument("--videos", default=None, help="folder of the videos, where not beside the annotations")
-    parser.add_argument("--layout", default=None, help="layout of --data, where it is not that of the training data")
-    parser.add_argument(
-        "--split_file", default=None, help="CSV of path and split (default: for the run's own data its splits.csv)"
-    )
-    parser.add_argument("--batch_size", type=int, default=16, help="clips at a time (default: 16)")
-    parser.add_argument("--num_workers", type=int, default=2, help="data worker processes (default: 2)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, mps, cuda or cuda:N")
-    return parser
 
 
 def main(argv: list[str]) -> int:
     """Run the door."""
-    flags = _parser().parse_args(argv)
-    if flags.batch_size < 1 or flags.num_workers < 0:
-        raise InputError("--batch_size must be 1 or more, --num_workers 0 or more")
-    from lscht_ray.artifacts import checkpoint, report
+    request, flags = commandline.parse(
+        EvaluateConfig,
+        argv,
+        prog="python -m lscht_ray.evaluate",
+        usage="CHECKPOINT [--SETTING VALUE ...]",
+        description=f"{__doc__}",
+        extra=_flags,
+    )
+    path = places.find_model(flags.checkpoint)
+    if request.data not in (None, demo.DEMO):
+        files.given_path(str(request.data), "--data")
+    _check_output(request.output)
+    from lscht_ray.artifacts import report
     from lscht_ray.training import evaluation
 
-    if flags.output is not None and any((flags.output / name).exists() for name in places.EVALUATION_FILES):
-        raise InputError(f"--output {flags.output}: it holds an evaluation already: name another folder")
     screen = console.new_console()
-    path = checkpoint.find(flags.checkpoint)
-    request = evaluation.Request(
-        split=flags.split,
-        data=flags.data,
-        videos=flags.videos,
-        layout=flags.layout,
-        split_file=flags.split_file,
-        batch_size=flags.batch_size,
-        num_workers=flags.num_workers,
-        device=flags.device,
-    )
     result, about = evaluation.evaluate(path, request, screen)
-    folder = flags.output or report.new_folder(path.parent, places.evaluation(flags.split))
+    screen.print(report.text(result))
+    folder = request.output or report.new_folder(path.parent, places.evaluation(request.split))
     try:
-        files = report.write(result, folder, about)
+        written = report.write(result, folder, about)
     except OSError as error:
-        if flags.output is None:
+        if request.output is None:
             with suppress(OSError):
                 folder.rmdir()  # it is new, and empty unless somebody else wrote there
         raise InputError(f"--output {folder}: can't be written: {error.strerror}") from None
-    screen.print(report.text(result))
-    screen.print("written: " + ", ".join(file.name for file in files) + f"  in {folder}")
+    screen.print("written: " + ", ".join(file.name for file in written) + f"  in {folder}")
     return 0
+
+
+def _check_output(folder: Path | None) -> None:
+    """Refuse a folder for the results before anything is computed.
+
+    Raises:
+        InputError: It holds results, or can't be written.
+    """
+    if folder is None:
+        return
+    if any((folder / name).exists() for name in places.EVALUATION_FILES):
+        raise InputError(f"--output {folder}: it holds an evaluation already: name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder}: can't be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.host.console import quiet_console
 from lscht_ray.training.state import KEYS
@@ -87,5 +87,5 @@ def test_which_checkpoints_a_run_keeps(tmp_path: Path) -> None:
         "last_checkpoint.pt",
     ]
     assert checkpoint.read_hashes(tmp_path) == {path.name: checkpoint.digest(path) for path in tmp_path.glob("*.pt")}
-    assert checkpoint.load(checkpoint.find(tmp_path))["epoch"] == 3
+    assert checkpoint.load(places.find_model(tmp_path))["epoch"] == 3
     assert checkpoint.load(tmp_path / "last_checkpoint.pt")["epoch"] == 4

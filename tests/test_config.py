@@ -61,7 +61,7 @@ def test_shipped_sweeps_are_found_from_any_folder(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        (["--lr", "0"], ["lr", "greater than 0", "given: 0"]),
+        (["--lr", "0"], ["--lr must be a number above 0 (given: 0)"]),
         (["--lr", "fast"], ["lr", "fast"]),
         (["--batch_size", "2.5"], ["batch_size", "2.5"]),
         (["--learning_rate", "1"], ["--learning_rate"]),
@@ -209,14 +209,18 @@ def test_config_json_says_what_was_used_and_is_read_as_it_was_given(tmp_path: Pa
     assert train("--config", str(file)).device == "cuda:1"  # which the user asked for
     write_json(file, used | {"device": "cuda:0"})
     assert train("--config", str(file)).device == "cuda:0"  # which somebody wrote into the file
-    file.write_text("num_classes: 7\n")
-    for other in ({"num_classes": 8}, {"resolved": None}):
-        write_json(tmp_path / "changed.json", {name: v for name, v in (used | other).items() if v is not None})
-        with pytest.raises(InputError, match="num_classes: no such setting: it follows from the data set"):
-            train("--config", str(tmp_path / "changed.json"))
-    for flags in (["--config", str(file)], ["--num_classes", "7"]):
-        with pytest.raises(InputError, match=r"num_classes.*: it follows from the data set"):
-            train(*flags)
+    write_json(file, used | {"num_classes": 8})
+    assert train("--config", str(file)).num_classes == 8  # which the data must have
+
+
+def test_the_thesis_own_config_json_is_taken(tmp_path: Path) -> None:
+    """Its device is where it ran; its num_classes is checked against the data."""
+    file = tmp_path / "config.json"
+    write_json(file, {"num_epochs": 30, "batch_size": 16, "lr": 1e-4, "num_classes": 100, "device": "cuda"})
+    read = train("--config", str(file))
+    assert (read.max_epochs, read.num_classes, read.device) == (30, 100, "auto")
+    assert sweep("--config", str(file)).train == read
+    assert train("--config", str(file), "--device", "cuda:1").device == "cuda:1"
 
 
 def test_the_first_point_is_the_users_own_setting() -> None:

@@ -71,24 +71,6 @@ def model_part(full: dict[str, Any]) -> dict[str, Any]:
     return {key: full[key] for key in (*MODEL_KEYS, *DATA_KEYS) if key in full}
 
 
-def find(path: Path) -> Path:
-    """Return the model file that a user means: the file itself, the best (else the last) model of a run, or a sweep's.
-
-    Raises:
-        InputError: There is no such file.
-    """
-    if path.is_dir():
-        for name in (places.BEST, places.LAST, f"{places.WINNER}/{places.BEST}"):
-            if (path / name).is_file():
-                return path / name
-        if (path / places.SWEEP).is_file():
-            raise InputError(f"{path}: that sweep has no best model yet ({places.WINNER}/{places.BEST})")
-        raise InputError(f"{path}: it is no run folder: neither {places.BEST} nor {places.LAST} is in it")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint or run folder")
-    return path
-
-
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file. torch loads a file with a flipped bit without complaint."""
     with path.open("rb") as file:

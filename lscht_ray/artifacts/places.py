@@ -1,5 +1,9 @@
 """The name of every file and folder in a run folder and in a sweep folder, as README describes them."""
 
+from pathlib import Path
+
+from lscht_ray.errors import InputError
+
 # ---------------------------------------------------------------- a run folder
 CONFIG = "config.json"
 """Every setting of the run."""
@@ -118,3 +122,21 @@ def trial(trial_id: str) -> str:
 def trial_logs(trial_id: str) -> str:
     """The folder of a trial's TensorBoard events in the sweep's storage."""
     return f"{LOGS}/{trial_id}"
+
+
+def find_model(path: Path) -> Path:
+    """Return the model file that a user means: the file itself, the best (else the last) model of a run, or a sweep's.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if path.is_dir():
+        for name in (BEST, LAST, f"{WINNER}/{BEST}"):
+            if (path / name).is_file():
+                return path / name
+        if (path / SWEEP).is_file():
+            raise InputError(f"{path}: that sweep has no best model yet ({WINNER}/{BEST})")
+        raise InputError(f"{path}: it is no run folder: neither {BEST} nor {LAST} is in it")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such checkpoint or run folder")
+    return path

@@ -16,7 +16,7 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification, VideoMAEImageProcessor
 from transformers.utils import logging as transformers_logging
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.model import card, positions, weights
 from lscht_ray.model._transformers_internals import quick_table, quicken
@@ -232,7 +232,7 @@ def _earlier_run(name: str) -> dict[str, Any] | None:
     """Return the checkpoint where the name is that of one of ours or of its run folder; else None."""
     weights.check(name)
     path = Path(name).expanduser()
-    return checkpoint.load(checkpoint.find(path)) if path.is_file() or weights.is_run(path) else None
+    return checkpoint.load(places.find_model(path)) if path.is_file() or weights.is_run(path) else None
 
 
 def _taken_from(name: str, earlier: dict[str, Any], config: VideoMAEConfig) -> VideoMAEForVideoClassification:

@@ -6,29 +6,25 @@ https://github.com/mauvilsa/jsonargparse/blob/v4.53.0/jsonargparse/_typehints.py
 """
 
 import re
+import shlex
 
 
-def unknown_flag(complaint: str) -> str:
-    """Return the flag that no setting has, where that is the complaint; else an empty string."""
+def unknown_words(complaint: str) -> list[str]:
+    """Return the words of a command line that no setting takes, where that is the complaint; else none."""
     _, unknown, rest = complaint.partition("unrecognized arguments:")
-    return rest.split(maxsplit=1)[0].split("=")[0] if unknown else ""
+    try:
+        return shlex.split(rest) if unknown else []
+    except ValueError:  # a quotation mark among them
+        return rest.split()
 
 
-def brief(complaint: str) -> str:
-    """Return a complaint about a value without what only a programmer understands."""
-    wrong = re.search(
-        r'Parser key "(?P<key>[^"]+)":(?P<text>.*?)(?:\[type=.*)?Got value: (?P<value>.*)', complaint, re.DOTALL
-    )
-    union = re.search(
-        r'Parser key "(?P<key>[^"]+)":.*Subtypes: \[(?P<kinds>.*?)\]\n.*Given value: (?P<value>.*)',
-        complaint,
-        re.DOTALL,
-    )
-    if union is not None:
-        kinds = re.findall(r"<class '(\w+)'>|Literal\[(.*?)\]", union["kinds"] + "]")
-        allowed = " or ".join(a or b for a, b in kinds).replace("NoneType", "null")
-        return f"--{union['key']} must be {allowed} (given: {union['value'].strip()})"
-    if wrong is None:
-        return complaint.strip()
-    lines = [line.strip() for line in wrong["text"].splitlines() if "validation error" not in line]
-    return f"--{wrong['key']}: {' '.join(lines).strip().rstrip('.')} (given: {wrong['value'].strip()})"
+def wrong_setting(complaint: str) -> str:
+    """Return the dotted name of the setting whose value is complained about; else an empty string."""
+    found = re.match(r'Parser key "(?P<key>[^"]+)"', complaint.strip())
+    return found["key"] if found else ""
+
+
+def expected(complaint: str) -> str:
+    """Return the name of the type that a value should have had, where the complaint says one; else an empty string."""
+    found = re.search(r"Expected a <class '(\w+)'>", complaint)
+    return found[1] if found else ""

@@ -14,7 +14,7 @@ class ColumnMap(BaseModel):
     columns too.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     file: str | None = None
     """The table, in the data folder; null: the only one there, or the one that `data` names."""

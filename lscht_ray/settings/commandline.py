@@ -2,35 +2,25 @@
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel, ValidationError
 
 from lscht_ray.errors import InputError
-from lscht_ray.settings._jsonargparse_internals import brief, unknown_flag
+from lscht_ray.settings.allowed import allowed, complaint, field_at
 from lscht_ray.settings.data import MisfitError
 from lscht_ray.settings.files import read_settings
-from lscht_ray.settings.train import as_given, suggestion
+from lscht_ray.settings.parser import Parser
+from lscht_ray.settings.synonyms import suggestion
+from lscht_ray.settings.train import OLD_NAMES, as_given, of_thesis
 
 Settings = TypeVar("Settings", bound=BaseModel)
-OLD_SPELLINGS = {"--num_epochs": "--max_epochs"}
-
-
-class Parser(ArgumentParser):
-    """An argument parser that raises its complaints as InputErrors: one message, without the usage."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the complaint, with the nearest flag where one was mistyped."""
-        del ex
-        flag = unknown_flag(message)
-        hint = suggestion(flag, re.findall(r"--[\w.]+", self.format_help())) if flag else ""
-        raise InputError(f"{brief(message)}{hint}\n  {self.prog} --help lists every setting")
+OLD_SPELLINGS = {f"--{old}": f"--{new}" for old, new in OLD_NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -88,6 +78,7 @@ def parse(
     *,
     prog: str,
     description: str,
+    usage: str = "[--config FILE] [--SETTING VALUE ...]",
     default_config: Path | None = None,
     extra: Callable[[ArgumentParser], None] | None = None,
 ) -> tuple[Settings, Namespace]:
@@ -98,6 +89,7 @@ def parse(
         argv: The command line without the program's name.
         prog: How the door is called, for messages.
         description: What ``--help`` says first.
+        usage: What stands behind ``prog`` there.
         default_config: The file that is read where no ``--config`` is given.
         extra: Adds flags that are no settings.
 
@@ -110,8 +102,8 @@ def parse(
     argv = [_new_spelling(word) for word in argv]
     flags = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
     argv, files = _with_found_config(argv, default_config, model)
-    usage = f"{prog} [--config FILE] [--SETTING VALUE ...]"
-    parser = Parser(prog=prog, usage=usage, description=description, exit_on_error=True)
+    parser = Parser(prog=prog, usage=f"{prog} {usage}", description=description, exit_on_error=True)
+    parser.model = model
     parser.add_argument("--config", action="config", help="YAML file of settings; flags override it")
     parser.add_class_arguments(model)
     if extra is not None:
@@ -193,7 +185,7 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     words, named = [], list[File]()
     for path in paths:
         content, tree = read_settings(path)
-        values = as_given(content)
+        values = of_thesis(as_given(content))
         inner = _recipe(model, values)
         if inner is None:
             named.append(File(path, tree))
@@ -231,6 +223,8 @@ def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:
 
 
 def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Complaint]:
+    """What is wrong, setting by setting: one complaint for each, whatever pydantic tried."""
+    said = set[tuple[Any, ...]]()
     for item in error.errors():
         loc, cause = item["loc"], item.get("ctx", {}).get("error")
         where = ".".join(map(str, loc))
@@ -239,10 +233,28 @@ def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Comp
                 yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
         elif item["type"] == "extra_forbidden":
             yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), _names_at(model, loc[:-1]))}")
-        else:
-            message, value = item["msg"].removeprefix("Value error, "), item["input"]
-            shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value!r})"
+        elif cause is not None:
+            value = item["input"]
+            shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value})"
+            message = item["msg"].removeprefix("Value error, ")
             yield Complaint(loc, f"{where}: {message}{shown}" if where else message)
+        else:
+            field, depth = field_at(model, loc)
+            place = loc[:depth]
+            if field is None or place in said:
+                continue
+            said.add(place)
+            where = ".".join(map(str, place))
+            if item["type"] == "missing":
+                yield Complaint(place, f"{where} is missing: it must be {allowed(field)}")
+            else:
+                yield Complaint(place, f"{where} {complaint(field, _within(error, place, item))}")
+
+
+def _within(error: ValidationError, place: tuple[Any, ...], item: Any) -> Any:
+    """The value at a place: a union's own errors speak of parts of it."""
+    same = [each["input"] for each in error.errors() if each["loc"] == place]
+    return same[0] if same else item["input"]
 
 
 def _placed(complaint: Complaint, files: list[File], flags: set[str]) -> str:

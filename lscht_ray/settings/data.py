@@ -13,7 +13,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class Settings(BaseModel):
     """Frozen settings that refuse unknown names; the text under a field is its help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class MisfitError(ValueError):

@@ -8,7 +8,8 @@ from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
 from lscht_ray.settings.data import MisfitError, Settings, complaint
 from lscht_ray.settings.space import Dimension
-from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle, suggestion
+from lscht_ray.settings.synonyms import suggestion
+from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle
 
 
 class SamplerConfig(Settings):

@@ -1,8 +1,7 @@
 """Every setting of a run. The defaults here come first, then the files of ``--config``, then the command line."""
 
 import contextlib
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,13 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
     "val_mean_class_accuracy": "max",
     "val_loss": "min",
 }
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+DEVICE_WORDS: dict[str, Any] = {
+    "allowed": "auto, cpu, mps, cuda or cuda:N",
+    "values": ["auto", "cpu", "mps", "cuda", "cuda:0"],
+}
+OLD_NAMES = {"num_epochs": "max_epochs"}
+"""What the thesis' train.py called settings."""
 RESOLVED = "resolved"
 """In config.json: what the run found out for itself, and nobody asked for."""
 BEFORE: dict[str, Any] = {
@@ -27,12 +33,11 @@ BEFORE: dict[str, Any] = {
     "elan": {},
     "val_from_train": 0.0,
     "fps": 25.0,
+    "num_classes": None,
 }
 """What version 0.1.0 did where there is a setting now."""
 NAMES_OR_PATHS = ("data", "model_name", "layout", "split_file")
 """Settings that name a file or folder, or something else: `demo`, a hub's model, a known layout."""
-DERIVED = {"num_classes": "it follows from the data set"}
-"""What is no setting because it follows from something, and from what."""
 
 
 class TrainConfig(DataConfig):
@@ -61,7 +66,7 @@ class TrainConfig(DataConfig):
     # Optimisation
     max_epochs: int = Field(30, ge=1)
     """Epochs at most; --num_epochs means the same."""
-    batch_size: int | Literal["auto"] = 16
+    batch_size: int | Literal["auto"] = Field(16, json_schema_extra={"allowed": "a whole number from 1 on, or auto"})
     """Clips per micro-batch and worker: what the device holds at once; auto: as many as fit (of a GPU's memory)."""
     accumulation: int = Field(1, ge=1)
     """Micro-batches per step; the global batch is batch_size x accumulation x workers."""
@@ -120,11 +125,13 @@ class TrainConfig(DataConfig):
     """What decides which epoch becomes best_model.pt."""
 
     # Run
+    num_classes: int | None = Field(None, ge=2)
+    """How many glosses the data set must have, as a check; null: as many as it has."""
     run_name: str = ""
     """Name of the folder, before its date, in ASCII (ñ becomes n); empty: run, or for a sweep sweep."""
     seed: int = Field(42, ge=0)
     """Seed of the head's weights, the order of clips, augmentation and dropout."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=DEVICE, json_schema_extra=DEVICE_WORDS)
     """cpu, mps, cuda or cuda:N; auto: the first GPU, else the CPU."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Compute type; auto is bf16 autocast on a GPU that can, fp16 with loss scaling on an older one, else fp32."""
@@ -234,6 +241,17 @@ def as_given(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def of_thesis(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in a config.json of the thesis' train.py; other settings are returned as they are.
+
+    It says on which device it ran: this machine chooses for itself. Its num_classes is compared with the data's.
+    """
+    if RESOLVED in values or not (OLD_NAMES.keys() | {"num_classes"}) & values.keys():
+        return values
+    renamed = {OLD_NAMES.get(name, name): value for name, value in values.items()}
+    return {name: value for name, value in renamed.items() if name != "device" or "num_classes" not in values}
+
+
 def with_new_fields(config: BaseModel, saved: dict[str, Any]) -> dict[str, Any]:
     """Return saved settings; groups within them (columns, elan, sampler) with fields that they did not have yet.
 
@@ -266,12 +284,3 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("erasing_fill", not values["erasing_probability"], "without erasing_probability", "set erasing_probability"),
     )
     return [(name, why, cure) for name, is_idle, why, cure in rules if is_idle]
-
-
-def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """Return `: did you mean X?`, or nothing where no allowed name is near; or why there is no such setting."""
-    reason = DERIVED.get(name.lstrip("-").removeprefix("train."))
-    if reason:
-        return f": {reason}"
-    near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
-    return f": did you mean {near[0]}?" if near else ""

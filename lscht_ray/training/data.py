@@ -32,6 +32,11 @@ def ready(config: TrainConfig, screen: Console, *, keep: bool = True) -> ClipSet
     """
     clip_set = survey.ready(config, screen, fill.Keeper(config, lambda: short_side(config), screen) if keep else None)
     check_metrics((config.best_metric, config.early_stopping_metric), clip_set)
+    if config.num_classes not in (None, len(clip_set.glosses)):
+        raise InputError(
+            f"num_classes is {config.num_classes}, and {clip_set.annotations.root} has {len(clip_set.glosses)} glosses:"
+            " give the data that are meant, or leave num_classes out"
+        )
     return clip_set
 
 

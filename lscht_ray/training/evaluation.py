@@ -1,7 +1,6 @@
 """Evaluates a checkpoint on a split of a data set, from the settings that it was trained with."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.dataset.splits import ForeignSplitError
 from lscht_ray.errors import InputError
+from lscht_ray.settings.evaluate import EvaluateConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import inference
 from lscht_ray.training._known import KnownClips
@@ -29,32 +29,7 @@ ALL = "all"
 SPLITS_AND_OPEN = (*SPLITS, "")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be evaluated, and how; None: as in training.
-
-    Attributes:
-        split: train, val, test or all.
-        data: The data set.
-        videos: The folder of the videos.
-        layout: The layout of ``data``.
-        split_file: CSV of path and split.
-        batch_size: Clips at a time.
-        num_workers: Data worker processes.
-        device: As the setting of that name.
-    """
-
-    split: str
-    data: str | None = None
-    videos: str | None = None
-    layout: str | None = None
-    split_file: str | None = None
-    batch_size: int = 16
-    num_workers: int = 2
-    device: str = "auto"
-
-
-def evaluate(path: Path, request: Request, screen: Console) -> tuple[Evaluation, dict[str, Any]]:
+def evaluate(path: Path, request: EvaluateConfig, screen: Console) -> tuple[Evaluation, dict[str, Any]]:
     """Evaluate a checkpoint.
 
     Args:
@@ -112,7 +87,7 @@ def evaluate(path: Path, request: Request, screen: Console) -> tuple[Evaluation,
     return dataclasses.replace(result, unreadable={**left_out, **result.unreadable}), about
 
 
-def _read(config: TrainConfig, request: Request, path: Path, known: KnownClips, screen: Console) -> Annotations:
+def _read(config: TrainConfig, request: EvaluateConfig, path: Path, known: KnownClips, screen: Console) -> Annotations:
     """Read the annotations; the clips of another data set than the run's keep only the splits that are annotated.
 
     In the run's own data each clip is where it was: a split that was drawn is drawn again, or taken from the file that
