@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from lscht_ray.artifacts import places
+from lscht_ray.dataset import demo
 from lscht_ray.errors import TrainingError, UnfitSettingsError
-from lscht_ray.host import console
+from lscht_ray.host import console, files
+from lscht_ray.host.environment import environment
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig, absolute
 from lscht_ray.shown import shown
@@ -37,21 +39,34 @@ def main(argv: list[str]) -> int:
         description=f"{__doc__}",
         extra=_flags,
     )
+    config, screen = absolute(config), console.new_console()
+    if flags.resume:
+        return _run(config, flags, screen)
+    # A mistake in the settings, the model or the data ends here, without a run folder.
+    from lscht_ray.model import hub, weights
+    from lscht_ray.training import early
+
+    early.check(config)
+    if config.data != demo.DEMO:
+        files.given_path(config.data, "--data")
+    weights.check(config.model_name)
+    with environment(hub.environment(config.model_name)):
+        return _run(config, flags, screen)
+
+
+def _run(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int:
+    """Train, or go on with a run; the exit code."""
     from lscht_ray.artifacts import recorder
     from lscht_ray.host import interrupt, lock
 
-    screen, config = console.new_console(), absolute(config)
     resume_from = clip_set = None
     if flags.resume:
         run_folder = Path(flags.resume).resolve()
         folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
         resume_from = _newest_checkpoint(run_folder, screen)
     else:
-        from lscht_ray.model import weights
         from lscht_ray.training import data
 
-        # A mistake in the model or the data ends here, without a run folder.
-        weights.check(config.model_name)
         clip_set = data.ready(config, screen, keep=not flags.plan)
         if flags.plan:
             from lscht_ray.training import plan

@@ -5,16 +5,20 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from rich.console import Console
+
 from lscht_ray.artifacts import places
-from lscht_ray.cluster import authentication
+from lscht_ray.cluster import surroundings
+from lscht_ray.dataset import demo
 from lscht_ray.errors import InputError
-from lscht_ray.host import console, lock
+from lscht_ray.host import console, files, lock
 from lscht_ray.host.environment import environment
-from lscht_ray.model import weights
+from lscht_ray.model import hub, weights
 from lscht_ray.settings import commandline
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.sweep import firsts
 from lscht_ray.sweep import folder as sweep_folder
+from lscht_ray.training import early
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +34,13 @@ def main(argv: list[str]) -> int:
     screen = console.new_console()
     sweep = sweep_folder.with_absolute_paths(config)
     _refuse(sweep, flags)
+    asked = hub.environment(sweep.train.model_name) if surroundings.trains_here(sweep.resources) else {}
+    with environment(asked):
+        return _run(sweep, flags, screen)
+
+
+def _run(sweep: SweepConfig, flags: argparse.Namespace, screen: Console) -> int:
+    """Run the sweep, or what was asked for in its place; the exit code."""
     from lscht_ray.clips import fill
     from lscht_ray.training import data
 
@@ -55,7 +66,7 @@ def main(argv: list[str]) -> int:
         tested = bool(clip_set.annotations.split("test"))
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
         settled = sweep_folder.Sweep(sweep, folder, place, num_trials, tested)
-        with environment(authentication.variables()):
+        with environment(surroundings.variables()):
             from lscht_ray.cluster import driver
 
             return driver.run(settled, screen, quiet=flags.quiet, decoded=decoded)
@@ -75,6 +86,9 @@ def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:
         raise InputError("--extend N adds trials to a sweep: name its folder with --resume FOLDER")
     if vain := sweep.in_vain():
         raise InputError("\n".join(vain))
+    early.check(sweep.train, here=surroundings.trains_here(sweep.resources))
+    if sweep.train.data != demo.DEMO:
+        files.given_path(sweep.train.data, "--train.data")
     models = sweep.search_space.get("model_name")
     for name in models.values() if models is not None else [sweep.train.model_name]:
         weights.check(name)

@@ -72,7 +72,7 @@ def test_the_seed_decides_the_new_weights(checkpoint: Path) -> None:
 def test_another_number_of_frames_and_pixels(checkpoint: Path) -> None:
     model = build(str(checkpoint), GLOSSES, num_frames=8, image_size=36).model
     assert model(pixel_values=torch.zeros(2, 8, 3, 36, 36)).logits.shape == (2, 3)
-    with pytest.raises(InputError, match="multiple of the patch size"):
+    with pytest.raises(InputError, match="multiple of the model's patch size, 12: 36 or 48"):
         build(str(checkpoint), GLOSSES, num_frames=8, image_size=37)
 
 

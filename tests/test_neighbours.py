@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lscht_ray.cluster import authentication, loss, room
+from lscht_ray.cluster import loss, room, surroundings
 from lscht_ray.host import neighbours
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 
@@ -113,9 +113,9 @@ def test_a_token_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert authentication.variables() == {}
+    assert surroundings.variables() == {}
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("secret")
-    assert authentication.variables() == {"RAY_AUTH_MODE": "token"}
+    assert surroundings.variables() == {"RAY_AUTH_MODE": "token"}
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert authentication.variables() == {}
+    assert surroundings.variables() == {}

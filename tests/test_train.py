@@ -221,7 +221,7 @@ def test_the_door_resumes_with_other_settings_only_if_told_to(small: Path, door:
     assert "resumed after epoch 2" in result.stdout
     assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
     assert not (folder / ".lock").exists()
-    refused(door("train", "--resume", tmp_path, cwd=tmp_path), "no run folder")
+    refused(door("train", "--resume", tmp_path, cwd=tmp_path), "it is no run's folder")
 
 
 def test_patience_ends_a_run(small: Path, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_bad_input_is_refused_before_anything_is_loaded(small: Path, door: Door,
     refused(door("train", "--data", untaught, *FAST, cwd=tmp_path), "'tú'", "--untrained_glosses drop")
     assert not (tmp_path / "models").exists()
     (tmp_path / "models").write_text("a file in the way")
-    refused(door("train", "--data", small, *FAST, cwd=tmp_path), "can't be written")
+    refused(door("train", "--data", small, *FAST, cwd=tmp_path), "can't be made", "models is no folder")
     refused(
         door("train", "--data", small, *FAST, "--device", "cuda:77", "--checkpoint_dir", "c", cwd=tmp_path), "cuda:77"
     )

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,20 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
     """
     try:
         _check_hash(path, read_hashes(path.parent))
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how a file was pickled that is none of ours
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} is no checkpoint, or it is damaged: {reason}") from None
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}") from None
+    except (RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
+        # torch's own words advise to run the code in the file.
+        raise InputError(
+            f"{path} is no checkpoint, or it is damaged: name a run's folder, or its {places.BEST}"
+        ) from None
     absent = [key for key in keys if not isinstance(content, dict) or key not in content]
     if absent:
         raise InputError(f"{path} is no checkpoint of lscht_ray: it lacks {', '.join(absent)}")

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
-from lscht_ray.model import card, positions, weights
+from lscht_ray.model import card, hub, positions, shape, weights
 from lscht_ray.model._transformers_internals import quick_table, quicken
 from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.model.shape import IMAGENET_MEAN, IMAGENET_STD, TINY
@@ -93,7 +93,7 @@ def build(
     if bare:
         config.update({"use_mean_pooling": True, "architectures": [CLASSIFIER]})
     if config.image_size % config.patch_size:
-        raise InputError(f"image_size {config.image_size} must be a multiple of the patch size, {config.patch_size}")
+        raise InputError(shape.wrong_size(config.image_size, config.patch_size))
     if num_frames % config.tubelet_size:
         raise InputError(f"num_frames {num_frames} must be a multiple of the tubelet size, {config.tubelet_size}")
     stretched = stretch and name != "tiny" and trained_on != positions.grid_of(config)
@@ -283,9 +283,7 @@ def _fetched(name: str, fetch: Any) -> Any:
             raise InputError(f"--model_name {name}: the model can't be read ({reason})") from None
         raise InputError(
             f"--model_name {name}: there is no such folder here, and it can't be had from the hub ({reason})\n"
-            "  without a network, copy the checkpoint's folder (config.json, model.safetensors,"
-            " preprocessor_config.json)\n  to this machine and give --model_name /path/to/that/folder;"
-            " --model_name tiny needs none"
+            f"  {hub.WITHOUT_NETWORK}"
         ) from None
 
 

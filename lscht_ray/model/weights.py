@@ -49,7 +49,11 @@ def check(name: str) -> None:
             _check_folder(path, name)
     elif path.is_file():
         _check_file(path, name)
-    elif name != "tiny" and (path.is_absolute() or name.startswith(("./", "../")) or name.count("/") > 1):
+    elif (
+        name != "tiny"
+        and not name.startswith(("http://", "https://"))
+        and (path.is_absolute() or name.startswith(("./", "../")) or name.count("/") > 1)
+    ):
         raise InputError(f"--model_name {name}: there is no such folder")
 
 
@@ -74,6 +78,11 @@ def check_type(model_type: str, name: str) -> None:
 
 def _check_folder(folder: Path, name: str) -> None:
     if not (folder / CONFIG).is_file():
+        if (folder / places.WINNER / places.BEST).is_file():
+            raise InputError(
+                f"--model_name {name}: it is a sweep's folder; its best model is in"
+                f" {shlex.quote(str(folder / places.WINNER))}"
+            )
         if any(_of_videomaes_own_code(file) for file in (*folder.glob("*.pth"), *folder.glob("*.pt"))):
             raise InputError(_own_code(name))
         raise InputError(f"--model_name {name}: the folder has no {CONFIG}, so it is no checkpoint of transformers")

@@ -2,5 +2,5 @@
 
 Public modules: `allowed` and `synonyms` (what is said of a wrong value or name), `columns` (where things stand in a
 table), `commandline`, `data` (which clips, and how they are read), `elan` (which annotations are signs), `evaluate`,
-`files` (YAML and JSON, checked), `parser` (flags), `space` (one searched setting), `sweep`, `train`.
+`files` (YAML and JSON, checked), `help`, `parser` (flags), `space` (one searched setting), `sweep`, `train`.
 """

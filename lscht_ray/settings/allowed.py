@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -31,22 +32,27 @@ EXAMPLES = {
 def field_at(model: type[BaseModel], loc: Sequence[Any]) -> tuple[FieldInfo | None, int]:
     """The field that a place in the settings belongs to, and how many parts of the place lead to it."""
     field, used, inner = None, 0, model
-    for part in loc:
-        found = inner.model_fields.get(str(part))
-        if found is None:
-            break
+    while used < len(loc) and (found := inner.model_fields.get(str(loc[used]))) is not None:
         field, used = found, used + 1
-        of = [each for each in _members(found.annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
-        keyed = get_args(found.annotation) if get_origin(found.annotation) is dict else ()
-        if keyed and isinstance(keyed[1], type) and issubclass(keyed[1], BaseModel) and len(loc) > used:
-            if len(loc) == used + 1:  # one of the named settings, as a whole
-                return FieldInfo(annotation=keyed[1]), used + 1
-            used, inner = used + 1, keyed[1]
-        elif of:
-            inner = of[0]
-        else:
+        named = _model_of(get_args(found.annotation)[1:]) if get_origin(found.annotation) is dict else None
+        if named is not None and used < len(loc):  # settings by name, as those of search_space
+            field, used = FieldInfo(annotation=named), used + 1
+        within = named or _model_of(_members(found.annotation))
+        if within is None:
             break
+        inner = within
     return field, used
+
+
+def names_at(model: type[BaseModel], loc: Sequence[Any]) -> list[str]:
+    """The names of the settings that there are at a place."""
+    field, used = field_at(model, loc)
+    within = _model_of(_members(field.annotation)) if field is not None and used == len(loc) else None
+    return list((within or model).model_fields)
+
+
+def _model_of(kinds: Sequence[Any]) -> type[BaseModel] | None:
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def complaint(field: FieldInfo, value: Any) -> str:
@@ -81,6 +87,8 @@ def _allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return ("a whole number" if annotation is int else "a number") + _range(_bounds(metadata))
     if annotation is str:
         return "text that is not empty" if "min_length" in _bounds(metadata) else "text"
+    if annotation is Path:
+        return "a path"
     if get_origin(annotation) is list:
         return "a list such as [a, b]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -186,5 +194,8 @@ def _mean(word: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """The name that is written nearly alike; nothing where none is."""
     plain = {each.lstrip("-"): each for each in known}
+    begun = [each for each in plain if len(name.lstrip("-")) > 3 and each.startswith(name.lstrip("-"))]
+    if len(begun) == 1:
+        return plain[begun[0]]
     found = difflib.get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.75)
     return plain[found[0]] if found else ""

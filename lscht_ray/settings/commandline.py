@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,7 +13,8 @@ from jsonargparse import ArgumentParser, Namespace
 from pydantic import BaseModel, ValidationError
 
 from lscht_ray.errors import InputError
-from lscht_ray.settings.allowed import allowed, complaint, field_at
+from lscht_ray.settings import help
+from lscht_ray.settings.allowed import allowed, complaint, field_at, names_at
 from lscht_ray.settings.data import MisfitError
 from lscht_ray.settings.files import read_settings
 from lscht_ray.settings.parser import Parser
@@ -20,6 +22,8 @@ from lscht_ray.settings.synonyms import suggestion
 from lscht_ray.settings.train import OLD_NAMES, as_given, of_thesis
 
 Settings = TypeVar("Settings", bound=BaseModel)
+SWEEPS = frozenset(("train", "search_space", "num_trials", "sampler", "asha", "resources", "budget"))
+"""Settings that a sweep's file has and a run's has not."""
 OLD_SPELLINGS = {f"--{old}": f"--{new}" for old, new in OLD_NAMES.items()}
 
 
@@ -101,6 +105,15 @@ def parse(
     """
     argv = [_new_spelling(word) for word in argv]
     flags = {word.partition("=")[0].removeprefix("--") for word in argv if word.startswith("--")}
+    topic = help.wanted(argv)
+    if topic is not None:
+        others = Parser(prog=prog, add_help=False)
+        others.add_argument("--config", help="YAML file of settings, or the name of a shipped one; flags override it")
+        if extra is not None:
+            extra(others)
+        listed = others.format_help().partition("options:")[2].strip("\n")
+        print(help.text(model, topic, usage=f"{prog} {usage}", description=description, flags=listed))
+        raise SystemExit(0)
     argv, files = _with_found_config(argv, default_config, model)
     parser = Parser(prog=prog, usage=f"{prog} {usage}", description=description, exit_on_error=True)
     parser.model = model
@@ -130,12 +143,26 @@ def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
     for number, word in enumerate(argv):
         flag, equals, value = word.partition("=")
         if flag == "--resume":
-            folder = Path(value if equals else argv[number + 1] if number + 1 < len(argv) else "")
-            file = folder.expanduser() / name
-            if not file.is_file():
-                raise InputError(f"--resume {folder}: no {kind} folder (it has no {name})")
-            return ["--config", str(file), *argv]
+            given = value if equals else argv[number + 1] if number + 1 < len(argv) else ""
+            if not given:
+                raise InputError(f"--resume needs the {kind}'s folder: --resume FOLDER")
+            folder = Path(given).expanduser()
+            if not (folder / name).is_file():
+                raise InputError(f"--resume {given}: {_no_folder(folder, name, kind)}")
+            return ["--config", str(folder / name), *argv]
     return argv
+
+
+def _no_folder(folder: Path, name: str, kind: str) -> str:
+    """Why something is no folder to go on with, and what may be."""
+    if not folder.exists():
+        return "there is no such folder"
+    if folder.is_file() and (folder.parent / name).is_file():
+        return f"name the folder, not a file in it: --resume {shlex.quote(str(folder.parent))}"
+    other, door = ("sweep", "tune") if kind == "run" else ("run", "train")
+    if (folder / ("sweep.json" if kind == "run" else "config.json")).is_file():
+        return f"it is a {other}'s folder: python -m lscht_ray.{door} --resume {shlex.quote(str(folder))}"
+    return f"it is no {kind}'s folder (it has no {name})"
 
 
 def _new_spelling(word: str) -> str:
@@ -169,6 +196,10 @@ def find_config(name: str) -> Path:
     for path in (Path(name), shipped / relative, shipped / f"{relative}.yaml"):
         if path.is_file():
             return path
+    if Path(name).is_dir():
+        inside = [file for file in ("config.json", "sweep.json") if (Path(name) / file).is_file()]
+        hint = f": name the file in it: --config {shlex.quote(f'{name}/{inside[0]}')}" if inside else ""
+        raise InputError(f"--config {name}: it is a folder{hint}")
     names = ", ".join(sorted(str(path.relative_to(shipped)) for path in shipped.rglob("*.yaml")))
     raise InputError(f"--config {name}: no such file. Shipped with the package: {names}")
 
@@ -186,6 +217,7 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
     for path in paths:
         content, tree = read_settings(path)
         values = of_thesis(as_given(content))
+        _check_kind(path, values, model)
         inner = _recipe(model, values)
         if inner is None:
             named.append(File(path, tree))
@@ -197,6 +229,29 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
             shown = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
             words += [f"--train.{name}={value}" for name, value in shown.items()]
     return words + rest, named
+
+
+def _check_kind(path: Path, values: dict[str, Any], model: type[BaseModel]) -> None:
+    """Refuse in one sentence a file that holds other things than settings.
+
+    Raises:
+        InputError: What it is, where that is plain.
+    """
+    if "model_type" in values:
+        raise InputError(f"{path} is a model's config.json, not a run's: its folder is for --model_name")
+    if values and all(isinstance(value, dict) and "subset" in value for value in values.values()):
+        raise InputError(f"{path} is a data set: name it with --data, not with --config")
+    known = {name for kind in (model, *_models_in(model)) for name in kind.model_fields}
+    if "train" not in model.model_fields and values.keys() & SWEEPS and not values.keys() & model.model_fields.keys():
+        raise InputError(f"{path} is a sweep's file: python -m lscht_ray.tune --config {shlex.quote(str(path))}")
+    if len(values) > 1 and not known & values.keys() and not any(suggestion(str(name), known) for name in values):
+        keys = ", ".join(list(map(str, values))[:5])
+        raise InputError(f"{path} holds no settings that are known here (it begins with {keys})")
+
+
+def _models_in(model: type[BaseModel]) -> list[type[BaseModel]]:
+    kinds = [field.annotation for field in model.model_fields.values()]
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 def _recipe(model: type[BaseModel], values: dict[str, Any]) -> type[BaseModel] | None:
@@ -232,7 +287,7 @@ def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Comp
             for name, sentence in cause.problems:
                 yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
         elif item["type"] == "extra_forbidden":
-            yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), _names_at(model, loc[:-1]))}")
+            yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), names_at(model, loc[:-1]))}")
         elif cause is not None:
             value = item["input"]
             shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value})"
@@ -262,12 +317,3 @@ def _placed(complaint: Complaint, files: list[File], flags: set[str]) -> str:
     by_flag = not flags.isdisjoint(".".join(map(str, complaint.loc[:depth])) for depth in range(1, 9))
     holding = [file for file in files if file.line(complaint.loc)]
     return complaint.text if by_flag or not holding else holding[-1].place(complaint.loc) + complaint.text
-
-
-def _names_at(model: type[BaseModel], loc: Iterable[Any]) -> list[str]:
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        model = field.annotation
-    return list(model.model_fields)

@@ -1,6 +1,6 @@
 """The settings of every door that opens a video: which clips there are, and how they are read."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -35,6 +35,13 @@ def complaint(error: ValidationError) -> str:
 
 class DataConfig(Settings):
     """Which clips there are, and how they are read."""
+
+    SECTIONS: ClassVar[dict[str, str]] = {
+        "data": "Data", "frame_ranges": "Videos", "num_frames": "Clips", "cache": "Cache"
+    }  # fmt: skip
+    """The first setting of each section, and the section's name."""
+    FIRST: ClassVar[tuple[str, ...]] = ("data", "layout", "videos", "split_policy", "columns.pattern", "elan.tier")
+    """What `--help` shows first."""
 
     # Data
     data: str = Field(".", min_length=1)
@@ -198,6 +205,8 @@ class DataConfig(Settings):
 
 class CheckConfig(DataConfig):
     """The settings of `check`."""
+
+    SECTIONS: ClassVar[dict[str, str]] = {**DataConfig.SECTIONS, "min_clips": "Check"}
 
     min_clips: int = Field(3, ge=1)
     """Fewest training clips of a gloss: glosses with fewer are named."""

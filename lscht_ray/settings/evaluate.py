@@ -1,7 +1,7 @@
 """The settings of `evaluate`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,11 @@ from lscht_ray.settings.train import DEVICE, DEVICE_WORDS
 
 class EvaluateConfig(Settings):
     """What is evaluated, and how; null: as in training."""
+
+    SECTIONS: ClassVar[dict[str, str]] = {"split": "Evaluation"}
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "split", "data", "output", "videos", "layout", "split_file", "batch_size", "num_workers", "device"
+    )  # fmt: skip
 
     split: Literal["train", "val", "test", "all"] = "test"
     """Which clips."""

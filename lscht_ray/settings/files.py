@@ -11,6 +11,8 @@ from lscht_ray.errors import InputError
 
 MAX_BYTES = 2 * 2**20
 """Largest file of settings that is read; a sweep's own file has 10 kB."""
+BINARY = (b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1", b"%PDF")
+"""How zips (torch's files too), pictures and PDFs begin."""
 MAX_VALUES = 100_000
 """Most values that a file may stand for once its aliases (*name) are written out."""
 
@@ -29,7 +31,7 @@ def read_yaml(path: Path) -> tuple[Any, yaml.Node | None]:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} can't be read as YAML: {error}") from None
+        raise InputError(f"{path}{_yamls_words(error)}") from None
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
@@ -40,7 +42,9 @@ def read_settings(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     """
     content, tree = read_yaml(path)
     if content is not None and not isinstance(content, dict):
-        raise InputError(f"{path} must hold `setting: value` lines, not a {type(content).__name__}")
+        first = next(iter(str(content).splitlines()), "")[:60]
+        kind = "a list" if isinstance(content, list) else f"{first!r}"
+        raise InputError(f"{path} must hold settings, in lines such as `lr: 0.0001`, not {kind}")
     return content or {}, tree
 
 
@@ -54,9 +58,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} can't be read as JSON: {error}") from None
+        raise InputError(f"{path} is no JSON: {error}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold settings, not a {type(content).__name__}")
+        raise InputError(f'{path} must hold settings in braces, as {{"lr": 0.0001}}')
     # JSON is YAML, but for tabs between its parts; within its strings there are none.
     _check(yaml.compose(text.replace("\t", " "), Loader=yaml.SafeLoader), path)
     return content
@@ -70,11 +74,26 @@ def _text(path: Path, kind: str) -> str:
                 f"{path} has {size / 2**20:.0f} MB: a file of settings has {MAX_BYTES >> 20} MB at most"
                 " (a data set is named with --data)"
             )
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if b"\0" in content[:4096] or content[:4] in BINARY:
+            raise InputError(f"{path} is no text, so it holds no settings: give a YAML or JSON file")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 and try again") from None
     except OSError as error:
-        raise InputError(f"{path} can't be read as {kind}: {error}") from None
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _yamls_words(error: Exception) -> str:
+    """What is wrong with a file that is no YAML, and where."""
+    mark = getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}" if mark is not None else ""
+    problem = str(getattr(error, "problem", None) or error).removesuffix(" while calling a Python object")
+    if "'\\t'" in problem:
+        return f"{place}: there is a tab: indent with spaces"
+    if isinstance(error, yaml.constructor.ConstructorError) and "tag" in problem:
+        return f"{place}: tags (!...) stand for code, which is not run: write plain values"
+    return f"{place}: it is no YAML ({problem}): settings are lines such as `lr: 0.0001`"
 
 
 def _check(tree: yaml.Node | None, path: Path) -> None:

@@ -75,3 +75,12 @@ class Dimension(Settings):
         if self.type in ("int", "logint"):
             return [int(self.low), int(self.high)]
         return [self.low, self.high, self.low + (self.step or 0.381966 * (self.high - self.low))]
+
+
+def default_space() -> dict[str, Dimension]:
+    """What is searched where nobody says it."""
+    return {
+        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
+        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
+        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
+    }

@@ -2,12 +2,12 @@
 
 import contextlib
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
 from lscht_ray.settings.data import MisfitError, Settings, complaint
-from lscht_ray.settings.space import Dimension
+from lscht_ray.settings.space import Dimension, default_space
 from lscht_ray.settings.synonyms import suggestion
 from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle
 
@@ -76,20 +76,18 @@ LEARNERS = ("tpe", "gp", "cma")
 """Samplers that learn from the trials before."""
 
 
-def _default_space() -> dict[str, Dimension]:
-    return {
-        "lr": Dimension(type="loguniform", low=3e-6, high=5e-4),
-        "weight_decay": Dimension(type="loguniform", low=0.005, high=0.3),
-        "label_smoothing": Dimension(type="uniform", low=0.0, high=0.3),
-    }
-
-
 class SweepConfig(Settings):
     """The settings of a sweep: what all trials share, what is searched, and with which means."""
 
+    SECTIONS: ClassVar[dict[str, str]] = {"train": "Sweep"}
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "train.NAME", "search_space", "metric", "num_trials", "start_from", "budget.hours", "budget.gpu_hours",
+        "resources.gpus_per_worker", "resources.cpus_per_worker", "storage_path",
+    )  # fmt: skip
+
     train: TrainConfig = TrainConfig()
     """Settings shared by all trials; the first trial is exactly these."""
-    search_space: dict[str, Dimension] = Field(default_factory=_default_space)
+    search_space: dict[str, Dimension] = Field(default_factory=default_space)
     """Searched settings by name (any setting of `train`)."""
     metric: Metric = "val_accuracy"
     """What decides which epoch of a trial, and which trial, is the best."""
@@ -140,7 +138,7 @@ class SweepConfig(Settings):
     @classmethod
     def _default_space_fits(cls, values: Any) -> Any:
         """Widen the search space that nobody chose so that it holds the lr of `train`, and no lr below its min_lr."""
-        default = {name: dimension.model_dump() for name, dimension in _default_space().items()}
+        default = {name: dimension.model_dump() for name, dimension in default_space().items()}
         if not isinstance(values, dict) or values.get("search_space", default) != default:
             return values
         train = values.get("train", {})

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -42,6 +42,14 @@ NAMES_OR_PATHS = ("data", "model_name", "layout", "split_file")
 
 class TrainConfig(DataConfig):
     """The settings of one training run."""
+
+    SECTIONS: ClassVar[dict[str, str]] = {
+        **DataConfig.SECTIONS, "model_name": "Model", "max_epochs": "Optimisation", "num_classes": "Run"
+    }  # fmt: skip
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data", "split_policy", "model_name", "max_epochs", "batch_size", "lr", "freeze_epochs", "flip_probability",
+        "device", "checkpoint_dir",
+    )  # fmt: skip
 
     # Model
     model_name: str = Field("MCG-NJU/videomae-base-finetuned-kinetics", min_length=1)

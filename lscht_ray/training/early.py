@@ -1,0 +1,56 @@
+"""What can't work on this machine, found out before anything is loaded: torch alone takes seconds."""
+
+import os
+from pathlib import Path
+
+from lscht_ray.errors import InputError
+from lscht_ray.host import gpus
+from lscht_ray.model import shape
+from lscht_ray.settings.train import TrainConfig
+
+
+def check(config: TrainConfig, *, here: bool = True) -> None:
+    """Refuse settings that can be known not to work.
+
+    Args:
+        config: The settings, with absolute paths.
+        here: Whether it is this machine that trains.
+
+    Raises:
+        InputError: There is no such device, the model can't take such pictures, or a folder can't be written.
+    """
+    if here:
+        _check_device(config)
+    _check_size(config)
+    for name in ("checkpoint_dir", "log_dir", "cache_dir"):
+        folder = getattr(config, name)
+        if folder is not None:
+            _check_folder(name, Path(folder))
+
+
+def _check_device(config: TrainConfig) -> None:
+    count = gpus.nvidia_gpus()
+    if count is None:
+        return
+    kind, _, number = config.device.partition(":")
+    if kind == "cuda" and int(number or 0) >= count:
+        raise InputError(
+            f"--device {config.device}: this machine has {count} such devices that can be used; --device cpu works"
+            " anywhere"
+        )
+    if config.precision in ("fp16", "tf32") and (not count or kind == "cpu"):
+        raise InputError(f"--precision {config.precision} needs an NVIDIA GPU; on cpu use fp32 or bf16")
+
+
+def _check_size(config: TrainConfig) -> None:
+    patch = shape.patch_size(config.model_name)
+    if config.image_size is not None and patch is not None and config.image_size % patch:
+        raise InputError(shape.wrong_size(config.image_size, patch))
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    if not parent.is_dir():
+        raise InputError(f"{name} {folder} can't be made: {parent} is no folder")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"{name} {folder} can't be written; choose another folder")
