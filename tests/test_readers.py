@@ -206,6 +206,10 @@ def test_class_folders_without_splits_get_a_seeded_stratified_one(tmp_path: Path
 def test_nothing_there_says_what_would_be_recognised(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         read(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="the folder is empty"):
+        read(tmp_path)
+    (tmp_path / "a" / "b" / "c" / "d" / "e").mkdir(parents=True)
+    touch(tmp_path / "a" / "b" / "c" / "d" / "e" / "1.mp4")
     with pytest.raises(InputError, match="a folder of class folders"):
         read(tmp_path)
 

@@ -354,7 +354,7 @@ def test_an_own_map_file_and_mistakes_in_it(tmp_path: Path) -> None:
     for text, part in (
         ("paht: v", "paht"),
         ("pattern: '('", "no regular expression"),
-        ("path: [", "can.t be read as YAML"),
+        ("path: [", "it is no YAML"),
     ):
         (tmp_path / "map.yaml").write_text(text)
         with pytest.raises(InputError, match=part):

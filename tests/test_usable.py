@@ -1,5 +1,6 @@
 """Which videos can be used, and how annotated parts and boxes apply to them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -202,3 +203,17 @@ def test_boxes_of_which_many_do_not_fit_are_those_of_other_videos_and_none_is_us
 def write_table(folder: Path) -> None:
     (folder / "1.mp4").touch()
     (folder / "t.csv").write_text("path,label,split\n1.mp4,casa,train\n")
+
+
+def test_clips_that_are_there_twice_are_said_before_training(door: Door, small: Path, tmp_path: Path) -> None:
+    """`check` calls them errors; training goes on, and says so."""
+    data = Path(shutil.copytree(small, tmp_path / "señas"))
+    trained = sorted((data / "train" / "casa").iterdir())
+    shutil.copy(trained[0], data / "val" / "casa" / "again.mp4")
+    shutil.copy(trained[1], data / "train" / "tú" / "again.mp4")
+    result = door("train", "--data", data, *FAST, "--max_epochs", 1, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    check = f"python -m lscht_ray.check '{data}'"
+    for words in ("under two glosses, of which one is wrong", "in two splits, which makes the figures too good"):
+        assert f"warning: 1 pair(s) of clips are the same file {words}; which: {check}" in result.stdout
+    assert "the same file" not in door("train", "--data", small, *FAST, "--max_epochs", 1, cwd=tmp_path).stdout

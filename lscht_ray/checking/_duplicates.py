@@ -37,18 +37,23 @@ def _pairs(samples: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
                 yield first, second
 
 
-def same_bytes(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
-    """A problem for each pair of clips whose files are equal byte by byte."""
+def same_files(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[tuple[Sample, Sample]]:
+    """Each pair of clips whose files are equal byte by byte."""
     groups = defaultdict[str, list[Sample]](list)
     for sample in {sample.video: sample for sample in annotated.samples}.values():
         video_facts = facts.get(sample.video)
         if video_facts is not None and video_facts.sha256:
             groups[video_facts.sha256].append(sample)
     for group in groups.values():
-        for first, second in _pairs(group):
-            bad, words = _relation(first, second)
-            detail = f"the same bytes as {_name(second.video, annotated)}, {words}"
-            yield Problem("identical_files", bad, str(first.video), detail, "keep one of the two")
+        yield from _pairs(group)
+
+
+def same_bytes(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:
+    """A problem for each pair of clips whose files are equal byte by byte."""
+    for first, second in same_files(annotated, facts):
+        bad, words = _relation(first, second)
+        detail = f"the same bytes as {_name(second.video, annotated)}, {words}"
+        yield Problem("identical_files", bad, str(first.video), detail, "keep one of the two")
 
 
 def look_alike(annotated: Annotations, facts: Mapping[Path, Facts]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from lscht_ray.checking import usable
+from lscht_ray.checking._duplicates import same_files
 from lscht_ray.checking._inventory import Inventory, Writer
 from lscht_ray.checking.usable import ClipSet, settle, unlikely_ranges
 from lscht_ray.dataset.annotations import Annotations, read_named, trainable
@@ -69,7 +70,22 @@ def ready(config: TrainConfig, screen: Console, keeper: Keeper | None = None) ->
         InputError: The data set can't be trained on; the message says why.
     """
     annotations = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
-    return trusted(annotations, config, screen, keeper=keeper).trainable(config.untrained_glosses)
+    clip_set = trusted(annotations, config, screen, keeper=keeper).trainable(config.untrained_glosses)
+    for line in _severe(clip_set, config):
+        screen.print(line)
+    return clip_set
+
+
+def _severe(clip_set: ClipSet, config: DataConfig) -> Iterator[str]:
+    """A line for each kind of what `check` calls an error and training can go on with: clips that are there twice."""
+    facts = {clip.video: clip.facts for clip in clip_set.clips}
+    pairs = list(same_files(clip_set.annotations, facts))
+    for count, words in (
+        (sum(one.gloss != other.gloss for one, other in pairs), "under two glosses, of which one is wrong"),
+        (sum(one.split != other.split for one, other in pairs), "in two splits, which makes the figures too good"),
+    ):
+        if count:
+            yield f"warning: {count} pair(s) of clips are the same file {words}; which: {_check_command(config)}"
 
 
 def trusted(

@@ -11,6 +11,7 @@ from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
 from lscht_ray.dataset._lists import LIST_SUFFIXES, find_lists, is_list
+from lscht_ray.dataset._no_data import of_results, why_not
 from lscht_ray.dataset._proposals import Proposal, propose
 from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips, split_in_name
 from lscht_ray.dataset._wlasl import find_wlasl
@@ -51,6 +52,8 @@ def find_layout(path: Path) -> Found:
         if layout:
             return Found(path, layout)
         raise InputError(_unknown(path))
+    if results := of_results(path):
+        raise InputError(f"--data {path}: {results}")
     found = _below(path, DEEPEST)
     if found is not None and found.layout == "folders" and len(class_folders(found.path)) == 1:
         _refuse_one_gloss(found.path)
@@ -165,20 +168,23 @@ def _refuse_one_gloss(path: Path) -> None:
 
 
 def _unknown(path: Path) -> str:
-    head = f"--data {path}: no data set is recognised there."
+    head = f"--data {path}: no data set is recognised there"
     proposals, clips = propose(path) if path.is_dir() else ([], 0)
     if proposals:
         said = _proposed(path, proposals, clips)
-        return f"{head} Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
+        return f"{head}. Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
     sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
     if sheets:
-        return f"{head} {sheets[0]} {NO_TABLE}"
+        return f"{head}: {sheets[0]} {NO_TABLE}"
     pictured = next(filter(is_clip_of_pictures, subfolders(path) if path.is_dir() else []), None)
     if pictured:
         example = f"{pictured.name}/clip1/00001.jpg"
-        return f"{head} {pictured.name}/ holds pictures itself: each clip needs a folder of its own, as in {example}"
+        return f"{head}: {pictured.name}/ holds pictures itself: each clip needs a folder of its own, as in {example}"
+    reason = why_not(path)
+    if reason:
+        return f"{head}: {reason}"
     return (
-        f"{head} Allowed are\n"
+        f"{head}. Allowed are\n"
         "  a WLASL folder (nslt_100.json or WLASL_v0.3.json, videos/) or one of its JSON files,\n"
         "  a table (.csv, .tsv, .json, .jsonl) with the columns path, label, split (or a folder that holds one),\n"
         "  a folder of class folders: gloss/clip.mp4 or train/gloss/clip.mp4 (a clip may be a folder of pictures),\n"

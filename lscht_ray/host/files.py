@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import difflib
 import json
 import os
 import re
@@ -77,6 +78,8 @@ def given_path(text: str, flag: str) -> Path:
     Raises:
         InputError: It does not exist, or is neither a file nor a folder.
     """
+    if text.startswith(("http://", "https://", "ftp://")):
+        raise InputError(f"{flag} {text}: it is an address: download it, unpack it, and name the folder")
     try:
         path = Path(text).expanduser().resolve()
         exists = path.exists()
@@ -84,10 +87,24 @@ def given_path(text: str, flag: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{flag} {text}: {getattr(error, 'strerror', None) or error}") from None
     if not exists:
-        raise InputError(f"{flag} {text}: no such file or folder")
+        above = next(parent for parent in path.parents if parent.exists())
+        near = difflib.get_close_matches(path.name, _listable(above), n=1, cutoff=0.7) if above == path.parent else []
+        hint = f": did you mean {above / near[0]}?" if near else ""
+        if text.lower() == "demo" and flag.endswith("data"):
+            hint = ": did you mean demo?"
+        elif "*" in text:
+            hint = ": name the folder, without *"
+        raise InputError(f"{flag} {text}: no such file or folder{hint}")
     if not usable:
         raise InputError(f"{flag} {text}: it is neither a file nor a folder")
     return path
+
+
+def _listable(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def entries(folder: Path) -> list[Path]:

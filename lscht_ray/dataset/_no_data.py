@@ -1,0 +1,88 @@
+"""Why there is no data set at a path, in one sentence, where that is plain: what it is, and what is meant probably."""
+
+import itertools
+import os
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from lscht_ray.dataset._entries import MAX_WALKED, is_clip, subfolders, visible
+from lscht_ray.video.recognise import is_clip_of_pictures, is_video
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz")
+RUN_FILES, SWEEP_FILES = ("config.json", "metrics.jsonl"), ("sweep.json", "study.db")
+NAMED = 4
+"""Kinds of files that a sentence names at most."""
+
+
+def why_not(path: Path) -> str:
+    """The sentence; nothing where a list of all layouts says more."""
+    return _of_file(path) if path.is_file() else _of_folder(path)
+
+
+def _of_file(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in ARCHIVES:
+        return "it is an archive: unpack it, and name the folder"
+    if is_video(path):
+        folder = path.parent.parent
+        return f"it is a single video: name the folder that holds all glosses, as in --data {_quoted(folder)}"
+    return (
+        f"a data set is a folder, or a table of its clips (.csv, .tsv, .json, .jsonl), not a {suffix} file"
+        if suffix
+        else "a data set is a folder, or a table of its clips (.csv, .tsv, .json, .jsonl)"
+    )
+
+
+def _of_folder(path: Path) -> str:
+    inside = visible(path)
+    if not inside:
+        return "the folder is empty"
+    if any(map(is_clip, inside)):
+        return _of_one_folder(path)
+    if not _holds_any_clip(path):
+        kinds = Counter(entry.suffix.lower() or entry.name for entry in inside if entry.is_file())
+        listed = ", ".join(kind for kind, _ in kinds.most_common(NAMED))
+        return "there is no video in it" + (f", only {listed}" if listed else "")
+    return ""
+
+
+def of_results(path: Path) -> str:
+    """The sentence about a folder of results; nothing where it is none."""
+    for files, kind in ((RUN_FILES, "run"), (SWEEP_FILES, "sweep")):
+        if all((path / file).is_file() for file in files):
+            return f"it is a {kind}'s folder, not the folder of clips"
+    return ""
+
+
+def _of_one_folder(path: Path) -> str:
+    """What clips that lie in the folder itself may be."""
+    beside = [folder for folder in _siblings(path) if folder != path]
+    annotated = [
+        entry.name for entry in visible(path.parent) if entry.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl")
+    ]
+    if annotated:
+        return f"the annotations are in the folder above ({annotated[0]}): --data {_quoted(path.parent)}"
+    if any(any(map(is_clip, itertools.islice(visible(folder), 50))) for folder in beside[:20]):
+        return f"its clips are those of one gloss ({path.name!r}): name the folder above, --data {_quoted(path.parent)}"
+    return ""
+
+
+def _siblings(path: Path) -> list[Path]:
+    return subfolders(path.parent) if os.access(path.parent, os.R_OK | os.X_OK) else []
+
+
+def _holds_any_clip(path: Path) -> bool:
+    seen = 0
+    for place, _, files in os.walk(path):
+        if is_clip_of_pictures(Path(place)):
+            return True
+        for name in files:
+            seen += 1
+            if seen > MAX_WALKED or is_video(Path(place) / name):
+                return True
+    return False
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
