@@ -60,8 +60,37 @@ def test_the_contact_sheet_shows_the_input_of_the_model_that_is_given(
     assert (np.abs(shown.astype(int) - grey).max(axis=2) <= 1).mean() > 0.015  # the erased rectangle
 
 
-def test_glosses_are_written_with_their_accents() -> None:
+LETTERS = {"Spanish": "ñáéíóúüÑ¿¡", "Turkish": "çğıİöşüÇĞÖŞÜ", "Mapudungun": "ḻṉṯüÜ", "Greek": "αβγ", "Russian": "жщы"}
+
+
+@pytest.mark.parametrize("language", LETTERS)
+def test_glosses_are_written_in_their_letters(language: str) -> None:
     """A letter that a font lacks is drawn as a box, the same for all of them."""
-    font = ImageFont.truetype(fonts.with_accents(), 13)
+    file, text = fonts.for_text(LETTERS[language])
+    font = ImageFont.truetype(file, 13)
     box = bytes(font.getmask("\uffff"))
-    assert [letter for letter in "ñáéíóúüÑ¿¡" if bytes(font.getmask(letter)) == box] == []
+    assert text == LETTERS[language]
+    assert [letter for letter in text if bytes(font.getmask(letter)) == box] == []
+
+
+def test_letters_that_no_font_here_has_are_written_by_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_installed", lambda: iter([("DejaVu Sans", str(fonts.usual_file()))]))
+    fonts._all_letters.cache_clear()
+    try:
+        assert fonts.for_text("你好 casa")[1] == "\\u4f60\\u597d casa"
+        assert fonts.drawable("你 ñ") == "\\u4f60 ñ"
+        assert fonts.for_texts(["你好", "ñ"]) == ["DejaVu Sans"]
+    finally:
+        fonts._all_letters.cache_clear()
+
+
+def test_another_font_is_taken_for_letters_that_the_usual_one_lacks() -> None:
+    """matplotlib brings STIX, which has letters that DejaVu lacks: as Noto has Chinese ones where it is installed."""
+    letter = chr(0x20D2)
+    assert fonts.for_texts(["casa"]) == ["DejaVu Sans"]
+    chosen = fonts.for_texts(["casa", letter])
+    assert chosen[0] == "DejaVu Sans"
+    assert len(chosen) == 2
+    file, text = fonts.for_text(letter)
+    assert file != fonts.usual_file()
+    assert text == letter

@@ -152,3 +152,14 @@ def test_what_does_not_fit_is_refused(trained: Path, small: Path, demo: Path, do
     (tmp_path / "text.pt").write_text("hello")
     refused(door("evaluate", tmp_path / "text.pt", "--data", small, cwd=tmp_path), "no checkpoint")
     refused(door("evaluate", trained, "--split", "tset", cwd=tmp_path), "tset")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("glosses", [("mañana", "¿cómo?"), ("çığ", "şüİ"), ("你好", "谢谢")])
+def test_the_picture_has_no_boxes_for_letters(tmp_path: Path, glosses: tuple[str, str]) -> None:
+    """matplotlib warns where a font lacks a letter, and draws a box."""
+    predictions = tuple(report.Prediction(f"{n}.mp4", n, np.eye(2, dtype=np.float32)[n]) for n in range(2))
+    evaluation = report.Evaluation(glosses, {"count": 2.0}, np.eye(2, dtype=np.int64), predictions, {})
+    report.write(evaluation, tmp_path, {})
+    with Image.open(tmp_path / "confusion_matrix.png") as picture:
+        assert picture.size[0] > 200

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lscht_ray.artifacts import figures, places
+from lscht_ray.artifacts import figures, fonts, places
 from lscht_ray.host.files import write_csv, write_json
 from lscht_ray.shown import shown
 
@@ -217,5 +217,7 @@ def _draw_confusion(path: Path, evaluation: Evaluation) -> None:
 def _label(axes: Any, glosses: Sequence[str]) -> None:
     positions, size = range(len(glosses)), 8 if len(glosses) <= 60 else 5
     names = [f"{name[:LONGEST]}…" if len(name) > LONGEST + 1 else name for name in map(shown, glosses)]
-    axes.set_xticks(positions, names, rotation=90, fontsize=size, parse_math=False)  # a $ is a letter
-    axes.set_yticks(positions, names, fontsize=size, parse_math=False)
+    names = [name if name.isascii() else fonts.drawable(name) for name in names]
+    letters = {"fontsize": size, "parse_math": False, "fontfamily": fonts.for_texts(names)}  # a $ is a letter
+    axes.set_xticks(positions, names, rotation=90, **letters)
+    axes.set_yticks(positions, names, **letters)

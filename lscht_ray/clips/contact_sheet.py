@@ -85,10 +85,10 @@ def _sheet(strips: list[tuple[str, list[NDArray[np.uint8]]]], legend: str) -> Im
     height = sum(TEXT + len(pictures) * CELL + GAP for _, pictures in strips)
     width = max(strip.shape[1] for _, pictures in strips for strip in pictures)
     sheet = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(fonts.with_accents(), 13)
-    top = 0
+    pen, top = ImageDraw.Draw(sheet), 0
     for title, pictures in strips:
-        pen.text((4, top + 1), f"{title}   {legend}", fill="black", font=font)
+        file, text = fonts.for_text(f"{title}   {legend}")
+        pen.text((4, top + 1), text, fill="black", font=ImageFont.truetype(file, 13))
         top += TEXT
         for strip in pictures:
             sheet.paste(Image.fromarray(strip), (0, top))
