@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
+from lscht_ray.host.files import write_csv
 from lscht_ray.settings import commandline
 from lscht_ray.settings.data import CheckConfig
 
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
     screen.print(page.as_text(annotated, problems))
     screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
     _write(flags.json, "--json", screen, lambda file: _json(file, page.as_json(annotated, problems)))
-    _write(flags.facts, "--facts", screen, lambda file: _text(file, page.facts_csv(facts)))
+    _write(flags.facts, "--facts", screen, lambda file: write_csv(file, page.facts_rows(facts), config.csv_locale))
     if flags.html:
         html = page.as_html(annotated, problems, _pictures(problems, videos, config, screen))
         _write(flags.html, "--html", screen, lambda file: _text(file, html))
@@ -83,12 +84,23 @@ def _flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contact-sheet", "--contact_sheet", dest="contact_sheet", type=str, help=text)
 
 
+PICTURES_WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Suffixes of pictures that can be written."""
+
+
 def _look_at_outputs(flags: argparse.Namespace) -> None:
     """Refuse at once a file that could not be written in the end."""
     for name in ("json", "html", "facts", "write_splits", "contact_sheet"):
         value = getattr(flags, name)
-        if value is not None and not Path(value).expanduser().resolve().parent.is_dir():
-            raise InputError(f"--{name} {value}: there is no folder {Path(value).expanduser().resolve().parent}")
+        if value is None:
+            continue
+        file = Path(value).expanduser().resolve()
+        if not file.parent.is_dir():
+            raise InputError(f"--{name} {value}: there is no folder {file.parent}")
+        if file.is_dir():
+            raise InputError(f"--{name} {value}: it is a folder: name a file in it")
+        if name == "contact_sheet" and file.suffix.lower() not in PICTURES_WRITTEN:
+            raise InputError(f"--contact-sheet {value}: name it {' or '.join(PICTURES_WRITTEN)}")
 
 
 def _write(name: str | None, flag: str, screen: Console, write: Callable[[Path], object]) -> None:

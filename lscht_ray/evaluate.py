@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     screen.print(report.text(result))
     folder = request.output or report.new_folder(path.parent, places.evaluation(request.split))
     try:
-        written = report.write(result, folder, about)
+        written = report.write(result, folder, about, request.csv_locale)
     except OSError as error:
         if request.output is None:
             with suppress(OSError):

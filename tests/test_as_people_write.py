@@ -234,7 +234,7 @@ def test_predictions_name_the_part_of_the_recording(tmp_path: Path, door: Door) 
     assert result.returncode == 0, result.stderr
     run = run_folder(tmp_path)
     assert door("evaluate", run, "--num_workers", 0, cwd=tmp_path).returncode == 0
-    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     tests = [str(video) for video in videos if video.relative_to(data).parts[0] == "test"]
     assert [(row["video"], row["range"]) for row in rows] == [

@@ -156,7 +156,7 @@ def test_evaluate_looks_at_its_split_and_leaves_out_what_it_can_not_read(
     assert "left out: 1 of 3 clips (1 truncated)" in result.stdout
     metrics = json.loads((run / "evaluation_test" / "metrics.json").read_text())
     assert metrics["left_out"] == 1
-    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8") as file:
+    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8-sig") as file:
         assert len(list(csv.DictReader(file))) == 2
 
 
@@ -369,7 +369,7 @@ def test_contact_sheet_facts_and_splits(sound: Path, door: Door, tmp_path: Path)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 8 * 96 + 7 * 2  # the frames of a clip side by side, white between them
         assert sheet.height > 2 * 2 * 96  # two glosses, each plain and augmented
-    with (tmp_path / "facts.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "facts.csv").open(encoding="utf-8-sig") as file:
         facts = list(csv.DictReader(file))
     assert len(facts) == 12
     assert {row["codec"] for row in facts} == {"h264"}
@@ -584,10 +584,10 @@ def test_moved_data_keeps_its_drawn_split(door: Door, tmp_path: Path) -> None:
     result = door("train", "--data", "one", *flags, *FAST, "--max_epochs", 1, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     (run,) = (tmp_path / "models" / "checkpoints").iterdir()
-    with (run / "splits.csv").open(encoding="utf-8") as file:
+    with (run / "splits.csv").open(encoding="utf-8-sig") as file:
         tested = {row["path"] for row in csv.DictReader(file) if row["split"] == "test"}
     (tmp_path / "one").rename(tmp_path / "two")
     result = door("evaluate", run, "--data", tmp_path / "two", "--num_workers", 0, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8") as file:
+    with (run / "evaluation_test" / "predictions.csv").open(encoding="utf-8-sig") as file:
         assert {Path(row["video"]).name for row in csv.DictReader(file)} == tested

@@ -28,7 +28,7 @@ def trained(small: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -86,7 +86,7 @@ def test_others_can_compute_every_figure_from_the_files(tmp_path: Path) -> None:
     which = np.minimum((sure * 15).astype(int), 14)
     gaps = [abs(right[which == b].mean() - sure[which == b].mean()) * (which == b).mean() for b in np.unique(which)]
     assert sum(gaps) == pytest.approx(metrics["calibration_error"], abs=1e-6)
-    with (tmp_path / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (tmp_path / "predictions.csv").open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0][:6] == ["video", "true", "predicted", "probability", "predicted_2", "probability_2"]
     assert len(rows[0]) == 2 + 2 * 5

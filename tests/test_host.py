@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -123,7 +124,10 @@ def test_text_that_is_no_unicode_is_written_so_that_it_can_be_read(tmp_path: Pat
     write_text(tmp_path / "a.txt", "vídeo\udc80.mp4")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "vídeo\\udc80.mp4"
     write_csv(tmp_path / "a.csv", [("path", "split"), ("mañana, ana.mp4", "train")])
-    assert (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines() == ["path,split", '"mañana, ana.mp4",train']
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8-sig").splitlines() == [
+        "path,split",
+        '"mañana, ana.mp4",train',
+    ]
 
 
 def test_variables_for_a_library_are_restored_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +138,16 @@ def test_variables_for_a_library_are_restored_whatever_happens(monkeypatch: pyte
         raise KeyError
     assert os.environ["TEST_SET"] == "before"
     assert "TEST_UNSET" not in os.environ
+
+
+@pytest.mark.parametrize(("locale", "mark", "number"), [("en", ",", "0.5"), ("es", ";", "0,5")])
+def test_csv_opens_rightly_in_excel(tmp_path: Path, locale: Any, mark: str, number: str) -> None:
+    """With a byte order mark, without which ñ is Ã±; for a Spanish Excel with semicolons and decimal commas."""
+    file = tmp_path / "a.csv"
+    write_csv(file, [["glosa", "parte", "veces"], ["mañana 1.5", 0.5, 3], ["tú", None, 0]], locale)
+    content = file.read_bytes()
+    assert content[:3] == b"\xef\xbb\xbf"
+    lines = content.decode("utf-8-sig").splitlines()
+    assert lines == [
+        mark.join(row) for row in (("glosa", "parte", "veces"), ("mañana 1.5", number, "3"), ("tú", "", "0"))
+    ]

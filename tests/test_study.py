@@ -152,7 +152,7 @@ def test_the_study_says_how_trials_ended(tmp_path: Path) -> None:
             made.report(proposal.trial_id, epoch, epoch / 10)
         failed = status == "failed"
         end(made, proposal.trial_id, status, None if failed else 0.2, "why" if failed else "")
-    kept = optuna.load_study(study_name=study.NAME, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    kept = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
     states = [trial.state for trial in kept]
     assert states == [
         TrialState.COMPLETE,
@@ -413,3 +413,29 @@ def test_trials_have_one_seed_or_each_its_own(tmp_path: Path) -> None:
         assert [proposal.config.seed for proposal in proposals if proposal] == seeds
         again = new_study(folder, sweep).ask()
         assert again is not None and again.config.seed == seeds[0]
+
+
+def test_the_dashboard_finds_the_metrics_by_their_names(tmp_path: Path) -> None:
+    """optuna-dashboard shows these, and the trials' own names among their attributes."""
+    for name, second, names in (
+        ("one", None, ["val_accuracy"]),
+        ("two", "seconds", ["val_accuracy", "seconds"]),
+    ):
+        (tmp_path / name).mkdir()
+        made = new_study(tmp_path / name, SweepConfig(second_metric=second))  # type: ignore[arg-type]
+        assert made.study.metric_names == names
+        made.ask()
+        assert made.study.get_trials()[0].user_attrs["trial_id"] == "trial_00001"
+        assert new_study(tmp_path / name, SweepConfig(second_metric=second)).study.metric_names == names  # type: ignore[arg-type]
+
+
+def test_settings_that_a_trial_does_not_search_have_a_value_too() -> None:
+    space = {
+        "mixup": Dimension(type="choice", choices=[0.0, 0.8]),
+        "mix_probability": Dimension(type="uniform", low=0.2, high=1.0, when={"mixup": 0.8}),
+        "lr": Dimension(type="loguniform", low=1e-5, high=1e-3),
+    }
+    sweep = SweepConfig(search_space=space)
+    assert sweep.in_effect({"mixup": 0.0, "lr": 2e-4}) == {"mixup": 0.0, "mix_probability": 1.0, "lr": 2e-4}
+    whole = {"mixup": 0.8, "mix_probability": 0.5, "lr": 2e-4}
+    assert sweep.in_effect(whole) == whole

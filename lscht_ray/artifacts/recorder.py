@@ -94,6 +94,7 @@ def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, Any])
     from torch.utils.tensorboard.summary import hparams
 
     results = [name for name in metrics if name.startswith("val_") and name.removeprefix("val_") not in BASIS]
+    params = {name: each if isinstance(each, bool | int | float | str) else str(each) for name, each in params.items()}
     named = {f"hparam/{name}": metrics[name] for name in results}
     with SummaryWriter(str(folder)) as writer:  # not its add_hparams, which opens a second file
         for entry in hparams(params, named):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lscht_ray.artifacts import figures, fonts, places
-from lscht_ray.host.files import write_csv, write_json
+from lscht_ray.host.files import CsvLocale, write_csv, write_json
 from lscht_ray.shown import shown
 
 MOST_NAMED = 200
@@ -114,7 +114,7 @@ def new_folder(parent: Path, name: str) -> Path:
     raise AssertionError("numbers never end")
 
 
-def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[Path]:
+def write(evaluation: Evaluation, folder: Path, about: dict[str, Any], csv_locale: CsvLocale = "en") -> list[Path]:
     """Write `places.EVALUATION_FILES` into a folder; return their paths. ``about`` comes first in metrics.json.
 
     All are written before the first of them takes its place: those of an earlier evaluation stay where one fails.
@@ -124,11 +124,11 @@ def write(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> list[P
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evaluation.", dir=folder) as unfinished:
-        _write_all(evaluation, Path(unfinished), about)
+        _write_all(evaluation, Path(unfinished), about, csv_locale)
         return [(Path(unfinished) / name).replace(folder / name) for name in places.EVALUATION_FILES]
 
 
-def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> None:
+def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any], csv_locale: CsvLocale) -> None:
     glosses, reached = evaluation.glosses, figures.accuracies(evaluation.metrics)
     content = {
         **about,
@@ -141,10 +141,10 @@ def _write_all(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> N
     }
     write_json(folder / places.EVALUATION_METRICS, content)
     per_class = evaluation.per_class()
-    write_csv(folder / places.PER_CLASS, [per_class[0].keys(), *(row.values() for row in per_class)])
-    _write_predictions(evaluation, folder)
+    write_csv(folder / places.PER_CLASS, [per_class[0].keys(), *(row.values() for row in per_class)], csv_locale)
+    _write_predictions(evaluation, folder, csv_locale)
     matrix = ([gloss, *row] for gloss, row in zip(glosses, evaluation.confusion.tolist(), strict=True))
-    write_csv(folder / places.CONFUSION, itertools.chain([("true \\ predicted", *glosses)], matrix))
+    write_csv(folder / places.CONFUSION, itertools.chain([("true \\ predicted", *glosses)], matrix), csv_locale)
     _draw_confusion(folder / places.CONFUSION_PICTURE, evaluation)
 
 
@@ -167,7 +167,7 @@ def text(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
+def _write_predictions(evaluation: Evaluation, folder: Path, csv_locale: CsvLocale) -> None:
     """Write the most probable classes of each clip as CSV, and the probabilities of all classes as an .npz file."""
     glosses, predictions = evaluation.glosses, evaluation.predictions
     count = min(LISTED, len(glosses))
@@ -175,12 +175,12 @@ def _write_predictions(evaluation: Evaluation, folder: Path) -> None:
     header += [f"{name}_{place}" for place in range(2, count + 1) for name in ("predicted", "probability")]
     parts = any(prediction.part for prediction in predictions)  # which sign of a recording it is
     header[1:1] = ["range"] * parts
-    rows = [header]
+    rows: list[list[Any]] = [header]
     for prediction in predictions:
-        best = ((glosses[label], f"{probability:.6f}") for label, probability in prediction.best(count))
+        best = ((glosses[label], round(probability, 6)) for label, probability in prediction.best(count))
         which = [prediction.video, *[prediction.part] * parts, glosses[prediction.label]]
         rows.append([*which, *(cell for pair in best for cell in pair)])
-    write_csv(folder / places.PREDICTIONS, rows)
+    write_csv(folder / places.PREDICTIONS, rows, csv_locale)
     np.savez_compressed(
         folder / places.PROBABILITIES,
         videos=np.array([prediction.video for prediction in predictions]),

@@ -1,10 +1,8 @@
 """Shows the problems of a data set as JSON, as text, and as one self-contained HTML page."""
 
-import csv
-import io
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +107,13 @@ def as_html(annotated: Annotations, problems: list[Problem], pictures: Mapping[s
     )
 
 
-def facts_csv(facts: Mapping[Path, Facts]) -> str:
-    """The facts of every video as CSV, a line each."""
-    buffer = io.StringIO()
-    if facts:
-        names = list(next(iter(facts.values())).as_dict())
-        writer = csv.writer(buffer)
-        writer.writerow(["path", *names])
-        writer.writerows([str(video), *video_facts.as_dict().values()] for video, video_facts in sorted(facts.items()))
-    return buffer.getvalue()
+def facts_rows(facts: Mapping[Path, Facts]) -> Iterator[list[object]]:
+    """The facts of every video, a row each, after a row of their names."""
+    for number, (video, video_facts) in enumerate(sorted(facts.items())):
+        values = video_facts.as_dict()
+        if not number:
+            yield ["path", *values]
+        yield [str(video), *values.values()]
 
 
 def _short(path: str, folder: Path) -> str:

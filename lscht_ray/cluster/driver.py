@@ -247,7 +247,7 @@ class Search:
         if best is None:
             return
         with tempfile.TemporaryDirectory() as folder:
-            recorder.write_hparams(Path(folder), {**self.ledger.own(record), **record.params}, best)
+            recorder.write_hparams(Path(folder), self.ledger.own(record) | self.config.in_effect(record.params), best)
             self.storage.put(Path(folder), places.trial_logs(record.trial_id))
 
     def _tune_failures(self, planned: Plan) -> int:

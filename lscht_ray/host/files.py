@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lscht_ray.errors import InputError
 
@@ -301,13 +301,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
-    """Write a CSV file that is never seen half written. A cell that is None is empty."""
+CsvLocale = Literal["en", "es"]
+"""How numbers and cells are told apart in CSV: commas between cells and decimal points, or semicolons and commas."""
+
+
+def write_csv(path: Path, rows: Iterable[Iterable[Any]], locale: CsvLocale = "en") -> None:
+    """Write a CSV file that is never seen half written. A cell that is None is empty.
+
+    It begins with UTF-8's byte order mark, without which Excel takes it for Windows-1252: ñ would become Ã±.
+    """
     with (
         replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        temporary.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file,
     ):
-        csv.writer(file).writerows(rows)
+        writer = csv.writer(file, delimiter=";" if locale == "es" else ",")
+        writer.writerows([_cell(value, locale) for value in row] for row in rows)
+
+
+def _cell(value: Any, locale: CsvLocale) -> Any:
+    return str(value).replace(".", ",") if locale == "es" and isinstance(value, float) else value
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -214,6 +214,9 @@ class CheckConfig(DataConfig):
     """Child processes that look at videos; null: as many as there are cores."""
     max_file_gb: float = Field(4.0, gt=0, le=1e6)
     """GiB of the largest video file that is opened; larger ones are refused."""
+    csv_locale: Literal["en", "es"] = "en"
+    """How `--facts` is written: en with commas between cells and decimal points; es, for Excel in Spanish, German or
+    French, with semicolons and decimal commas."""
     model_name: str | None = None
     """Model whose input the contact sheet shows and the cache is built for, as for `train`; null: that of VideoMAE's
     published checkpoints."""

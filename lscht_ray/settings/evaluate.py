@@ -14,7 +14,7 @@ class EvaluateConfig(Settings):
 
     SECTIONS: ClassVar[dict[str, str]] = {"split": "Evaluation"}
     FIRST: ClassVar[tuple[str, ...]] = (
-        "split", "data", "output", "videos", "layout", "split_file", "batch_size", "num_workers", "device"
+        "split", "data", "output", "videos", "layout", "split_file", "csv_locale", "batch_size", "num_workers", "device"
     )  # fmt: skip
 
     split: Literal["train", "val", "test", "all"] = "test"
@@ -29,6 +29,9 @@ class EvaluateConfig(Settings):
     """Layout of `data`, where it is not that of the training data."""
     split_file: str | None = None
     """CSV with the columns path and split; null: for the run's own data its splits.csv."""
+    csv_locale: Literal["en", "es"] = "en"
+    """How the CSV files are written: en with commas between cells and decimal points; es, for Excel in Spanish, German
+    or French, with semicolons and decimal commas."""
     batch_size: int = Field(16, ge=1)
     """Clips at a time."""
     num_workers: int = Field(2, ge=0)

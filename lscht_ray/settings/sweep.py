@@ -311,6 +311,11 @@ class SweepConfig(Settings):
         best: Literal["minimize", "maximize"] = "maximize" if self.mode == "max" else "minimize"
         return [best, "minimize"] if self.second_metric else [best]
 
+    def in_effect(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the value of every searched setting in a trial, those too that are not searched in it (`when`)."""
+        config = self.trial_config(params)
+        return {name: getattr(config, name) for name in self.search_space}
+
     def first_point(self) -> dict[str, Any]:
         """Return the searched settings as `train` gives them: the baseline, and the first trial of every sweep."""
         values = {name: getattr(self.train, name) for name in self.search_space}

@@ -19,12 +19,11 @@ from lscht_ray.errors import InputError
 from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.sweep import _optuna_internals, _samplers
+from lscht_ray.sweep import _database, _optuna_internals, _samplers
 from lscht_ray.sweep.firsts import Known
 from lscht_ray.sweep.ledger import Ledger
 from lscht_ray.sweep.record import Status, TrialRecord
 
-NAME = "sweep"
 TRIAL, STATUS, ORIGIN, ERROR, SECONDS, GPUS = "trial_id", "status", "origin", "error", "seconds", "gpus"
 """Attributes of Optuna's trials: our name, how it ended, where its settings come from, why it failed, what it took."""
 STOPPED = "stopped"
@@ -107,13 +106,7 @@ class Study:
 
     def __init__(self, sweep: SweepConfig, url: str | None, num_trials: int) -> None:
         self.sweep, self.num_trials = sweep, num_trials
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
-            self.study = optuna.create_study(
-                storage=url, study_name=NAME, directions=sweep.directions(), load_if_exists=True
-            )
-        except Exception as error:  # whatever the driver of that database raises
-            raise InputError(f"the study's database {url} can't be used: {str(error).splitlines()[0]}") from None
+        self.study = _database.opened(sweep, url)
         self.sampler = _samplers.Samplers(sweep)
         self.broken = ""
         self._running: dict[str, optuna.Trial] = {}
