@@ -31,7 +31,7 @@ from rich.console import Console
 
 from lscht_ray.clips.augmentation import seen
 from lscht_ray.dataset.demo import GLOSSES, Signer, draw_signer, paint_disc, write_video
-from lscht_ray.host.console import quiet_console, table
+from lscht_ray.host.console import print_table, quiet_console
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training.run import train_here
 
@@ -188,7 +188,7 @@ def main() -> None:
     drawn = f"{counts['train']} training and {counts['val']} validation clips of each of {len(GLOSSES)} glosses"
     title = f"Validation accuracy (chance {1 / len(GLOSSES):.1%}), {flags.seeds} seeds\n{drawn}, {flags.epochs} epochs"
     columns = ["variant", "beyond", "crop", "median", "over the seeds", "mean", f"minus {flags.crops[0]}"]
-    screen.print(table(f"{title}, {flags.image_size} pixels", columns, rows))
+    print_table(screen, f"{title}, {flags.image_size} pixels", columns, rows)
     if flags.seeds > 1:
         gap = f"; of a mean difference to {flags.crops[0]}: {standard_error(gap_spreads):.1f}" if gap_spreads else ""
         screen.print(f"standard error of a mean: {standard_error(spreads):.1f} points{gap}", highlight=False)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from lscht_ray.host.console import table
+from lscht_ray.host.console import print_table
 from lscht_ray.settings.sweep import AshaConfig, BudgetConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
@@ -106,7 +106,7 @@ def main() -> None:
         row = [f"{first + 1} to {last}", f"{means['sampler']:.1f}", f"{means['rest']:.1f}"]
         rows.append([*row, f"{means['rest'] / base:.2f}"])
     title = f"CPU milliseconds per trial ({flags.sampler})"
-    Console().print(table(title, ["trials", "sampler", "all the rest", "of the first 50"], rows))
+    print_table(Console(), title, ["trials", "sampler", "all the rest", "of the first 50"], rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from needs import need
 from rich.console import Console
 from rich.progress import track
 
-from lscht_ray.host.console import table
+from lscht_ray.host.console import print_table
 from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.sweep import AshaConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
@@ -228,7 +228,7 @@ def main() -> None:
             [way.name, f"{statistics.median(epochs):.0f}", f"{quarters[0]:.0f} to {quarters[2]:.0f}", f"{share:.0%}"]
         )
     title = f"Epochs until the leading trial is within {WITHIN:.0%} of the best ({best:.3f}), {flags.repeats} repeats"
-    screen.print(table(title, ["way", "median", "middle half", f"got there within {flags.most}"], rows))
+    print_table(screen, title, ["way", "median", "middle half", f"got there within {flags.most}"], rows)
 
 
 if __name__ == "__main__":

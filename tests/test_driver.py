@@ -1,6 +1,7 @@
 """What a new driver makes of the trials of one that was killed: each goes on, or has ended, as if nothing happened."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def taken_up(folder: Path, config: SweepConfig = CONFIG) -> Search:
     ledger = Ledger(
         config.metric, config.mode, config.train.max_epochs, second=config.second_metric, rungs=judge.rungs(config)
     )
-    search = Search(sweep, Storage(str(folder)), ledger, quiet_console())
+    search = Search(sweep, Storage(str(folder)), ledger, quiet_console(), lambda said: 1)
     search.take_up()
     return search
 
@@ -212,7 +213,9 @@ def test_nothing_after_a_line_that_is_cut_off_is_read(tmp_path: Path) -> None:
         (Ending(), False, 1),
         (Ending(cause="no memory"), True, 1),
         (Ending(reason="budget.hours"), True, 0),
-        (Ending(interrupted=True), True, 130),
+        (Ending(interrupted=signal.SIGINT), True, 130),
+        (Ending(interrupted=signal.SIGHUP), True, 129),
+        (Ending(lost="the Ray cluster is gone"), True, 1),
     ],
 )
 def test_the_exit_code_of_a_sweep(ending: Ending, found_best: bool, code: int) -> None:

@@ -214,7 +214,7 @@ def test_trials_share_a_gpu_as_their_memory_allows(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(cluster_room, "most_resources_when_scaled", dict)
     sweep = SweepConfig(resources=ResourcesConfig(gpus_per_worker="auto"))
     share = [0.0]
-    room = cluster_room.Room(sweep, 30, lambda: share[0], started_here=False)
+    room = cluster_room.Room(sweep, 30, lambda: share[0], started_here=False, say=str)
     assert (room(), room.gpus()) == (1, 1.0)
     share[0], room.looked = 0.28, -1e9
     assert (room(), room.gpus()) == (6, pytest.approx(1 / 3))
