@@ -73,6 +73,10 @@ def _run(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int
 
             plan.plan_run(config, clip_set, screen)
             return 0
+        from lscht_ray.training import cpu_cost
+
+        if said := cpu_cost.warning(config, len(clip_set.split("train")), len(clip_set.split("val"))):
+            screen.print(said)
         from lscht_ray.model import videomae
 
         videomae.input_of(config.model_name)
