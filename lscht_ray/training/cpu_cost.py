@@ -73,12 +73,13 @@ def warning(config: TrainConfig, train_clips: int, val_clips: int) -> str:
         return ""
     took = f"{cost.seconds / 3600:.1f} hours" if cost.seconds >= 3600 else f"{cost.seconds / 60:.0f} minutes"
     gigabytes = cost.memory / 2**30
+    memory = f"{gigabytes:.{int(gigabytes < 10)}f} GiB"
     cheaper = "a GPU (Colab lends one: see README)"
     if config.freeze_epochs != -1:
         cheaper = f"--freeze_epochs -1 (only the head is trained: a third of the time), {cheaper}"
     return (
         f"warning: no GPU that can be used: on {usable_cpus()} CPU cores these {config.max_epochs} epochs of"
-        f" {train_clips} clips take about {took} and {gigabytes:.{int(gigabytes < 10)}f} GiB of memory (--plan measures it)."
+        f" {train_clips} clips take about {took} and {memory} of memory (--plan measures it)."
         f" Cheaper: {cheaper}"
     )
 
