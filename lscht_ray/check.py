@@ -47,6 +47,10 @@ def main(argv: list[str]) -> int:
         config = config.model_copy(update={"data": flags.DATA})
     screen, started = console.new_console(), time.monotonic()
     _look_at_outputs(flags)
+    if config.model_name is not None:
+        from lscht_ray.model import weights
+
+        weights.check(config.model_name)
     annotated = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
     videos = list(dict.fromkeys(sample.video for sample in annotated.samples))
     facts, new = survey.look(annotated, config, screen, decord=True)

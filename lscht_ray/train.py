@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lscht_ray.artifacts import places
 from lscht_ray.dataset import demo
-from lscht_ray.errors import TrainingError, UnfitSettingsError
+from lscht_ray.errors import InputError, TrainingError, UnfitSettingsError
 from lscht_ray.host import console, files
 from lscht_ray.host.environment import environment
 from lscht_ray.settings import commandline
@@ -40,11 +40,16 @@ def main(argv: list[str]) -> int:
         extra=_flags,
     )
     config, screen = absolute(config), console.new_console()
+    from lscht_ray.training import early
+
     if flags.resume:
+        if not flags.override:
+            early.check_resuming(config, Path(flags.resume).expanduser().resolve())
         return _run(config, flags, screen)
+    if flags.override:
+        raise InputError("--override goes with --resume RUN_FOLDER")
     # A mistake in the settings, the model or the data ends here, without a run folder.
     from lscht_ray.model import hub, weights
-    from lscht_ray.training import early
 
     early.check(config)
     if config.data != demo.DEMO:

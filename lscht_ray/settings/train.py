@@ -16,6 +16,12 @@ METRIC_MODES: dict[str, Literal["max", "min"]] = {
     "val_mean_class_accuracy": "max",
     "val_loss": "min",
 }
+ELSEWHERE = frozenset(
+    ("data", "videos", "model_name", "num_workers", "batch_seconds", "probe_seconds", "probe_memory_gb", "cache",
+     "cache_dir", "cache_gb", "device", "gpu_hour_price", "checkpoint_every", "checkpoint_every_steps",
+     "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
+)  # fmt: skip
+"""Settings that may change freely: they say where things are, or change no result."""
 DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 DEVICE_WORDS: dict[str, Any] = {
     "allowed": "auto, cpu, mps, cuda or cuda:N",
@@ -292,3 +298,23 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("erasing_fill", not values["erasing_probability"], "without erasing_probability", "set erasing_probability"),
     )
     return [(name, why, cure) for name, is_idle, why, cure in rules if is_idle]
+
+
+def other_settings(config: TrainConfig, saved: dict[str, Any]) -> list[str]:
+    """Return a line for each setting that is not what a run began with, and may not change freely (`ELSEWHERE`).
+
+    Args:
+        config: The settings now.
+        saved: Those that the run began with, by name.
+    """
+    was = with_new_fields(config, saved)
+    return [
+        f"  {name}: was {was[name]!r}, now {value!r}"
+        for name, value in config.model_dump(mode="json").items()
+        if name not in ELSEWHERE and name in was and not _same(name, was[name], value)
+    ]
+
+
+def _same(name: str, was: object, now: object) -> bool:
+    """Whether a setting is what it was; earlier versions wrote paths relative to the working folder."""
+    return was == now or (name in NAMES_OR_PATHS and str(Path(str(was)).expanduser().resolve()) == now)

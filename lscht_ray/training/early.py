@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+from lscht_ray.artifacts import places
 from lscht_ray.errors import InputError
 from lscht_ray.host import gpus
 from lscht_ray.model import shape
-from lscht_ray.settings.train import TrainConfig
+from lscht_ray.settings import files
+from lscht_ray.settings.train import TrainConfig, absolute, other_settings
 
 
 def check(config: TrainConfig, *, here: bool = True) -> None:
@@ -26,6 +28,22 @@ def check(config: TrainConfig, *, here: bool = True) -> None:
         folder = getattr(config, name)
         if folder is not None:
             _check_folder(name, Path(folder))
+
+
+def check_resuming(config: TrainConfig, folder: Path) -> None:
+    """Refuse to go on with a run with other settings than it began with: its config.json says which these were.
+
+    Raises:
+        InputError: What differs.
+    """
+    began = absolute(TrainConfig.model_validate(files.read_json(folder / places.CONFIG))).model_dump(mode="json")
+    if began["batch_size"] == "auto" or config.batch_size == "auto":  # which the checkpoint knows
+        began["batch_size"] = config.batch_size
+    differences = other_settings(config, began)
+    if differences:
+        raise InputError(
+            "\n".join([f"{folder} began with other settings:", *differences, "  --override goes on all the same"])
+        )
 
 
 def _check_device(config: TrainConfig) -> None:
