@@ -22,6 +22,12 @@ ELSEWHERE = frozenset(
      "checkpoint_dir", "log_dir", "max_skipped_steps", "step_seconds", "run_name")
 )  # fmt: skip
 """Settings that may change freely: they say where things are, or change no result."""
+NOT_QUICK = (
+    "freeze_epochs", "drop_path", "lora_rank", "saturation", "hue", "rotation", "randaugment_ops",
+    "erasing_probability", "boundary_shift", "speed_jitter", "repeated_augmentation", "mixup", "cutmix", "compile",
+    "gradient_checkpointing",
+)  # fmt: skip
+"""Settings of what `quick` leaves out: the backbone's training, and augmentation."""
 DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
 DEVICE_WORDS: dict[str, Any] = {
     "allowed": "auto, cpu, mps, cuda or cuda:N",
@@ -40,6 +46,7 @@ BEFORE: dict[str, Any] = {
     "val_from_train": 0.0,
     "fps": 25.0,
     "num_classes": None,
+    "quick": False,
 }
 """What version 0.1.0 did where there is a setting now."""
 NAMES_OR_PATHS = ("data", "model_name", "layout", "split_file")
@@ -64,6 +71,9 @@ class TrainConfig(DataConfig):
     freeze_epochs: int = Field(0, ge=-1)
     """Epochs at the beginning in which only the head and the norm before it are trained; -1: all of them. What thaws
     then warms up over as many steps as `warmup_ratio` gives the run."""
+    quick: bool = False
+    """Train only the head, on features that the frozen backbone gives of each clip once and that are kept: seconds an
+    epoch on a CPU, same metrics and files. Clips are seen as evaluation sees them, without augmentation."""
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Probability that a clip skips a branch of the last layer; it falls linearly to 0 at the first (training)."""
     head_dropout: float = Field(0.0, ge=0, lt=1)
@@ -296,6 +306,7 @@ def idle(values: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("randaugment_magnitude", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
         ("randaugment_probability", not values["randaugment_ops"], "without randaugment_ops", "set randaugment_ops"),
         ("erasing_fill", not values["erasing_probability"], "without erasing_probability", "set erasing_probability"),
+        *((name, values["quick"], "with quick", "leave out quick") for name in NOT_QUICK),
     )
     return [(name, why, cure) for name, is_idle, why, cure in rules if is_idle]
 

@@ -22,7 +22,7 @@ from lscht_ray.model.ema import Ema
 from lscht_ray.model.loss import Criterion, class_weights
 from lscht_ray.model.optim import WarmupCosine, build_optimizer, scaled_lr
 from lscht_ray.settings.train import METRIC_MODES, TrainConfig
-from lscht_ray.training import _known, _resuming
+from lscht_ray.training import _known, _resuming, quick
 from lscht_ray.training._fits import compiled, largest_batch
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.device import Precision, choose_device, choose_precision, settle
@@ -138,9 +138,13 @@ def build(
     if config.batch_size == "auto":
         how = "the most that fits" if model.device.type == "cuda" else "no GPU to fill"
         screen.print(f"batch_size auto: {batch_size} clips at a time ({how})")
-    train_loader, val_loader = (
-        _loader(config, split, clip_set.split(split), batch_size, filled, model) for split in ("train", "val")
-    )
+    splits = {split: clip_set.split(split) for split in ("train", "val")}
+    if config.quick:
+        train_loader, val_loader = quick.loaders(model, splits, config, filled, screen, batch_size)
+    else:
+        train_loader, val_loader = (
+            _loader(config, split, clips, batch_size, filled, model) for split, clips in splits.items()
+        )
     steps = min(len(train_loader), config.limit_batches or len(train_loader)) * config.max_epochs
     fixed_shape = config.compile and compiled(
         model.network,
@@ -157,13 +161,13 @@ def build(
     parts = Parts(
         train_loader=train_loader,
         val_loader=val_loader,
-        augment=TrainingTransform(model.clip_format, reader.augmentation(config)),
-        present=EvaluationTransform(model.clip_format),
+        augment=quick.as_shown if config.quick else TrainingTransform(model.clip_format, reader.augmentation(config)),
+        present=quick.as_shown if config.quick else EvaluationTransform(model.clip_format),
         mixer=_mixer(config, len(clip_set.glosses)),
         criterion=_criterion(config, clip_set).to(model.device),
         temperature=config.similarity_temperature if config.smoothing_by_similarity else None,
         fixed_shape=fixed_shape,
-        freeze_epochs=config.freeze_epochs,
+        freeze_epochs=-1 if config.quick else config.freeze_epochs,
         best_metric=config.best_metric,
         stop_metric=config.early_stopping_metric,
         num_classes=len(clip_set.glosses),

@@ -49,9 +49,10 @@ def estimate(config: TrainConfig, train_clips: int, val_clips: int) -> Cost | No
     side = (config.image_size or sizes["image_size"]) // sizes["patch_size"]
     tokens = config.num_frames // sizes["tubelet_size"] * side**2
     forward = forward_flops(width, layers, tokens)
-    frozen = config.max_epochs if config.freeze_epochs < 0 else min(config.freeze_epochs, config.max_epochs)
+    only_head = config.quick or config.freeze_epochs < 0
+    frozen = config.max_epochs if only_head else min(config.freeze_epochs, config.max_epochs)
     passes = config.repeated_augmentation * train_clips * (frozen + 3 * (config.max_epochs - frozen))
-    flops = forward * (passes + config.max_epochs * val_clips)
+    flops = forward * (train_clips + val_clips if config.quick else passes + config.max_epochs * val_clips)
     weights = layers * 12 * width**2
     batch = config.batch_size if isinstance(config.batch_size, int) else 1
     kept = 0 if frozen == config.max_epochs else batch * KEPT * layers * tokens * width * 4
@@ -75,8 +76,12 @@ def warning(config: TrainConfig, train_clips: int, val_clips: int) -> str:
     gigabytes = cost.memory / 2**30
     memory = f"{gigabytes:.{int(gigabytes < 10)}f} GiB"
     cheaper = "a GPU (Colab lends one: see README)"
-    if config.freeze_epochs != -1:
+    if config.freeze_epochs != -1 and not config.quick:
         cheaper = f"--freeze_epochs -1 (only the head is trained: a third of the time), {cheaper}"
+    if not config.quick:
+        cheaper = (
+            f"--quick true (what the backbone sees is computed once, then the head is trained in seconds), {cheaper}"
+        )
     return (
         f"warning: no GPU that can be used: on {usable_cpus()} CPU cores these {config.max_epochs} epochs of"
         f" {train_clips} clips take about {took} and {memory} of memory (--plan measures it)."
