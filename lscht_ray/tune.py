@@ -66,7 +66,7 @@ def _run(sweep: SweepConfig, flags: argparse.Namespace, screen: Console) -> int:
         tested = bool(clip_set.annotations.split("test"))
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
         settled = sweep_folder.Sweep(sweep, folder, place, num_trials, tested)
-        with environment(surroundings.variables()):
+        with environment(surroundings.variables(settled.config.resources)):
             from lscht_ray.cluster import driver
 
             return driver.run(settled, screen, quiet=flags.quiet, decoded=decoded)

@@ -4,9 +4,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from lscht_ray.cluster import loss, room, surroundings
@@ -109,13 +111,52 @@ def test_a_host_that_is_silent_is_given_more_time(monkeypatch: pytest.MonkeyPatc
     assert port.is_gone()
 
 
-def test_a_token_is_used_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+class Head(grpc.GenericRpcHandler):
+    """A cluster's head, as far as it is asked: whether it wants a token."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def service(self, handler_call_details: Any) -> Any:
+        def answer(request: bytes, context: Any) -> bytes:
+            if self.code != grpc.StatusCode.OK:
+                context.abort(self.code, "InvalidAuthToken")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.mark.parametrize(
+    ("code", "mode"),
+    [(grpc.StatusCode.UNAUTHENTICATED, "token"), (grpc.StatusCode.OK, None), (grpc.StatusCode.UNIMPLEMENTED, None)],
+)
+def test_a_token_is_sent_to_a_cluster_that_asks_for_it(
+    code: grpc.StatusCode, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert surroundings.variables() == {}
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("secret")
-    assert surroundings.variables() == {"RAY_AUTH_MODE": "token"}
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    assert surroundings.variables() == {}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((Head(code),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        expected = {} if mode is None else {"RAY_AUTH_MODE": mode}
+        assert surroundings.variables(ResourcesConfig(address=address)) == expected
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert surroundings.variables(ResourcesConfig()) == expected
+        assert surroundings.variables(ResourcesConfig(address="local")) == {}
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        assert surroundings.variables(ResourcesConfig()) == {}
+    finally:
+        server.stop(None)
+
+
+def test_where_trials_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert surroundings.trains_here(ResourcesConfig())
+    assert not surroundings.trains_here(ResourcesConfig(address="10.0.0.1:6379"))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.1:6379")
+    assert not surroundings.trains_here(ResourcesConfig())
+    assert surroundings.trains_here(ResourcesConfig(address="local"))

@@ -30,7 +30,8 @@ class BestEpoch:
     def load_state_dict(self, state: dict[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         """Go on from a saved value and epoch, and the figures of all epochs."""
         self.value, self.epoch = state["value"], state["epoch"]
-        self._worth = figures.worth(history[self.epoch - 1], self.metric, self.mode) if self.epoch else None
+        known = 0 < self.epoch <= len(history)
+        self._worth = figures.worth(history[self.epoch - 1], self.metric, self.mode) if known else None
 
 
 class EarlyStopping:

@@ -70,5 +70,7 @@ def _check_folder(name: str, folder: Path) -> None:
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not parent.is_dir():
         raise InputError(f"{name} {folder} can't be made: {parent} is no folder")
+    if hasattr(os, "statvfs") and os.statvfs(parent).f_flag & os.ST_RDONLY:
+        raise InputError(f"{name} {folder} can't be written: Read-only file system; choose another folder")
     if not os.access(parent, os.W_OK):
-        raise InputError(f"{name} {folder} can't be written; choose another folder")
+        raise InputError(f"{name} {folder} can't be written: Permission denied; choose another folder")
