@@ -11,6 +11,7 @@ import torch
 from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.host.console import quiet_console
+from lscht_ray.model.features import features_of, take_features
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import quick
 from lscht_ray.training import run as training
@@ -81,9 +82,8 @@ def test_a_network_says_of_features_what_it_says_of_their_clips() -> None:
         clips = torch.rand(2, 4, 3, 24, 24)
         with torch.inference_mode():
             expected = network(pixel_values=clips).logits
-            tokens = network.videomae(clips).last_hidden_state
-            features = tokens.mean(dim=1) if pooled else tokens[:, 0]
-            quick.take_features(network)
+            features = features_of(network, clips)
+            take_features(network)
             assert torch.allclose(network(pixel_values=features[:, None]).logits, expected, atol=1e-6)
             assert torch.equal(network(pixel_values=clips).logits, expected)  # clips are taken as before
 

@@ -7,14 +7,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput
 
 from lscht_ray.clips import loader, reader
 from lscht_ray.clips.batch import Batch, Loader
@@ -26,6 +25,7 @@ from lscht_ray.errors import InputError, TrainingError
 from lscht_ray.host import disk
 from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.files import replacing
+from lscht_ray.model.features import features_of, take_features
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training.device import autocast
 from lscht_ray.training.metrics import rank_and_world
@@ -114,30 +114,13 @@ def _compute(
         for batch in loaded:
             failures.update(batch.failures)
             with autocast(model.device, model.precision):
-                tokens = network.videomae(present(batch.to(model.device))).last_hidden_state  # (B, tokens, D)
-            pooled = (tokens.mean(dim=1) if network.fc_norm is not None else tokens[:, 0]).float().cpu()
-            for feature, valid in zip(pooled, batch.mask, strict=True):
+                found_now = features_of(network, present(batch.to(model.device)))  # (B, D)
+            for feature, valid in zip(found_now.float().cpu(), batch.mask, strict=True):
                 clip = next(order)
                 if valid:
                     found[name_of(clip)] = feature.clone()
             progress.advance()
     return found
-
-
-def take_features(network: torch.nn.Module) -> None:
-    """Have a VideoMAE take features (B, 1, D) in place of pixel_values (B, T, C, H, W), which it still takes, too.
-
-    Its head makes a mean over tokens, or takes the first: of one token both are that token.
-    """
-    backbone = cast(Any, network).videomae
-    forward = backbone.forward
-
-    def either(pixel_values: Tensor, *arguments: Any, **settings: Any) -> Any:
-        if pixel_values.ndim == 3:
-            return BaseModelOutput(last_hidden_state=cast(Any, pixel_values))
-        return forward(pixel_values, *arguments, **settings)
-
-    backbone.forward = either
 
 
 def as_shown(batch: Batch) -> Tensor:
