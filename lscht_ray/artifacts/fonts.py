@@ -69,6 +69,8 @@ def for_text(text: str) -> tuple[Path, str]:
 
 def drawable(text: str, letters: frozenset[int] | None = None) -> str:
     """The text with letters that no font here has (or not those ``letters``) written by their numbers."""
+    if text.isascii():  # which every font has: the others need not be opened
+        return text
     known = _all_letters() if letters is None else letters
     return "".join(each if ord(each) in known or each.isspace() else f"\\u{ord(each):04x}" for each in text)
 

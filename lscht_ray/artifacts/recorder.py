@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.figures import BASIS
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import slug, write_json, write_text
+from lscht_ray.host.files import make_numbered, slug, write_json, write_text
 from lscht_ray.shown import shown
 
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
@@ -76,16 +76,9 @@ def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
     stem = f"{kind}_{now or datetime.now():%Y%m%d_%H%M%S}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for number in range(1000):
-            folder = parent / (f"{stem}_{number + 1}" if number else stem)
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
+        return make_numbered(parent / stem)
     except OSError as error:
         raise InputError(f"{parent} can't be written: {error.strerror}; choose another folder") from None
-    raise InputError(f"{parent}: {stem} and a thousand names like it are taken")
 
 
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lscht_ray.artifacts import figures, fonts, places
-from lscht_ray.host.files import CsvLocale, write_csv, write_json
+from lscht_ray.host.files import CsvLocale, make_numbered, write_csv, write_json
 from lscht_ray.shown import shown
 
 MOST_NAMED = 200
@@ -102,16 +102,10 @@ def new_folder(parent: Path, name: str) -> Path:
 
     Several evaluations may end at the same time.
     """
-    for number in itertools.count(1):
-        folder = parent / (f"{name}_{number}" if number > 1 else name)
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        except OSError:
-            pass  # `write` says why it can't be made
-        return folder
-    raise AssertionError("numbers never end")
+    try:
+        return make_numbered(parent / name)
+    except OSError:  # `write` says why it can't be made
+        return parent / name
 
 
 def write(evaluation: Evaluation, folder: Path, about: dict[str, Any], csv_locale: CsvLocale = "en") -> list[Path]:
@@ -217,7 +211,7 @@ def _draw_confusion(path: Path, evaluation: Evaluation) -> None:
 def _label(axes: Any, glosses: Sequence[str]) -> None:
     positions, size = range(len(glosses)), 8 if len(glosses) <= 60 else 5
     names = [f"{name[:LONGEST]}…" if len(name) > LONGEST + 1 else name for name in map(shown, glosses)]
-    names = [name if name.isascii() else fonts.drawable(name) for name in names]
+    names = list(map(fonts.drawable, names))
     letters = {"fontsize": size, "parse_math": False, "fontfamily": fonts.for_texts(names)}  # a $ is a letter
     axes.set_xticks(positions, names, rotation=90, **letters)
     axes.set_yticks(positions, names, **letters)

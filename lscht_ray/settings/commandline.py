@@ -24,6 +24,8 @@ from lscht_ray.settings.train import OLD_NAMES, as_given, of_thesis
 Settings = TypeVar("Settings", bound=BaseModel)
 SWEEPS = frozenset(("train", "search_space", "num_trials", "sampler", "asha", "resources", "budget"))
 """Settings that a sweep's file has and a run's has not."""
+LOOKED_AT = 100
+"""Names of a file that are looked at to tell whether they are settings at all."""
 OLD_SPELLINGS = {f"--{old}": f"--{new}" for old, new in OLD_NAMES.items()}
 
 
@@ -244,7 +246,11 @@ def _check_kind(path: Path, values: dict[str, Any], model: type[BaseModel]) -> N
     known = {name for kind in (model, *_models_in(model)) for name in kind.model_fields}
     if "train" not in model.model_fields and values.keys() & SWEEPS and not values.keys() & model.model_fields.keys():
         raise InputError(f"{path} is a sweep's file: python -m lscht_ray.tune --config {shlex.quote(str(path))}")
-    if len(values) > 1 and not known & values.keys() and not any(suggestion(str(name), known) for name in values):
+    if (
+        len(values) > 1
+        and not known & values.keys()
+        and not any(suggestion(str(name), known) for name in list(values)[:LOOKED_AT])
+    ):
         keys = ", ".join(list(map(str, values))[:5])
         raise InputError(f"{path} holds no settings that are known here (it begins with {keys})")
 

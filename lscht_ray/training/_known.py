@@ -73,11 +73,11 @@ class KnownClips:
             lines.append(f"these are other data than the run's: it knows none of the {len(clips)} clips")
         elif new:
             lines.append(f"{new} of the {len(clips)} clips are new: the run does not know them")
-        elif gone := len(self.by_split.get(split, ())) - len(clips):
-            lines.append(f"{gone} of the {gone + len(clips)} {split} clips of the run are not among these" * (gone > 0))
+        elif (gone := len(self.by_split.get(split, ())) - len(clips)) > 0:
+            lines.append(f"{gone} of the {gone + len(clips)} {split} clips of the run are not among these")
         if split not in ("train", "all") and (seen := sum(map(self.seen_in_training, clips))):
             lines.append(
                 f"warning: the run was trained on {seen} of these {len(clips)} clips: the figures are better than they"
                 " would be on new ones"
             )
-        return [line for line in lines if line]
+        return lines
