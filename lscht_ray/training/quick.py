@@ -213,7 +213,7 @@ def _file(model: Any, config: TrainConfig) -> Path | None:
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     shown = (model.clip_format, config.num_frames, config.sampling, config.decoder, config.salvage)
     key = content_name(VERSION, digest.hexdigest(), *shown, model.precision, model.device.type)
-    return root.parent / FOLDER / f"{key}.safetensors" if root.name == "clips" else root / FOLDER / f"{key}.safetensors"
+    return root / FOLDER / f"{key}.safetensors"
 
 
 def _read(file: Path | None) -> dict[str, Tensor]:
@@ -221,6 +221,7 @@ def _read(file: Path | None) -> dict[str, Tensor]:
     if file is None or not file.is_file():
         return {}
     try:
+        (file.parent / disk.IN_USE).touch()  # a set of the cache like others, which makes way when it is long unused
         return load_file(file)
     except (OSError, SafetensorError):
         return {}
@@ -232,6 +233,7 @@ def _keep(file: Path | None, computed: dict[str, Tensor], screen: Console) -> No
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / disk.IN_USE).touch()
         with replacing(file) as temporary:
             save_file(_read(file) | computed, temporary)
     except OSError as error:
