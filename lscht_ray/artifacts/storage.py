@@ -1,15 +1,20 @@
 """A folder that every node of a sweep can reach: a path, or a URI that pyarrow knows (s3://, gs://, file://)."""
 
+import shutil
 from pathlib import Path
 
 from pyarrow import fs
 
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
+from lscht_ray.host.files import replacing
 
 
 class Storage:
     """Copies files and folders to and from a place in a file system of pyarrow.
+
+    A single file is there whole or not at all, whoever reads it just then and whenever the process is killed: object
+    stores have it so, and in a folder of this machine the file gets its name once it is whole.
 
     Args:
         root: A folder, or a URI such as s3://bucket/folder.
@@ -31,7 +36,11 @@ class Storage:
         """Copy a file, or a folder's content, to ``name`` below the root; an empty name is the root itself."""
         target = f"{self.base}/{name}".rstrip("/")
         self.filesystem.create_dir(target if source.is_dir() else target.rsplit("/", 1)[0])
-        fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
+        if self.is_local and source.is_file():
+            with replacing(Path(target)) as temporary:
+                shutil.copyfile(source, temporary)
+        else:
+            fs.copy_files(str(source), target, fs.LocalFileSystem(), self.filesystem)
 
     def get(self, name: str, target: Path) -> None:
         """Copy the content of the folder ``name`` below the root to a local folder."""
@@ -60,9 +69,14 @@ class Storage:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file."""
-        self.filesystem.create_dir(f"{self.base}/{name}".rsplit("/", 1)[0])
-        with self.filesystem.open_output_stream(f"{self.base}/{name}") as file:
-            file.write(text.encode())
+        target = f"{self.base}/{name}"
+        self.filesystem.create_dir(target.rsplit("/", 1)[0])
+        if self.is_local:
+            with replacing(Path(target)) as temporary:
+                temporary.write_bytes(text.encode())
+        else:
+            with self.filesystem.open_output_stream(target) as file:
+                file.write(text.encode())
 
     def check_room(self, needed: int) -> None:
         """Check that that many bytes fit; a storage that is no local folder is taken to have room.
