@@ -14,6 +14,7 @@ from lscht_ray.host import console
 from lscht_ray.host.files import write_csv
 from lscht_ray.settings import commandline
 from lscht_ray.settings.data import CheckConfig
+from lscht_ray.shown import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> int:
     facts, new = survey.look(annotated, config, screen, decord=True)
     problems = findings.find_problems(annotated, facts, config)
     screen.print(page.as_text(annotated, problems))
-    screen.print(f"{len(videos)} videos, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
+    screen.print(f"{counted(len(videos), 'video')}, {new} of them newly looked at, {time.monotonic() - started:.1f} s")
     _write(flags.json, "--json", screen, lambda file: _json(file, page.as_json(annotated, problems)))
     _write(flags.facts, "--facts", screen, lambda file: write_csv(file, page.facts_rows(facts), config.csv_locale))
     if flags.html:
@@ -145,7 +146,7 @@ def _sheet(file: Path, glosses: Sequence[str], clips: Sequence[Clip], config: Ch
         raise InputError("--contact-sheet: not one clip can be used")
     sheet, count = contact_sheet.draw(glosses, clips, config, _clip_format(config), config.seed)
     if count < len(glosses):
-        screen.print(f"the contact sheet shows {count} of {len(glosses)} glosses")
+        screen.print(f"the contact sheet shows {count} of {counted(len(glosses), 'gloss')}")
     contact_sheet.write(sheet, file)
 
 
@@ -174,7 +175,7 @@ def _pictures(
     closed = {problem.path for problem in problems if problem.kind in NOT_SHOWN}
     wanted = [path for path in dict.fromkeys(problem.path for problem in problems) if path in known - closed]
     if len(wanted) > MAX_PICTURED:
-        screen.print(f"the page shows pictures of the first {MAX_PICTURED} of {len(wanted)} videos")
+        screen.print(f"the page shows pictures of the first {MAX_PICTURED} of {counted(len(wanted), 'video')}")
     seconds = config.probe_seconds
     questions = [
         {"ask": "pictures", "path": path, "count": PICTURES, "seconds": seconds} for path in wanted[:MAX_PICTURED]

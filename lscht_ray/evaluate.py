@@ -5,12 +5,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lscht_ray.artifacts import places
-from lscht_ray.dataset import demo
+from lscht_ray.artifacts import checkpoint_file, places
+from lscht_ray.dataset import demo, layouts
 from lscht_ray.errors import InputError
 from lscht_ray.host import console, files
 from lscht_ray.settings import commandline
 from lscht_ray.settings.evaluate import EvaluateConfig
+from lscht_ray.training import early
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,10 @@ def main(argv: list[str]) -> int:
     path = places.find_model(flags.checkpoint)
     if request.data not in (None, demo.DEMO):
         files.given_path(str(request.data), "--data")
+    checkpoint_file.check(path)
+    early.check_device(request.device)
+    if request.layout is not None:
+        layouts.check(request.layout)
     _check_output(request.output)
     from lscht_ray.artifacts import report
     from lscht_ray.training import evaluation

@@ -28,6 +28,12 @@ def some(names: Iterable[object], most: int = 5) -> str:
     return ", ".join(listed[:most]) + ", ..." * (len(listed) > most)
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts: 1 clip, 2 clips; 1 gloss, 2 glosses; 1 video is, 2 videos are."""
+    many = many or f"{one}{'es' if one.endswith('s') else 's'}"
+    return f"{number} {one if number == 1 else many}"
+
+
 def oddity(name: str) -> tuple[str, str]:
     """What is odd about a name: the kind of problem, and what it is in words; both empty where nothing is."""
     if any(unicodedata.category(letter) == "Cs" for letter in name):

@@ -1,6 +1,7 @@
 """`python -m lscht_ray.train`: one run, without Ray. Builds the parts from a TrainConfig and runs the loop."""
 
 import argparse
+import contextlib
 import shlex
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from lscht_ray.host import console, files
 from lscht_ray.host.environment import environment
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig, absolute
-from lscht_ray.shown import shown
+from lscht_ray.shown import counted, shown
 
 if TYPE_CHECKING:
     from lscht_ray.training.run import Outcome
@@ -111,6 +112,10 @@ def _run(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int
             raise
         again = f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}"
         raise TrainingError(f"{error}\n  {again}") from None
+    finally:
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # it is empty where the run could not begin
     return _conclude(outcome, config, screen)
 
 
@@ -135,7 +140,9 @@ def _conclude(outcome: "Outcome", config: TrainConfig, screen: Console) -> int:
     how = "stopped early" if outcome.early_stopped else "done"
     reached = figures.accuracy(best, metric)
     value = f"{best[metric]:.4f}" if reached is None else reached.text()
-    screen.print(f"{how} after {len(outcome.history)} epochs; best epoch {outcome.best_epoch}: {metric} {value}")
+    screen.print(
+        f"{how} after {counted(len(outcome.history), 'epoch')}; best epoch {outcome.best_epoch}: {metric} {value}"
+    )
     for warning in _warnings(outcome, metric):
         screen.print(warning)
     screen.print(
@@ -158,7 +165,8 @@ def _warnings(outcome: "Outcome", metric: str) -> Iterator[str]:
     if outcome.lost:
         named = "".join(f"\n  {shown(video)}: {shown(reason)}" for video, reason in list(outcome.lost.items())[:5])
         file = outcome.folders.run / places.UNREADABLE
-        yield f"warning: {len(outcome.lost)} videos were lost while the run went on (all are in {file}):{named}"
+        lost = counted(len(outcome.lost), "video was", "videos were")
+        yield f"warning: {lost} lost while the run went on (all are in {file}):{named}"
 
 
 if __name__ == "__main__":

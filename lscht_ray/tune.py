@@ -14,15 +14,24 @@ from lscht_ray.errors import InputError
 from lscht_ray.host import console, files, lock
 from lscht_ray.host.environment import environment
 from lscht_ray.model import hub, weights
-from lscht_ray.settings import commandline
+from lscht_ray.settings import commandline, complaints
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.train import TrainConfig
 from lscht_ray.sweep import firsts
 from lscht_ray.sweep import folder as sweep_folder
 from lscht_ray.training import early
 
 
 def main(argv: list[str]) -> int:
-    """The door."""
+    """The door; what is said of a flag of `train` is said of the sweep's flag for it."""
+    try:
+        return _main(argv)
+    except InputError as error:
+        error.args = (complaints.in_flags_of_a_sweep(str(error), TrainConfig.model_fields),)
+        raise
+
+
+def _main(argv: list[str]) -> int:
     config, flags = commandline.parse(
         SweepConfig,
         commandline.with_own_settings(argv, places.SWEEP, "sweep"),

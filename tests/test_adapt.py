@@ -11,6 +11,7 @@ from transformers import VideoMAEConfig
 from transformers.models.videomae import VideoMAEForVideoClassification
 
 from lscht_ray.artifacts import checkpoint, places
+from lscht_ray.artifacts.checkpoint_file import MODEL_KEYS
 from lscht_ray.errors import InputError
 from lscht_ray.model import adapt, videomae
 from lscht_ray.model.ema import Ema
@@ -182,7 +183,7 @@ def test_more_frames_than_the_checkpoint_has(tmp_path: Path) -> None:
 def test_an_earlier_run_gives_all_but_its_head(tmp_path: Path) -> None:
     earlier = videomae.build("tiny", ("a", "b", "c"), num_frames=4, image_size=24, seed=7).model
     content = {
-        **dict.fromkeys(checkpoint.MODEL_KEYS, None),
+        **dict.fromkeys(MODEL_KEYS, None),
         "format": checkpoint.FORMAT,
         "model": earlier.state_dict(),
         "model_config": earlier.config.to_dict(),

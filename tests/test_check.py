@@ -297,7 +297,7 @@ def test_wlasl_ranges_count_only_where_the_video_is_not_cut_yet(tmp_path: Path) 
     assert applied(frame_ranges="ignore") == dict.fromkeys("1234")
     assert "3" not in applied(frame_ranges="apply")
     assert survey.trusted(found, TrainConfig(), quiet_console()).clips[0].box is None
-    assert "1 clips are annotated with a frame range" in survey.trusted(found, TrainConfig(), quiet_console()).notes[-1]
+    assert "1 clip is annotated with a frame range" in survey.trusted(found, TrainConfig(), quiet_console()).notes[-1]
     boxed = survey.trusted(found, TrainConfig(crop_to_bbox=True), quiet_console()).clips[0].box
     assert boxed is not None and boxed[:4] == (8, 8, 40, 40)
 

@@ -38,14 +38,14 @@ def test_the_published_models_have_the_sizes_that_transformers_has() -> None:
 def test_a_long_run_on_a_cpu_is_said(base: str) -> None:
     """18 clips of VideoMAE-base: `--plan` measured 103 minutes and 15.3 GiB on two cores of 225 GFLOP/s each second."""
     said = cpu_cost.warning(TrainConfig(model_name=base), 18, 3)
-    assert "these 30 epochs of 18 clips take about 1.7 hours and 15 GiB of memory (--plan measures it)" in said
+    assert "training takes about 1.7 hours and 15 GiB of memory (30 epochs of 18 clips; --plan measures it)" in said
     assert "Cheaper: --quick true (what the backbone sees is computed once, then" in said
     assert "--freeze_epochs -1" in said
     quick = cpu_cost.estimate(TrainConfig(model_name=base, quick=True), 18, 3)
     assert quick is not None
     assert quick.seconds == pytest.approx(21 * 3.57e11 / (0.5 * 200e9), rel=0.02)
     frozen = cpu_cost.warning(TrainConfig(model_name=base, freeze_epochs=-1), 18, 3)
-    assert "take about 37 minutes and 0.3 GiB" in frozen
+    assert "takes about 37 minutes and 0.3 GiB" in frozen
     assert "--freeze_epochs" not in frozen
     assert cpu_cost.warning(TrainConfig(model_name="tiny"), 18, 3) == ""
 

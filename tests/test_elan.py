@@ -53,7 +53,7 @@ def test_a_folder_of_sessions_is_recognised_and_read(tmp_path: Path) -> None:
         key=str,
     )
     assert annotated.glosses == ("CASA", "HOLA", "MAÑANA")
-    assert "1 annotations are empty and are passed over" in annotated.notes
+    assert "1 annotation is empty and passed over" in annotated.notes
 
 
 def test_tiers_are_listed_where_none_is_named(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_tiers_are_listed_where_none_is_named(tmp_path: Path) -> None:
         assert str(caught.value).splitlines() == [
             f"{data}: say which tier's annotations are the signs, one of",
             "  --elan.tier Glosa@ana: 3 annotations, 2 different, signed by ana: 'HOLA', 'MAÑANA'",
-            "  --elan.tier 'Traducción': 1 annotations, 1 different: 'Hola, ¿qué tal mañana?'",
+            "  --elan.tier 'Traducción': 1 annotation, 1 different: 'Hola, ¿qué tal mañana?'",
         ]
     with pytest.raises(InputError, match=r"--elan.tier Gloss: no tier of that name .*\n  --elan.tier Glosa@ana"):
         read(tmp_path, elan=ElanMap(tier="Gloss"))
@@ -122,7 +122,7 @@ def test_a_vocabulary_says_which_glosses_there_are_and_in_which_order(tmp_path: 
     assert annotated.glosses == ("MAÑANA", "HOLA")
     assert len(annotated.samples) == 3
     (problem,) = annotated.problems
-    assert problem.detail == "1 annotations are not in the vocabulary 'señas': '???' (1)"
+    assert problem.detail == "1 annotation is not in the vocabulary 'señas': '???' (1)"
     with pytest.raises(InputError, match=r"no controlled vocabulary of that name .* There are: 'señas' \(3 entries\)"):
         read(tmp_path, elan=ElanMap(vocabulary="x"))
 
@@ -209,14 +209,14 @@ def test_parts_of_an_annotation_without_a_time_of_their_own_are_counted(tmp_path
     parts = read(tmp_path, elan=ElanMap(tier="Sola"))
     assert found(parts) == [("s.mp4", "una", None, Span(0.5, 1.75, "second"))]
     with pytest.raises(
-        InputError, match=r"2 annotations are parts of another without a time of their own: 'UNA', 'OTRA'"
+        InputError, match=r"2 annotations are parts of another without a time of its own: 'UNA', 'OTRA'"
     ):
         read(tmp_path, elan=ElanMap(tier="Partes"))
     rewrite(file, (' TIME_VALUE="3000"', ""))
     annotated = read(tmp_path, elan=ElanMap(tier="Glosa"))
     assert sorted(span.start for _, _, _, span in found(annotated) if span) == [0.5, 6.0]
     assert [(p.kind, p.severity) for p in annotated.problems] == [("no_own_time", "warning")]
-    assert any("1 annotations are parts of another without a time of their own: 'MAÑANA'" in n for n in annotated.notes)
+    assert any("1 annotation is a part of another without a time of its own: 'MAÑANA'" in n for n in annotated.notes)
 
 
 def test_references_are_followed_over_tiers_that_have_times_and_a_parent(tmp_path: Path) -> None:

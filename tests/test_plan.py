@@ -49,7 +49,7 @@ def test_train_says_what_the_run_then_does(small: Path, door: Door, tmp_path: Pa
     for part in ("train │ 12", "val   │ 6", "embeddings", "norm and head", "trained of", "GiB", "GPU hours", "FLOPs"):
         assert part in planned.stdout
     trained = door("train", *flags, cwd=tmp_path)
-    assert "global batch 8 = 4 x 2 accumulation x 1 worker(s); 3 steps per epoch" in trained.stdout
+    assert "global batch 8 = 4 x 2 accumulation x 1 worker; 3 steps per epoch" in trained.stdout
 
 
 def test_tune_says_rungs_epochs_and_money(small: Path, door: Door, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_nslt_map_takes_its_names_from_the_list(tmp_path: Path) -> None:
         ("1.mp4", "zebra"),
     ]
     assert [path.name for path in found.missing] == ["99.mp4"]
-    assert [p.detail for p in found.problems] == ["1 ids are not in WLASL_v0.3.json: 99"]
+    assert [p.detail for p in found.problems] == ["1 id is not in WLASL_v0.3.json: 99"]
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -185,7 +185,7 @@ def test_class_folders_with_splits(tmp_path: Path) -> None:
     )
     found = read(tmp_path)
     assert [(s.gloss, s.split) for s in found.samples] == [(NFC, "train"), (NFC, "val")]
-    assert any("no videos are passed over" in note for note in found.notes)
+    assert any("no video is passed over" in note for note in found.notes)
 
 
 def test_class_folders_without_splits_get_a_seeded_stratified_one(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lscht_ray.shown import lines_shown, oddity, shown
+from lscht_ray.shown import counted, lines_shown, oddity, shown
 from support.data import draw
 from support.doors import FAST, Door, run_folder
 
@@ -28,6 +28,12 @@ ESCAPES = "\x1b]0;mine\x07\x1b[31m"
 )
 def test_what_steers_is_written_out_and_letters_stay(name: str, escaped: str) -> None:
     assert shown(name) == escaped
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "clip") for number in (0, 1, 2)] == ["0 clips", "1 clip", "2 clips"]
+    assert [counted(number, "gloss") for number in (1, 2)] == ["1 gloss", "2 glosses"]
+    assert [counted(number, "video is", "videos are") for number in (1, 2)] == ["1 video is", "2 videos are"]
 
 
 def test_a_messages_own_lines_stay() -> None:

@@ -218,7 +218,7 @@ def test_a_trial_in_a_process_that_stays_is_the_same_as_one_under_ray_train_besi
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "2 trial(s) at a time" in result.stdout
+    assert "2 trials at a time" in result.stdout
     assert "max_concurrent_trials 99 would not fit" in result.stdout
     assert what_matters(summary(tmp_path))[0] == what_matters(summary(undisturbed))[0]
     one, other = (

@@ -123,7 +123,7 @@ def test_a_flat_folder_by_a_pattern_of_its_names(tmp_path: Path) -> None:
         ("b.mp4,x,tset", "unknown_split", "line 3: split 'tset' is none of train, val, test"),
         ("b.mp4,,train", "unparsable", "line 3: the label is empty"),
         ("a.mp4,y,train", "two_labels", "a.mp4 is there twice (also line 2): as 'x' and as 'y'"),
-        ('"b.mp4,x', "unparsable", "lines 3 to 4: 1 cells where the header has 3; is there a quotation mark too many?"),
+        ('"b.mp4,x', "unparsable", "lines 3 to 4: 1 cell where the header has 3; is there a quotation mark too many?"),
     ],
 )
 def test_bad_lines_are_named_and_nothing_outside_is_opened(tmp_path: Path, line: str, kind: str, detail: str) -> None:

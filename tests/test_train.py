@@ -20,7 +20,7 @@ from lscht_ray.model import videomae
 from lscht_ray.settings.train import TrainConfig
 from lscht_ray.training import build
 from lscht_ray.training import run as training
-from support.data import manifest, read_lines
+from support.data import draw, manifest, read_lines
 from support.doors import FAST, Door, refused, run_folder
 
 SEED_TAGS = {
@@ -213,7 +213,7 @@ def test_the_door_resumes_with_other_settings_only_if_told_to(small: Path, door:
     refused(
         door("train", "--resume", folder, *changes, cwd=tmp_path),
         "max_epochs: was 2, now 4",
-        "early_stopping: was True, now False",
+        "early_stopping: was true, now false",
         "--override",
     )
     result = door("train", "--resume", folder, *changes, "--override", cwd=tmp_path)
@@ -222,6 +222,12 @@ def test_the_door_resumes_with_other_settings_only_if_told_to(small: Path, door:
     assert [line["epoch"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
     assert not (folder / ".lock").exists()
     refused(door("train", "--resume", tmp_path, cwd=tmp_path), "it is no run's folder")
+    other = tmp_path / "other"
+    for number, gloss in enumerate(("mañana", "mañana", "tú", "tú")):
+        draw(other / gloss / f"{number}.mp4", number % 2, number)
+    gone = "(gone: casa; new: none): resume with the data it began with"
+    refused(door("train", "--resume", folder, "--data", other, "--override", cwd=tmp_path), gone)
+    assert not (other / ".lscht_ray").exists()  # no video was opened
 
 
 def test_patience_ends_a_run(small: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_cluster_started_by_hand_is_joined_and_its_end_is_said_with_the_way_to
     assert process.wait(timeout=60) == 1
     text = said.read_text(encoding="utf-8")
     (folder,) = (tmp_path / "models" / "checkpoints").iterdir()
-    assert "the running Ray cluster: 1 node(s), 3 CPU for workers" in text
+    assert "the running Ray cluster: 1 node, 3 CPU for workers" in text
     assert "Trials, the best first" in text
     assert text.splitlines()[-1] == (
         f"error: the Ray cluster at {started_by_hand} is gone: it was ended, or its machine was; go on with: python -m"

@@ -139,7 +139,7 @@ def test_which_of_several_data_sets(folder: Path, door: Door) -> None:
     offered = flag(result.stderr, "data")
     assert sorted(Path(path).name for _, path in offered[-2:]) == ["conjunto dos", "conjunto uno"], result.stderr
     for words in offered[-2:]:
-        assert "1 glosses, clips: 1 train" in door("check", *words, cwd=folder).stdout
+        assert "1 gloss, clips: 1 train" in door("check", *words, cwd=folder).stdout
 
 
 @pytest.mark.parametrize("names", [("nslt_100.json", "nslt_300.json"), ("uno dos.csv", "tres.csv")])

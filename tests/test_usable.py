@@ -176,7 +176,7 @@ def test_what_does_not_apply_is_counted_in_a_note(tmp_path: Path) -> None:
         assert "tú" in " ".join(kept.notes[len(clips.notes) :])  # a gloss without a training clip
         return clips.notes
 
-    cut = "1 clips are annotated with a frame range and seem cut to it already: the whole clip is used"
+    cut = "1 clip is annotated with a frame range and cut to it already, it seems: the whole clip is used"
     boxed = (
         "the boxes of 1 of 1 clips reach beyond their pictures, so the videos seem to be cut to them already: "
         "crop_to_bbox is ignored for all"
@@ -215,5 +215,5 @@ def test_clips_that_are_there_twice_are_said_before_training(door: Door, small: 
     assert result.returncode == 0, result.stderr
     check = f"python -m lscht_ray.check '{data}'"
     for words in ("under two glosses, of which one is wrong", "in two splits, which makes the figures too good"):
-        assert f"warning: 1 pair(s) of clips are the same file {words}; which: {check}" in result.stdout
+        assert f"warning: 1 pair of clips is the same file {words}; which: {check}" in result.stdout
     assert "the same file" not in door("train", "--data", small, *FAST, "--max_epochs", 1, cwd=tmp_path).stdout

@@ -52,7 +52,7 @@ def test_training_clips_that_vanish_are_named_again_at_the_end(data: Path, tmp_p
     outcome = train_while(data, tmp_path, [gone])
     assert [Path(video) for video in outcome.lost] == [gone]
     said = "\n".join(train._warnings(outcome, "val_accuracy"))
-    assert "warning: 1 videos were lost while the run went on" in said
+    assert "warning: 1 video was lost while the run went on" in said
     assert gone.name in said
 
 

@@ -2,20 +2,24 @@
 """What is said of wrong flags, values and files: what was given, what is allowed, what to type; and `--help`."""
 
 import json
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts import checkpoint, checkpoint_file
 from lscht_ray.errors import InputError
 from lscht_ray.model import hub
 from lscht_ray.settings import commandline, help
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.settings.evaluate import EvaluateConfig
 from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.synonyms import DOORS
 from lscht_ray.settings.train import TrainConfig
 from support.doors import Door, refused
 
@@ -51,6 +55,7 @@ FLAGS = {
         "--pretrained x": "--model_name", "--train.lr 1e-4": "--lr", "--warmup_epochs 5": "--warmup_ratio",
         "--smoothing 0.1": "--label_smoothing", "--data_root x": "--data", "--max_epoch 3": "--max_epochs",
         "--batch-size 8": "--batch_size", "--pacience 3": "--patience", "\u2013lr 1": "--lr",
+        "--drop 0.1": "--head_dropout", "--columns.gloss seña": "--columns.label",
     },
     "tune": {
         "--lr 1e-4": "--train.lr", "--max_epochs 3": "--train.max_epochs", "--train.learning_rate 1": "--train.lr",
@@ -84,6 +89,12 @@ def test_a_flag_of_another_program_names_ours(door: str, words: str, meant: str)
             "--wd: no such flag: did you mean --weight_decay?\n--bs: no such flag: did you mean --batch_size?",
         ),
         ("wlasl10", "wlasl10: what is it? Flags begin with --, as in --data FOLDER"),
+        ("lr=1e-4", "lr=1e-4: what is it? Flags begin with --: --lr 1e-4"),
+        ("--num_trials 5", "--num_trials: no such flag: it is a flag of `python -m lscht_ray.tune`"),
+        ("--search_space.lr.low 5", "--search_space.lr.low: no such flag: it is a flag of `python -m lscht_ray.tune`"),
+        ("--html a.html", "--html: no such flag: it is a flag of `python -m lscht_ray.check`"),
+        ("--batch_size", "--batch_size needs a value: a whole number from 1 on, or auto"),
+        ("--config", "--config needs a file: --config FILE"),
         (
             "--smoothing_by true",
             "--smoothing_by: no such flag: did you mean --smoothing_by_similarity?",
@@ -92,6 +103,18 @@ def test_a_flag_of_another_program_names_ours(door: str, words: str, meant: str)
 )
 def test_what_there_is_no_flag_for(words: str, text: str) -> None:
     assert said("train", words) == text
+
+
+def test_what_a_line_lacks_and_whose_a_flag_is(door: Door, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each flag that is sent to another door is one there."""
+    refused(door("evaluate", cwd=tmp_path), "checkpoint is missing: python -m lscht_ray.evaluate CHECKPOINT")
+    refused(door("check", "--html", cwd=tmp_path), "--html needs a value")
+    refused(door("check", "--contact-sheet", cwd=tmp_path), "--contact-sheet needs a value")
+    refused(door("demo", "x", cwd=tmp_path), "x: what is it? Flags begin with --, as in --output FOLDER")
+    assert "usage" not in capfd.readouterr().err
+    for other, flags in DOORS.items():
+        every = door(other, "--help", "all", cwd=tmp_path).stdout
+        assert not [flag for flag in flags if f"--{flag}" not in every]
 
 
 VALUES = {
@@ -180,6 +203,11 @@ def in_file(tmp_path: Path, text: str, door: str = "train", name: str = "own.yam
         ),
         (
             "tune",
+            "search_space:\n  label_smoothing: {type: uniform, low: 0, high: 1.5}\n",
+            "FILE, line 2: search_space.label_smoothing: label_smoothing must be a number from 0, below 1 (given: 1.5)",
+        ),
+        (
+            "tune",
             "search_space:\n  lr: {type: normal, min: 1}\n",
             "FILE, line 2: search_space.lr.type must be uniform, loguniform, quniform, int, logint or choice (given: normal)\n"
             "FILE, line 2: search_space.lr.min: no such setting: did you mean low?",
@@ -218,6 +246,30 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_our_words(tmp_path: Path, co
     assert str(caught.value) == (
         f"{tmp_path}/x.pt is no checkpoint, or it is damaged: name a run's folder, or its best_model.pt"
     )
+
+
+def test_another_programs_checkpoint_is_refused_without_torch(tmp_path: Path, door: Door) -> None:
+    """Importing torch takes seconds: what the file's names say is said before."""
+    torch.save({"model": {}, "epoch": 3, "optimizer": {}}, tmp_path / "x.pt")
+    said = f"{tmp_path}/x.pt is no checkpoint of lscht_ray: it lacks format, model_config, clip_format, glosses, config"
+    with pytest.raises(InputError, match=re.escape(said)):
+        checkpoint.load(tmp_path / "x.pt")
+    with pytest.raises(InputError, match=re.escape(said)):
+        checkpoint_file.check(tmp_path / "x.pt")
+    program = (
+        "import sys; from lscht_ray import evaluate, train\n"
+        "for door, *words in ((evaluate, 'x.pt'), (train, '--data', 'demo', '--model_name', 'x.pt')):\n"
+        "    try: door.main(words)\n"
+        "    except ValueError as error: assert 'it lacks format' in str(error), error\n"
+        "    else: raise AssertionError(words)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=300)
+
+
+def test_a_checkpoint_of_ours_passes(tmp_path: Path) -> None:
+    checkpoint.save(dict.fromkeys(checkpoint_file.MODEL_KEYS), tmp_path / "ours.pt")
+    checkpoint_file.check(tmp_path / "ours.pt")
 
 
 def test_a_pickled_model_is_refused_in_our_words(tmp_path: Path) -> None:
@@ -271,6 +323,10 @@ def test_what_can_not_work_here_is_said_without_a_run_folder(small: Path, door: 
     refused(wrong_size, "image_size 225 must be a multiple of the model's patch size, 12: 216 or 228")
     refused(door("train", *flags, "--device", "cuda:77", cwd=tmp_path), "cuda:77")
     refused(door("tune", "--train.image_size", 225, cwd=tmp_path), "216 or 228")
+    refused(door("tune", "--train.device", "cuda:77", cwd=tmp_path), "--train.device cuda:77: ", "--train.device cpu")
+    refused(
+        door("tune", "--train.model_name", "/nothere", cwd=tmp_path), "error: --train.model_name /nothere: there is"
+    )
     refused(door("train", *flags, "--num_classes", 100, cwd=tmp_path), "num_classes is 100", "has 3 glosses")
     assert not list(tmp_path.iterdir())
 

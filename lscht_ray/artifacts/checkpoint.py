@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from lscht_ray.artifacts import places
+from lscht_ray.artifacts import checkpoint_file, places
+from lscht_ray.artifacts.checkpoint_file import MODEL_KEYS
 from lscht_ray.errors import InputError
 from lscht_ray.host import disk
 from lscht_ray.host.files import replacing, write_json
 
 FORMAT = 1
-MODEL_KEYS = ("format", "model", "model_config", "clip_format", "glosses", "config", "epoch", "metrics")
 KNOWN_CLIPS = "known_clips"
 DATA_KEYS = ("data", KNOWN_CLIPS)
 """What newer checkpoints have besides: which clips the run used."""
@@ -63,13 +63,10 @@ def load(path: Path, keys: tuple[str, ...] = MODEL_KEYS) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}") from None
     except (RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError):
-        # torch's own words advise to run the code in the file.
-        raise InputError(
-            f"{path} is no checkpoint, or it is damaged: name a run's folder, or its {places.BEST}"
-        ) from None
+        raise checkpoint_file.damaged(path) from None  # torch's own words advise to run the code in the file
     absent = [key for key in keys if not isinstance(content, dict) or key not in content]
     if absent:
-        raise InputError(f"{path} is no checkpoint of lscht_ray: it lacks {', '.join(absent)}")
+        raise checkpoint_file.foreign(path, absent)
     if content["format"] != FORMAT:
         raise InputError(f"{path} has format {content['format']}, this version reads format {FORMAT}")
     return dict(content)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
+from lscht_ray.shown import counted
+
 Z = NormalDist().inv_cdf(0.975)
 """Standard errors to either side of a 95 % interval."""
 TOP5 = 5
@@ -111,7 +113,8 @@ def doubts(history: Sequence[Mapping[str, Any]], best_epoch: int, metric: str) -
     reached = accuracy(best, of)
     if reached is not None and reached.is_doubtful:
         yield (
-            f"warning: the best epoch can't be told from guessing: {of} {reached.text()} on {best['val_clips']} clips"
+            f"warning: the best epoch can't be told from guessing: {of} {reached.text()} on"
+            f" {counted(best['val_clips'], 'clip')}"
         )
     if last.get("val_chance") and last["val_loss"] > DIVERGED * -math.log(last["val_chance"]):
         yield (

@@ -136,6 +136,8 @@ def find_model(path: Path) -> Path:
                 return path / name
         if (path / SWEEP).is_file():
             raise InputError(f"{path}: that sweep has no best model yet ({WINNER}/{BEST})")
+        if path.name == EXPORT and (path.parent / BEST).is_file():
+            raise InputError(f"{path}: it is the copy for transformers: name the run's folder, {path.parent}")
         raise InputError(f"{path}: it is no run folder: neither {BEST} nor {LAST} is in it")
     if not path.is_file():
         raise InputError(f"{path}: there is no such checkpoint or run folder")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lscht_ray.artifacts import figures, fonts, places
 from lscht_ray.host.files import CsvLocale, make_numbered, write_csv, write_json
-from lscht_ray.shown import shown
+from lscht_ray.shown import counted, shown
 
 MOST_NAMED = 200
 """Glosses up to which the picture of the confusion matrix names them: more can't be read there, and take a minute."""
@@ -149,7 +149,7 @@ def text(evaluation: Evaluation) -> str:
     lines = [f"clips {metrics['count']:.0f}   loss {metrics['loss']:.4f}   (in brackets: the 95 % interval)"]
     lines += [f"{names[name]:10} {each.text()}" for name, each in reached.items()]
     if evaluation.unreadable:
-        lines.append(f"{len(evaluation.unreadable)} clips could not be read and are in no figure:")
+        lines.append(f"{counted(len(evaluation.unreadable), 'clip')} could not be read and are in no figure:")
         lines += [f"  {shown(video)}: {shown(reason)}" for video, reason in evaluation.unreadable.items()]
     lines.append("worst classes:")
     lines += [f"  {row['accuracy']:6.1%} of {row['support']:3d}  {shown(row['gloss'])}" for row in evaluation.worst()]

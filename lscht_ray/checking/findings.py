@@ -12,7 +12,7 @@ from lscht_ray.dataset.problems import SEVERITIES, Problem, Severity
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Sample
 from lscht_ray.settings.data import CheckConfig
-from lscht_ray.shown import some
+from lscht_ray.shown import counted, some
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.recognise import disorder, is_video
 
@@ -99,7 +99,7 @@ def _oddities(facts: Facts) -> Iterator[tuple[str, Severity, str, str]]:
         detail = f"{facts.corrupt} of {facts.frames + facts.corrupt} frames are damaged or missing"
         yield "corrupt_frames", "warning", detail, "look at it; the other frames are used"
     elif facts.claimed > facts.frames + facts.hidden and not facts.claimed_duration:
-        detail = f"{facts.frames} frames where its header claims {facts.claimed}"
+        detail = f"{counted(facts.frames, 'frame')} where its header claims {facts.claimed}"
         yield "fewer_frames_than_claimed", "warning", detail, "the frames that are there are used; is it cut off?"
     if facts.frames and facts.claimed_duration - facts.duration > max(0.5, 0.1 * facts.claimed_duration):
         detail = f"its pictures end after {facts.duration:.2f} s, its header claims {facts.claimed_duration:.2f} s"
@@ -111,7 +111,12 @@ def _oddities(facts: Facts) -> Iterator[tuple[str, Severity, str, str]]:
         detail = f"no frame is shown for {facts.gap:.2f} s from {facts.gap_start:.2f} s on"
         yield "gap_in_time", "warning", detail, "look at it: is it damaged, or were still pictures left out?"
     if facts.frames < FEW_FRAMES:
-        yield "few_frames", "warning", f"{facts.frames} frames", "they are repeated; --min_frames N leaves such out"
+        yield (
+            "few_frames",
+            "warning",
+            counted(facts.frames, "frame"),
+            "they are repeated; --min_frames N leaves such out",
+        )
     if facts.width * facts.height > HUGE_PIXELS:
         detail = f"{facts.width}x{facts.height} pixels"
         yield "huge_picture", "warning", detail, "it takes much memory in every data worker: make it smaller"
@@ -165,7 +170,7 @@ def _ranges(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
         if where:
             end = "the end" if span.end is None else f"{span.end:g}"
             rate = f" at --fps {config.fps:g}" if video_facts.pictures else ""
-            holds = f"{video_facts.frames} frames, {video_facts.duration:.2f} s{rate}"
+            holds = f"{counted(video_facts.frames, 'frame')}, {video_facts.duration:.2f} s{rate}"
             detail = f"its range, {span.unit} {span.start:g} to {end}, is beyond the video ({holds})"
             bad: Severity = "error" if where == "start" else "warning"
             yield Problem(
@@ -206,7 +211,7 @@ def _shapes(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) ->
             continue
         most, least = (max(ratio, 1 / ratio) for ratio, _, _ in (listed[0], listed[-1]))
         how = "wider than high" if shape == "wide" else "higher than wide"
-        detail = f"{len(listed)} videos are {how}, up to {listed[0][1]} pixels: "
+        detail = f"{counted(len(listed), 'video is', 'videos are')} {how}, up to {listed[0][1]} pixels: "
         detail += _seen(config.eval_crop, shape, least, most)
         bad: Severity = "info"
         action = "nothing: this is what eval_crop chooses"
@@ -288,5 +293,5 @@ def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
                 if is_video(Path(entry.path)) and Path(entry.path) not in annotated_videos
             ]
             if others:
-                detail = f"{len(others)} videos have no annotation: {some(sorted(others))}"
+                detail = f"{counted(len(others), 'video has', 'videos have')} no annotation: {some(sorted(others))}"
                 yield Problem("not_annotated", "info", str(folder), detail, "they are passed over")

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.data import CheckConfig, DataConfig
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.shown import shown
+from lscht_ray.shown import counted, shown
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.recognise import stamp
 
@@ -63,13 +63,25 @@ class Keeper(Protocol):
         ...
 
 
-def ready(config: TrainConfig, screen: Console, keeper: Keeper | None = None) -> ClipSet:
+def ready(
+    config: TrainConfig,
+    screen: Console,
+    keeper: Keeper | None = None,
+    accept: Callable[[Annotations], None] = lambda annotations: None,
+) -> ClipSet:
     """The data set as training can use it: read, looked at, without what can't be used, and with something to learn.
+
+    Args:
+        config: The settings.
+        screen: Where progress is shown.
+        keeper: Keeps the frames of videos that are new.
+        accept: Gets what the annotations say before the first video is opened, and may refuse it.
 
     Raises:
         InputError: The data set can't be trained on; the message says why.
     """
     annotations = trainable(read_named(screen=screen, **config.data_settings()), config.untrained_glosses)
+    accept(annotations)
     clip_set = trusted(annotations, config, screen, keeper=keeper).trainable(config.untrained_glosses)
     for line in _severe(clip_set, config):
         screen.print(line)
@@ -85,7 +97,8 @@ def _severe(clip_set: ClipSet, config: DataConfig) -> Iterator[str]:
         (sum(one.split != other.split for one, other in pairs), "in two splits, which makes the figures too good"),
     ):
         if count:
-            yield f"warning: {count} pair(s) of clips are the same file {words}; which: {_check_command(config)}"
+            pairs_are = counted(count, "pair of clips is", "pairs of clips are")
+            yield f"warning: {pairs_are} the same file {words}; which: {_check_command(config)}"
 
 
 def trusted(
@@ -122,11 +135,13 @@ def trusted(
     result = settle(annotations, facts, config)
     kinds = Counter(reason.split(":")[0] for _, reason in result.left_out)
     if new:
-        screen.print(f"looked at {new} videos in {time.monotonic() - started:.1f} s (once; kept for next time)")
+        screen.print(
+            f"looked at {counted(new, 'video')} in {time.monotonic() - started:.1f} s (once; kept for next time)"
+        )
     if result.left_out:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         where = "" if splits else f"; more: {_check_command(config)}"
-        screen.print(f"left out: {len(result.left_out)} of {len(samples)} clips ({listed}){where}")
+        screen.print(f"left out: {len(result.left_out)} of {counted(len(samples), 'clip')} ({listed}){where}")
     if not result.clips:
         video, reason = result.left_out[0]
         raise InputError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from lscht_ray.dataset.annotations import Annotations, trainable
 from lscht_ray.dataset.samples import Clip, make_clip
 from lscht_ray.settings.data import DataConfig
+from lscht_ray.shown import counted
 from lscht_ray.video.facts import Facts
 from lscht_ray.video.span import Box, Span
 
@@ -88,7 +89,8 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
     notes = list(annotations.notes)
     if unapplied and config.frame_ranges == "auto":
         notes.append(
-            f"{unapplied} clips are annotated with a frame range and seem cut to it already: the whole clip is used"
+            f"{counted(unapplied, 'clip is', 'clips are')} annotated with a frame range and cut"
+            " to it already, it seems: the whole clip is used"
         )
     if config.crop_to_bbox and not boxes_apply:
         notes.append(
@@ -96,7 +98,7 @@ def settle(annotations: Annotations, facts: dict[Path, Facts], config: DataConfi
             "already: crop_to_bbox is ignored for all"
         )
     if uncut:
-        notes.append(f"the boxes of {uncut} clips reach beyond their pictures: these are used whole")
+        notes.append(f"the boxes of {counted(uncut, 'clip')} reach beyond their pictures: these are used whole")
     used = replace(annotations, samples=tuple(clip.sample for clip in clips))
     return ClipSet(used, tuple(clips), tuple(left_out), tuple(notes))
 
@@ -108,7 +110,7 @@ def unusable(facts: Facts | None, config: DataConfig) -> str:
     if facts.trouble and not (config.salvage and facts.trouble in SALVAGEABLE and facts.frames):
         return f"{facts.trouble}: {facts.reason}"
     if facts.frames < config.min_frames:
-        return f"few_frames: {facts.frames} frames, min_frames asks for {config.min_frames}"
+        return f"few_frames: {counted(facts.frames, 'frame')}, min_frames asks for {config.min_frames}"
     return ""
 
 

@@ -25,6 +25,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.host.files import slug
 from lscht_ray.settings.data import DataConfig
+from lscht_ray.shown import counted
 
 VERSION = 1
 """Raise it where cached clips get other bytes."""
@@ -120,7 +121,7 @@ def _count(cache: ClipCache, video: object) -> None:
 
 def _report(cache: ClipCache, decoded: int, started: float, screen: Console) -> None:
     size, seconds = disk.size_of(cache.folder) / GB, time.monotonic() - started
-    screen.print(f"clip cache {cache.folder}: {decoded} clips decoded in {seconds:.1f} s, {size:.2f} GiB")
+    screen.print(f"clip cache {cache.folder}: {counted(decoded, 'clip')} decoded in {seconds:.1f} s, {size:.2f} GiB")
 
 
 # ---------------------------------------------------------------- at the first look

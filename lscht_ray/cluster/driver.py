@@ -30,6 +30,7 @@ from lscht_ray.cluster.watch import Stop, Watch
 from lscht_ray.host import console, interrupt
 from lscht_ray.host.environment import environment
 from lscht_ray.host.files import write_json
+from lscht_ray.shown import counted
 from lscht_ray.sweep import firsts, judge, results, view, winner
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.ending import Ending
@@ -63,7 +64,10 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
             decodes = fill.decodes(config.train) - decoded
             best = _keep_results(sweep, storage, ledger, {"decodes": decodes, **ending.figures(sweep, ledger)}, real)
             if config.train.cache != "off":
-                real.print(f"clip cache of this node: {decodes} clips decoded for {len(ledger.trials)} trials")
+                real.print(
+                    f"clip cache of this node: {counted(decodes, 'clip')} decoded"
+                    f" for {counted(len(ledger.trials), 'trial')}"
+                )
             results.conclude(sweep, ledger, best, real)
             for line in ending.lines(sweep):
                 real.print(line)
@@ -140,7 +144,7 @@ class Search:
         earlier = self.config.warm_start
         learned = self.study.learn(firsts.warm_start(earlier, self.config.metric)) if earlier else 0
         if learned:
-            self.screen.print(f"warm start: the sampler knows {learned} trials of {earlier}")
+            self.screen.print(f"warm start: the sampler knows {counted(learned, 'trial')} of {earlier}")
 
     def take_up(self) -> None:
         """Enter the trials of earlier drivers: what they reported, and what they had no time to report."""
@@ -188,7 +192,7 @@ class Search:
             planned = room.plan_now
             self.screen.print(
                 f"{planned.description}\n"
-                f"{self.sweep.num_trials} trials of at most {self.config.train.max_epochs} epochs"
+                f"{counted(self.sweep.num_trials, 'trial')} of at most {counted(self.config.train.max_epochs, 'epoch')}"
             )
             watch = Watch(
                 self.ledger,

@@ -15,6 +15,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.host.neighbours import fair_share, others
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
+from lscht_ray.shown import counted
 
 SAFE_SHARE = 0.9
 """Of a GPU's memory, for the trials that share it."""
@@ -131,7 +132,7 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: floa
     fitting = max(at_once(nodes, resources, gpus), _fit_when_scaled(autoscaled, resources, gpus))
     if not fitting and started_here:  # of what other sweeps leave not even one fits: then one runs beside theirs
         fitting = min(1, at_once(_nodes(started_here, shared=False), resources, gpus))
-    needs = f"{resources.workers_per_trial} worker(s) of {resources.cpus_per_worker:g} CPU"
+    needs = f"{counted(resources.workers_per_trial, 'worker')} of {resources.cpus_per_worker:g} CPU"
     needs += f" and {gpus:g} GPU" if gpus else ""
     needs += f" ({resources.accelerator_type})" if resources.accelerator_type else ""
     has = _describe(nodes, autoscaled)
@@ -145,7 +146,7 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: floa
     capped = f" (max_concurrent_trials {wanted} would not fit)" if wanted > fitting else ""
     where = "a local Ray" if started_here else "the running Ray cluster"
     how = "in processes that stay" if in_actor else "in workers of its own"
-    text = f"{where}: {has}; {concurrent} trial(s) at a time{capped}, each {needs}, {how}"
+    text = f"{where}: {has}; {counted(concurrent, 'trial')} at a time{capped}, each {needs}, {how}"
     return Plan(concurrent, gpus, in_actor, text)
 
 
@@ -200,7 +201,9 @@ def _fit_when_scaled(autoscaled: dict[str, Any], resources: ResourcesConfig, gpu
 def _describe(nodes: list[Node], autoscaled: dict[str, Any]) -> str:
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     kinds = sorted({kind for node in nodes for kind in node.accelerators})
-    text = f"{len(nodes)} node(s), {cpus:g} CPU for workers, {gpus:g} GPU" + (f" ({', '.join(kinds)})" if kinds else "")
+    text = f"{counted(len(nodes), 'node')}, {cpus:g} CPU for workers, {gpus:g} GPU" + (
+        f" ({', '.join(kinds)})" if kinds else ""
+    )
     if autoscaled:
         text += f", up to {autoscaled.get('CPU', 0):g} CPU and {autoscaled.get('GPU', 0):g} GPU when scaled up"
     return text

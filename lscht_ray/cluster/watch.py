@@ -26,6 +26,7 @@ from lscht_ray.cluster.search import SCORE
 from lscht_ray.cluster.trial import halve, proposal_of, trial_name
 from lscht_ray.host.console import short
 from lscht_ray.host.processes import is_alive
+from lscht_ray.shown import counted
 from lscht_ray.sweep.budget import Budget
 from lscht_ray.sweep.ledger import Ledger, epoch_metrics
 from lscht_ray.sweep.record import TrialRecord
@@ -204,8 +205,8 @@ class Watch(ray.tune.Callback):  # type: ignore[misc]  # Ray has no types
         self.study.end(record, self.ledger)
         cause = f": {error}" if error else ""
         self._say(
-            f"{name} {record.status} after {len(record.epochs)} epochs, {record.seconds:.0f} s"
-            f" ({len(self.ledger.ended())} of {self.study.num_trials} trials done){cause}"
+            f"{name} {record.status} after {counted(len(record.epochs), 'epoch')}, {record.seconds:.0f} s"
+            f" ({len(self.ledger.ended())} of {counted(self.study.num_trials, 'trial')} done){cause}"
         )
         self._let_go(name)
         self.on_end(record)

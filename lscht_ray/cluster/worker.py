@@ -19,6 +19,7 @@ from lscht_ray.cluster.report import Report, WorkOrder
 from lscht_ray.errors import OutOfMemoryError, UnfitSettingsError
 from lscht_ray.host.interrupt import StopRequest
 from lscht_ray.host.processes import is_alive
+from lscht_ray.shown import counted
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import: only the worker itself does, not who sends it
     from lscht_ray.checking.usable import ClipSet
@@ -112,7 +113,7 @@ def carry_out(
             hook.rescue.forget()
     except OutOfMemoryError as error:
         half = hook.rescue.halve(error.clips_at_once)
-        text = f"{error}\nstarting again with {half} clips at a time; the global batch stays"
+        text = f"{error}\nstarting again with {counted(half, 'clip')} at a time; the global batch stays"
         new_console().print(text)  # whichever worker it is
         raise
     except UnfitSettingsError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, noting, read_json, read_text
+from lscht_ray.shown import counted
 
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 """What spreadsheets are called that are no tables of text."""
@@ -78,7 +79,7 @@ def _csv_cells(file: Path, header: bool, delimiter: str, problems: list[Problem]
             if len(cells) != len(names):
                 quote = "; is there a quotation mark too many?" if begin != end else ""
                 problems.append(
-                    _unparsable(file, where, f"{len(cells)} cells where the header has {len(names)}{quote}")
+                    _unparsable(file, where, f"{counted(len(cells), 'cell')} where the header has {len(names)}{quote}")
                 )
                 continue
             yield where, dict(zip(names, cells, strict=True))

@@ -18,7 +18,7 @@ from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
-from lscht_ray.shown import shown, some
+from lscht_ray.shown import counted, shown, some
 from lscht_ray.video.recognise import is_hidden
 
 SHOWN = 4
@@ -79,14 +79,16 @@ def read_elan(path: Path, videos: Path | None, settings: ElanMap) -> Table:
     others = f"; not from {some(left, SHOWN)}" if left else ""
     reader.notes.append(f"{len(sessions)} ELAN files, signs from {some(map(repr, chosen), SHOWN)}{others}")
     if empty:
-        reader.notes.append(f"{empty} annotations are empty and are passed over")
+        reader.notes.append(f"{counted(empty, 'annotation is', 'annotations are')} empty and passed over")
     if strange:
         listed = some((f"{text!r} ({count})" for text, count in strange.most_common()), SHOWN)
-        detail = f"{strange.total()} annotations are not in the vocabulary {settings.vocabulary!r}: {listed}"
+        are = counted(strange.total(), "annotation is", "annotations are")
+        detail = f"{are} not in the vocabulary {settings.vocabulary!r}: {listed}"
         _pass_over(reader, "not_in_vocabulary", path, detail)
     if untimed:
         listed = some(map(repr, untimed), SHOWN)
-        detail = f"{len(untimed)} annotations are parts of another without a time of their own: {listed}"
+        parts = counted(len(untimed), "annotation is a part", "annotations are parts")
+        detail = f"{parts} of another without a time of its own: {listed}"
         _pass_over(reader, "no_own_time", path, detail)
     table = reader.table()
     if not entries:
@@ -141,12 +143,14 @@ def _tiers(path: Path, sessions: list[Session], texts: dict[str, Counter[str]], 
         people = sorted({session.tiers[tier].participant for session in sessions if tier in session.tiers} - {""})
         who = f", signed by {some(people, SHOWN)}" if people else ""
         values = some((repr(text) for text, _ in texts[tier].most_common()), SHOWN)
-        counts = f"{texts[tier].total()} annotations, {len(texts[tier])} different{who}: {values}"
+        counts = f"{counted(texts[tier].total(), 'annotation')}, {len(texts[tier])} different{who}: {values}"
         lines.append(f"  --elan.tier {shown(shlex.quote(tier))}: {counts}")
     for kind, count in Counter(map(_of_one_kind, names)).items():
         if count > 1:
             total = sum(texts[tier].total() for tier in names if _of_one_kind(tier) == kind)
-            lines.append(f"  --elan.tier {shlex.quote(kind)}: these {count} tiers together, {total} annotations")
+            lines.append(
+                f"  --elan.tier {shlex.quote(kind)}: these {count} tiers together, {counted(total, 'annotation')}"
+            )
     raise InputError("\n".join([head, *(lines or ["  no tier with annotations"])]))
 
 
@@ -190,7 +194,9 @@ def _video(session: Session, number: int, folder: Path, videos: Path) -> tuple[P
         twins = [on_disk(session.file.with_suffix(end)) for end in (".mp4", ".mov", ".mpg", ".mts", ".avi", ".webm")]
         return next((twin for twin in twins if twin.is_file()), twins[0]), 0
     if number > len(session.videos):
-        raise InputError(f"{session.file} links {len(session.videos)} videos: --elan.media {number} is none of them")
+        raise InputError(
+            f"{session.file} links {counted(len(session.videos), 'video')}: --elan.media {number} is none of them"
+        )
     media = session.videos[number - 1]
     places = [session.file.parent / place for place in media.places[:1] if not PurePosixPath(place).is_absolute()]
     names = [PurePosixPath(place).name for place in media.places]

@@ -10,7 +10,7 @@ from lscht_ray.dataset._entries import clips_below, is_clip, subfolders, visible
 from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import Row, Table, renamed, split_called
 from lscht_ray.host.files import nfc, no_text
-from lscht_ray.shown import some
+from lscht_ray.shown import counted, some
 from lscht_ray.video.recognise import is_clip_of_pictures, is_picture, is_video
 
 NAMED = 4
@@ -149,7 +149,10 @@ class _Found:
             self.problems.append(problem if gloss not in filled else _milder(problem))
         if self.others:
             listed = some((f"{count} {kind}" for kind, count in self.others.most_common()), NAMED)
-            self.notes.append(f"{self.others.total()} files that are no videos are passed over: {listed}")
+            self.notes.append(
+                counted(self.others.total(), "file that is no video is", "files that are no videos are")
+                + f" passed over: {listed}"
+            )
         unfilled = tuple(gloss for gloss in dict.fromkeys(gloss for gloss, _, _ in self.empty) if gloss not in filled)
         problems = self.problems + renamed("the gloss folder", self.raw, root)
         return Table(self.rows, None, self.notes, problems, unfilled=unfilled)

@@ -23,6 +23,7 @@ from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, is_file, is_there, nfc, read_head, read_text
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.shown import counted
 from lscht_ray.video.recognise import VIDEO_SUFFIXES
 
 LIST_SUFFIXES = (".csv", ".txt", ".list", ".lst")
@@ -143,7 +144,7 @@ def _class(line: Line, classes: dict[str, set[str]]) -> str:
     known, folder = classes.get(line.folder, set()), line.folder or "."
     if len(known) == 1:
         return next(iter(known))
-    there = f"has {len(known)} classes" if known else "has no class"
+    there = f"has {counted(len(known), 'class')}" if known else "has no class"
     raise LineError(
         "unparsable",
         f"it has no class, and {folder}/ {there} in the other lists",

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from lscht_ray.dataset._entries import MAX_WALKED, is_clip, subfolders, visible
+from lscht_ray.host.files import is_file
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz")
@@ -50,7 +51,7 @@ def _of_folder(path: Path) -> str:
 def of_results(path: Path) -> str:
     """The sentence about a folder of results; nothing where it is none."""
     for files, kind in ((RUN_FILES, "run"), (SWEEP_FILES, "sweep")):
-        if all((path / file).is_file() for file in files):
+        if all(is_file(path / file) for file in files):
             return f"it is a {kind}'s folder, not the folder of clips"
     return ""
 
@@ -65,7 +66,7 @@ def _of_one_folder(path: Path) -> str:
         return f"the annotations are in the folder above ({annotated[0]}): --data {_quoted(path.parent)}"
     if any(any(map(is_clip, itertools.islice(visible(folder), 50))) for folder in beside[:20]):
         return f"its clips are those of one gloss ({path.name!r}): name the folder above, --data {_quoted(path.parent)}"
-    return ""
+    return "nothing says what its clips show: put those of each gloss into a folder of its own, as in casa/1.mp4"
 
 
 def _siblings(path: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lscht_ray.dataset._entries import MAX_WALKED, clips_below
 from lscht_ray.dataset.rows import split_called
+from lscht_ray.shown import counted
 
 SHOWN = 2
 """Proposals that are shown."""
@@ -40,13 +41,13 @@ class Proposal:
 
     def lines(self, folder: Path, clips: int) -> list[str]:
         """The proposal in words, and as a command."""
-        people = f", {self.signers} signers" if self.signers else ""
-        rest = f", {clips - self.fits} clips don't fit" if self.fits < clips else ""
+        people = f", {counted(self.signers, 'signer')}" if self.signers else ""
+        rest = f", {counted(clips - self.fits, 'clip')} don't fit" if self.fits < clips else ""
         shown = "; ".join(
             f"{path} is {gloss!r}" + (f" by {signer!r}" if signer else "") for path, gloss, signer in self.examples
         )
         command = f"python -m lscht_ray.check {shlex.quote(str(folder))} --columns.pattern {shlex.quote(self.pattern)}"
-        return [f"  {self.glosses} glosses{people}{rest}: {shown}", f"    {command}"]
+        return [f"  {counted(self.glosses, 'gloss')}{people}{rest}: {shown}", f"    {command}"]
 
 
 def propose(folder: Path) -> tuple[list[Proposal], int]:

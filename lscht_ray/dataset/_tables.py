@@ -16,6 +16,7 @@ from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, nfc, on_disk
 from lscht_ray.settings.columns import ColumnMap
+from lscht_ray.shown import counted
 from lscht_ray.video.recognise import is_hidden
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -96,7 +97,7 @@ def _read_names(reader: RowReader) -> None:
         else:
             passed.append(relative)
     if passed:
-        detail = f"{len(passed)} videos have names that the pattern doesn't fit, such as {passed[0]!r}"
+        detail = f"the pattern doesn't fit the names of {counted(len(passed), 'video')}, such as {passed[0]!r}"
         reader.problems.append(Problem("not_annotated", "info", str(root), detail, "they are passed over"))
 
 

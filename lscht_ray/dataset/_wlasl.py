@@ -1,5 +1,6 @@
 """Reads WLASL's annotations into rows: the list of glosses (v0.3), nslt maps, and the thesis' layout."""
 
+import json
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -10,9 +11,11 @@ from lscht_ray.dataset.problems import Problem
 from lscht_ray.dataset.rows import SPLITS, Row, Table, renamed, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, inside, listing, nfc, read_json, read_text
-from lscht_ray.shown import some
+from lscht_ray.shown import counted, some
 from lscht_ray.video.span import Box, Span
 
+SHOWN = 60
+"""Characters of an entry that can't be read that are shown."""
 FPS = 25.0
 """WLASL numbers frames at this rate."""
 
@@ -39,7 +42,7 @@ def read_wlasl(path: Path, videos: Path | None = None) -> Table:
     elif isinstance(content, dict):
         glosses, entries = _read_map(content, path, problems)
     else:
-        raise InputError(f"{path} is neither WLASL's list of glosses nor an nslt map: it holds a JSON {content!r:.40}")
+        raise _foreign(path, content)
     entries = _with_thesis_splits(root, entries, problems, notes)
     folders = [videos] if videos else [root / "videos", root / "WLASL2000", root]
     folders += [] if videos else [root / "dataset" / split for split in SPLITS]
@@ -94,9 +97,14 @@ def _load(path: Path, problems: list[Problem]) -> Any:
     return content
 
 
-def _unparsable(path: Path, where: str, error: Exception, wanted: str) -> Problem:
-    text = f"{where}: {error if isinstance(error, InputError) else repr(error)}"
-    return Problem("unparsable", "error", str(path), text, f"it must be {wanted}")
+def _foreign(path: Path, content: Any) -> InputError:
+    shown = json.dumps(content, ensure_ascii=False)[:SHOWN]
+    return InputError(f"{path} is neither WLASL's list of glosses nor an nslt map: it holds {shown}")
+
+
+def _unparsable(path: Path, where: str, error: Exception, value: Any, wanted: str) -> Problem:
+    text = str(error) if isinstance(error, InputError) else f"it is {json.dumps(value, ensure_ascii=False)[:SHOWN]}"
+    return Problem("unparsable", "error", str(path), f"{where}: {text}", f"it must be {wanted}")
 
 
 def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple[list[str], dict[str, _Entry]]:
@@ -109,7 +117,7 @@ def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple
             if gloss != item["gloss"]:
                 problems += renamed("the gloss", {item["gloss"]: gloss}, path)
         except (TypeError, KeyError, AttributeError) as error:
-            problems.append(_unparsable(path, f"entry {number}", error, "{gloss, instances: [...]}"))
+            problems.append(_unparsable(path, f"entry {number}", error, item, "{gloss, instances: [...]}"))
             gloss, clips = f"(entry {number})", []
         if gloss in glosses:
             detail = f"the gloss {gloss!r} is there twice, as class {glosses.index(gloss)} and {number}"
@@ -120,7 +128,7 @@ def _read_list(content: list[Any], path: Path, problems: list[Problem]) -> tuple
             try:
                 video_id, entry = str(clip["video_id"]), _entry(gloss, clip)
             except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
-                problems.append(_unparsable(path, f"gloss {gloss!r}", error, "{video_id, split, ...}"))
+                problems.append(_unparsable(path, f"gloss {gloss!r}", error, clip, "{video_id, split, ...}"))
                 continue
             if video_id in entries:
                 problems.append(_twice(path, video_id, entries[video_id].gloss, gloss))
@@ -176,7 +184,7 @@ def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> t
         other = list[Problem]()  # dropped: they may be about clips that this map doesn't use
         content_beside = _load(beside[0], problems)
         if not isinstance(content_beside, list):
-            raise InputError(f"{beside[0]} is not WLASL's list of glosses: it holds a JSON {content_beside!r:.40}")
+            raise _foreign(beside[0], content_beside)
         names, listed = _read_list(content_beside, beside[0], other)
     else:
         names = _class_names(root)
@@ -187,19 +195,21 @@ def _read_map(content: dict[str, Any], path: Path, problems: list[Problem]) -> t
             split = _split(value["subset"])
             raw = _span(*span) if span[0] not in (None, 1) else None
             if label >= len(names) > 0 or label < 0:
-                raise ValueError(f"class {label} has no name, there are {len(names)}")
+                raise InputError(f"class {label} has no name, there are {len(names)}")
         except (TypeError, KeyError, IndexError, AttributeError, ValueError, OverflowError) as error:
-            problems.append(_unparsable(path, f"video {key!r}", error, "{subset, action: [class, start, end]}"))
+            problems.append(_unparsable(path, f"video {key!r}", error, value, "{subset, action: [class, start, end]}"))
             continue
         if not names:
             raise InputError(f"{path}: no gloss is known for class {label}: put WLASL_v0.3.json beside it")
         known = listed.get(key)
         classes[key] = label
         entries[key] = _Entry(names[label], split, *(known[2:] if known else (None, raw, None)))
+    if content and not (entries or listed) and not any(key.isdecimal() for key in content):
+        raise _foreign(path, content)
     unlisted = [key for key in entries if listed and key not in listed]
     if unlisted:
         ids = some(unlisted)
-        detail = f"{len(unlisted)} ids are not in {beside[0].name}: {ids}"
+        detail = f"{counted(len(unlisted), 'id is', 'ids are')} not in {beside[0].name}: {ids}"
         problems.append(Problem("id_mismatch", "info", str(path), detail, "they are used; their signer is unknown"))
     return names[: max(classes.values(), default=-1) + 1], entries
 
@@ -216,8 +226,9 @@ def _class_names(root: Path) -> list[str]:
         else:
             return []
         return [by_id[label] for label in range(len(by_id))]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{root}: the class ids of the gloss list must be 0, 1, 2, ...: {error!r}") from None
+    except (ValueError, KeyError, AttributeError, TypeError):
+        file = class_list if class_list.is_file() else gloss_to_id
+        raise InputError(f"{file}: the class ids must be 0, 1, 2, ... without a gap, each with its gloss") from None
 
 
 def _with_thesis_splits(
@@ -233,7 +244,7 @@ def _with_thesis_splits(
         ids = [PurePosixPath(line).stem for line in lines if line]
         unknown = [video_id for video_id in ids if video_id not in entries]
         if unknown:
-            detail = f"{len(unknown)} ids have no annotation: {some(unknown)}"
+            detail = f"{counted(len(unknown), 'id has', 'ids have')} no annotation: {some(unknown)}"
             problems.append(Problem("id_mismatch", "warning", str(file), detail, "they are passed over"))
         for video_id in ids:
             if video_id in chosen:
@@ -244,7 +255,9 @@ def _with_thesis_splits(
     if not chosen:
         return entries
     known = {key: entries[key]._replace(split=split) for key, split in chosen.items() if key in entries}
-    notes.append(f"splits from splits/*_split.txt: {len(known)} clips, {len(chosen) - len(known)} without annotation")
+    notes.append(
+        f"splits from splits/*_split.txt: {counted(len(known), 'clip')}, {len(chosen) - len(known)} without annotation"
+    )
     left = [key for key in entries if key not in chosen]
     if left:
         detail = f"{len(left)} annotated ids are in none of the lists: {some(left)}"
@@ -255,7 +268,7 @@ def _with_thesis_splits(
 def _note_corrupt(file: Path, notes: list[str]) -> None:
     if file.is_file():
         count = sum(1 for line in read_text(file).splitlines() if line.strip())
-        notes.append(f"{file.name} names {count} videos: whether they can be read is found out anew")
+        notes.append(f"{file.name} names {counted(count, 'video')}: whether they can be read is found out anew")
 
 
 def _listed_as_missing(root: Path, problems: list[Problem], notes: list[str], ids: Any) -> set[str]:
@@ -268,7 +281,7 @@ def _listed_as_missing(root: Path, problems: list[Problem], notes: list[str], id
     notes.append(f"missing.txt names {len(gone)} of these clips")
     if len(gone) < len(named):
         others = [video_id for video_id in named if video_id not in gone]
-        detail = f"{len(others)} ids are not annotated here: {some(others)}"
+        detail = f"{counted(len(others), 'id is', 'ids are')} not annotated here: {some(others)}"
         problems.append(Problem("id_mismatch", "info", str(file), detail, "nothing: they belong to other glosses"))
     return gone
 

@@ -27,7 +27,7 @@ from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.files import given_path
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
-from lscht_ray.shown import shown, some
+from lscht_ray.shown import counted, shown, some
 
 LINES_AT_ONCE = 5000
 """Lines of a table after which the progress moves on."""
@@ -80,8 +80,12 @@ class Annotations:
         """One line: layout, glosses, clips per split, missing videos."""
         counts = Counter(sample.split for sample in self.samples)
         splits = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
-        gone = f"; {len(set(self.missing))} annotated videos are missing" if self.missing else ""
-        return f"{shown(self.root)}: {self.layout} layout, {len(self.glosses)} glosses, clips: {splits}{gone}"
+        gone = (
+            f"; {counted(len(set(self.missing)), 'annotated video is', 'annotated videos are')} missing"
+            if self.missing
+            else ""
+        )
+        return f"{shown(self.root)}: {self.layout} layout, {counted(len(self.glosses), 'gloss')}, clips: {splits}{gone}"
 
 
 def read(
@@ -143,9 +147,10 @@ def read(
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
     missing = tuple(row.video for row in rows if not is_there_as_clip(row.video))
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
+        first = next(row.video for row in table.rows if row.video in set(missing))
         raise InputError(
             f"--data {data}: the videos of {len(missing)} of {len(rows)} annotated clips are missing, the first is "
-            f"{shown(missing[0])}\n"
+            f"{shown(first)}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
     glosses = table.glosses or sorted({*table.unfilled, *(row.gloss for row in rows)}, key=_number_or_text)
@@ -217,7 +222,8 @@ def absent_split(annotations: Annotations) -> str:
     split = "val" if counts["train"] else "train"
     head = f"there is no clip in the {split} split (clips: {there}); training needs train and val"
     if annotations.missing:
-        return f"{head}\n  {len(set(annotations.missing))} annotated videos are missing: --videos names their folder"
+        gone = counted(len(set(annotations.missing)), "annotated video is", "annotated videos are")
+        return f"{head}\n  {gone} missing: --videos names their folder"
     if annotations.drawn:
         return f"{head}\n  val is drawn with --val_fraction above 0, of glosses with two clips or more"
     if counts["train"]:
@@ -274,7 +280,7 @@ def trainable(annotations: Annotations, untrained: str = "error") -> Annotations
     kept = [gloss for gloss in annotations.glosses if gloss in trained]
     labels = {gloss: label for label, gloss in enumerate(kept)}
     samples = tuple(replace(s, label=labels[s.gloss]) for s in annotations.samples if s.gloss in labels)
-    note = f"{len(untaught)} glosses without a training clip are left out: {named}"
+    note = f"{counted(len(untaught), 'gloss is', 'glosses are')} left out, without a training clip: {named}"
     result = replace(annotations, glosses=tuple(kept), samples=samples, notes=(*annotations.notes, note))
     if not result.split("val"):
         raise InputError(f"{annotations.root}: no val clip has a gloss that is trained")

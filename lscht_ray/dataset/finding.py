@@ -18,7 +18,7 @@ from lscht_ray.dataset._wlasl import find_wlasl
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, read_json
 from lscht_ray.settings.columns import ColumnMap
-from lscht_ray.shown import some
+from lscht_ray.shown import counted, some
 from lscht_ray.video.recognise import is_clip_of_pictures
 
 DEEPEST = 3
@@ -172,7 +172,7 @@ def _unknown(path: Path) -> str:
     proposals, clips = propose(path) if path.is_dir() else ([], 0)
     if proposals:
         said = _proposed(path, proposals, clips)
-        return f"{head}. Its {clips} clips can be read by their paths, if this is what these mean:\n{said}"
+        return f"{head}. Its {counted(clips, 'clip')} can be read by their paths, if this is what these mean:\n{said}"
     sheets = [file.name for file in (visible(path) if path.is_dir() else [path]) if file.suffix.lower() in SHEETS]
     if sheets:
         return f"{head}: {sheets[0]} {NO_TABLE}"

@@ -11,6 +11,7 @@ from lscht_ray.dataset._cells import read_cells
 from lscht_ray.dataset.rows import SPLITS, Row, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import nfc, write_csv
+from lscht_ray.shown import counted
 
 COLUMNS = ("path", "label", "split", "signer", "range")
 TRIES = 200
@@ -74,9 +75,8 @@ def divide(rows: list[Row], plan: SplitPlan, root: Path) -> tuple[list[Row], lis
         return rows, []
     if plan.policy == "given" and open_rows < len(rows):
         val, test = plan.fractions
-        note = (
-            f"{open_rows} clips have no split yet: drawn per gloss with seed {plan.seed} ({val:g} val, {test:g} test)"
-        )
+        note = counted(open_rows, "clip has", "clips have") + " no split yet: drawn per gloss with seed"
+        note += f" {plan.seed} ({val:g} val, {test:g} test)"
         return _filled_up(rows, plan), [f"{note}; the others stay in theirs"]
     if plan.policy in ("given", "stratified"):
         val, test = plan.fractions
@@ -130,7 +130,8 @@ def _from_file(rows: list[Row], file: Path, root: Path) -> tuple[list[Row], list
         raise ForeignSplitError(f"--split_file {file}: it names none of the {len(rows)} clips of {root}")
     left = len(rows) - len(kept)
     return kept, [
-        f"splits from {file}: {len(kept)} clips" + (f"; {left} that it doesn't name are left out" * (left > 0))
+        f"splits from {file}: {counted(len(kept), 'clip')}"
+        + (f"; {left} that it doesn't name are left out" * (left > 0))
     ]
 
 
@@ -232,7 +233,7 @@ def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
             else "--test_fraction 0 makes no test split, --val_fraction 0 no val split"
         )
         raise InputError(
-            f"split_policy {plan.policy}: {len(groups)} signers can't fill {len(shares)} parts\n"
+            f"split_policy {plan.policy}: {counted(len(groups), 'signer')} can't fill {len(shares)} parts\n"
             f"  {fewer}; or let signers be in several: --split_policy stratified"
         )
     rng = random.Random(plan.seed)

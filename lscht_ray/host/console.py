@@ -1,5 +1,6 @@
 """What a person sees: progress bars on a terminal, plain lines elsewhere; and how a door ends."""
 
+import errno
 import io
 import logging
 import os
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from lscht_ray.errors import InputError
 from lscht_ray.host import layout
-from lscht_ray.shown import ShownFormatter, lines_shown
+from lscht_ray.shown import ShownFormatter, lines_shown, shown
 
+OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.EDQUOT)
+"""Errors of files that are the machine's, not the program's: a right that is missing, a disk that is full."""
 UNLIMITED = 10_000
 """Letters in a line of a file."""
 PLAIN_SECONDS = 10.0
@@ -176,6 +179,11 @@ def door(main: Callable[[list[str]], int]) -> int:
     except InputError as error:
         new_console(sys.stderr).print(f"error: {error}")
         return error.exit_code
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE or error.filename is None:
+            raise
+        new_console(sys.stderr).print(f"error: {shown(error.filename)}: {error.strerror}")
+        return InputError.exit_code
     except MemoryError as error:
         print(f"error: out of memory: {error}; lower batch_size, accumulation or num_workers", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from lscht_ray.artifacts import places
+from lscht_ray.artifacts import checkpoint_file, places
 from lscht_ray.errors import InputError
 from lscht_ray.model._model_files import ConfigFile, Kind, ProcessorFile, SettingError, read_as
 
@@ -223,6 +223,7 @@ def _check_file(file: Path, name: str) -> None:
     _check_kind(file, name)
     if _of_videomaes_own_code(file):
         raise InputError(_own_code(name))
+    checkpoint_file.check(file)
 
 
 def _own_code(name: str) -> str:

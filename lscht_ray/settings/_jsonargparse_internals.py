@@ -18,6 +18,18 @@ def unknown_words(complaint: str) -> list[str]:
         return rest.split()
 
 
+def without_value(complaint: str) -> str:
+    """Return the flag that a value is missing of, where that is the complaint; else an empty string."""
+    found = re.match(r"argument (?P<flag>--[\w.-]+)[^:]*: expected one argument", complaint.strip())
+    return found["flag"] if found else ""
+
+
+def missing_words(complaint: str) -> str:
+    """Return the names of what a command line lacks, where that is the complaint; else an empty string."""
+    _, lacking, names = complaint.partition("the following arguments are required: ")
+    return names.strip() if lacking else ""
+
+
 def wrong_setting(complaint: str) -> str:
     """Return the dotted name of the setting whose value is complained about; else an empty string."""
     found = re.match(r'Parser key "(?P<key>[^"]+)"', complaint.strip())

@@ -1,6 +1,7 @@
 """What a setting may be, in words, and what somebody probably meant who wrote something else."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ def _model_of(kinds: Sequence[Any]) -> type[BaseModel] | None:
 
 def complaint(field: FieldInfo, value: Any) -> str:
     """What is wrong with a value: what is allowed, what was given, and what was probably meant."""
-    given = f" (given: {_given(value)})"
+    given = f" (given: {as_typed(value)})"
     return f"must be {allowed(field)}{given}{hint(field, value)}"
 
 
@@ -79,7 +80,7 @@ def _allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if annotation in (None, NoneType):
         return "null"
     if get_origin(annotation) is Literal:
-        *most, last = [_given(each) for each in get_args(annotation) if each not in ("\\t",)]
+        *most, last = [as_typed(each) for each in get_args(annotation) if each not in ("\\t",)]
         return f"{', '.join(most)} or {last}" if most else last
     if annotation is bool:
         return "true or false"
@@ -121,7 +122,10 @@ def _range(bounds: dict[str, Any]) -> str:
     return f" {low} on" if "ge" in bounds else f" {low or high}" if low or high else ""
 
 
-def _given(value: Any) -> str:
+def as_typed(value: Any) -> str:
+    """A setting's value as a user would type it."""
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -182,7 +186,7 @@ def _share(field: FieldInfo, value: Any) -> str:
         number = float(value)
     except (TypeError, ValueError):
         return ""
-    if 1 in (bounds.get("le"), bounds.get("lt")) and 1 < number < 100:
+    if 1 in (bounds.get("le"), bounds.get("lt")) and 2 <= number <= 100:  # 1.5 is rather too high a share
         return _mean(f"{number / 100:g}")
     return ""
 

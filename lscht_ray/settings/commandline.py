@@ -3,7 +3,7 @@
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,8 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from lscht_ray.errors import InputError
 from lscht_ray.settings import help
-from lscht_ray.settings.allowed import allowed, complaint, field_at, names_at
-from lscht_ray.settings.data import MisfitError
+from lscht_ray.settings.complaints import Complaint, complaints
 from lscht_ray.settings.files import read_settings
 from lscht_ray.settings.parser import Parser
 from lscht_ray.settings.synonyms import suggestion
@@ -61,21 +60,6 @@ class File:
         """Return the file and the line, for the front of a message."""
         line = self.line(loc)
         return f"{self.path}{f', line {line}' if line else ''}: "
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """What is wrong with a setting.
-
-    Attributes:
-        loc: The setting, part by part.
-        text: What is wrong.
-        misfit: Whether it contradicts other settings, which a flag or another file may still change.
-    """
-
-    loc: tuple[Any, ...]
-    text: str
-    misfit: bool = False
 
 
 def parse(
@@ -128,7 +112,7 @@ def parse(
     try:
         return model.model_validate(values), space
     except ValidationError as error:
-        raise InputError("\n".join(_placed(item, files, flags) for item in _complaints(model, error))) from None
+        raise InputError("\n".join(_placed(item, files, flags) for item in complaints(model, error))) from None
 
 
 def with_own_settings(argv: list[str], name: str, kind: str) -> list[str]:
@@ -208,11 +192,11 @@ def find_config(name: str) -> Path:
 
 def _with_found_config(argv: list[str], default: Path | None, model: type[BaseModel]) -> tuple[list[str], list[File]]:
     """Find and check the files that a command line names; return the command line with their paths, and the files."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--config", action="append", default=[])
     try:
         files_named, rest = finder.parse_known_args(argv)
-    except SystemExit:
+    except argparse.ArgumentError:
         raise InputError("--config needs a file: --config FILE") from None
     paths = [find_config(name) for name in files_named.config] or ([default] if default else [])
     words, named = [], list[File]()
@@ -278,44 +262,9 @@ def _check(model: type[BaseModel], values: dict[str, Any], file: File) -> None:
     try:
         model.model_validate(values)
     except ValidationError as error:
-        wrong = [item for item in _complaints(model, error) if not item.misfit]
+        wrong = [item for item in complaints(model, error) if not item.misfit]
         if wrong:
             raise InputError("\n".join(f"{file.place(item.loc)}{item.text}" for item in wrong)) from None
-
-
-def _complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Complaint]:
-    """What is wrong, setting by setting: one complaint for each, whatever pydantic tried."""
-    said = set[tuple[Any, ...]]()
-    for item in error.errors():
-        loc, cause = item["loc"], item.get("ctx", {}).get("error")
-        where = ".".join(map(str, loc))
-        if isinstance(cause, MisfitError):
-            for name, sentence in cause.problems:
-                yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
-        elif item["type"] == "extra_forbidden":
-            yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), names_at(model, loc[:-1]))}")
-        elif cause is not None:
-            value = item["input"]
-            shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value})"
-            message = item["msg"].removeprefix("Value error, ")
-            yield Complaint(loc, f"{where}: {message}{shown}" if where else message)
-        else:
-            field, depth = field_at(model, loc)
-            place = loc[:depth]
-            if field is None or place in said:
-                continue
-            said.add(place)
-            where = ".".join(map(str, place))
-            if item["type"] == "missing":
-                yield Complaint(place, f"{where} is missing: it must be {allowed(field)}")
-            else:
-                yield Complaint(place, f"{where} {complaint(field, _within(error, place, item))}")
-
-
-def _within(error: ValidationError, place: tuple[Any, ...], item: Any) -> Any:
-    """The value at a place: a union's own errors speak of parts of it."""
-    same = [each["input"] for each in error.errors() if each["loc"] == place]
-    return same[0] if same else item["input"]
 
 
 def _placed(complaint: Complaint, files: list[File], flags: set[str]) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
@@ -26,11 +26,6 @@ class MisfitError(ValueError):
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(sentence for _, sentence in problems))
         self.problems = problems
-
-
-def complaint(error: ValidationError) -> str:
-    """Return pydantic's first complaint."""
-    return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
 
 
 class DataConfig(Settings):

@@ -8,9 +8,15 @@ from jsonargparse import ArgumentParser
 from pydantic import BaseModel
 
 from lscht_ray.errors import InputError
-from lscht_ray.settings._jsonargparse_internals import expected, unknown_words, wrong_setting
-from lscht_ray.settings.allowed import complaint, field_at
-from lscht_ray.settings.synonyms import suggestion
+from lscht_ray.settings._jsonargparse_internals import (
+    expected,
+    missing_words,
+    unknown_words,
+    without_value,
+    wrong_setting,
+)
+from lscht_ray.settings.allowed import allowed, complaint, field_at
+from lscht_ray.settings.synonyms import of_another_door, suggestion
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 """What plain flags take, by the names of Python's types."""
@@ -40,19 +46,31 @@ class Parser(ArgumentParser):
         del ex
         unknown = unknown_words(message)
         if unknown:
-            known = re.findall(r"--[\w.]+", self.format_help())
+            known = re.findall(r"^ +(--[\w.-]+)", self.format_help(), re.MULTILINE)
             lines = [
-                f"{name}: no such flag{suggestion(name, known)}" for name in map(_flag, unknown) if name[:1] == "-"
+                f"{name}: no such flag{suggestion(name, known) or of_another_door(name)}"
+                for name in map(_flag, unknown)
+                if name[:1] == "-"
             ]
-            lines = [*dict.fromkeys(lines)] or [f"{unknown[0]}: what is it?{self._place(known)}"]
+            lines = [*dict.fromkeys(lines)] or [f"{unknown[0]}: what is it?{self._place(unknown[0], known)}"]
             raise InputError("\n".join([*lines, f"  {self.prog} --help lists every setting"]))
+        if missing := missing_words(message):
+            raise InputError(f"{missing} is missing: {self.usage}\n  {self.prog} --help says more")
         raise InputError(f"{self._value(message)}\n  {self.prog} --help lists every setting")
 
-    def _place(self, known: list[str]) -> str:
-        return " Flags begin with --" + (", as in --data FOLDER" if "--data" in known else "")
+    def _place(self, word: str, known: list[str]) -> str:
+        name, equals, value = word.partition("=")
+        if equals and f"--{name}" in known:
+            return f" Flags begin with --: --{name} {value}"
+        example = next((f", as in {flag} FOLDER" for flag in ("--data", "--output") if flag in known), "")
+        return f" Flags begin with --{example}"
 
     def _value(self, message: str) -> str:
         """What is wrong with a value."""
+        flag = without_value(message)
+        if flag:
+            field, _ = field_at(self.model, flag[2:].split(".")) if self.model is not None else (None, 0)
+            return f"{flag} needs a value" + (f": {allowed(field)}" if field is not None else "")
         key = wrong_setting(message)
         if not key:
             return message.strip()

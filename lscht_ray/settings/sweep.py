@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal, cast
 
 from pydantic import Field, NonNegativeFloat, ValidationError, model_validator
 
-from lscht_ray.settings.data import MisfitError, Settings, complaint
+from lscht_ray.settings.complaints import complaints
+from lscht_ray.settings.data import MisfitError, Settings
 from lscht_ray.settings.space import Dimension, default_space
 from lscht_ray.settings.synonyms import suggestion
 from lscht_ray.settings.train import METRIC_MODES, Metric, TrainConfig, idle
@@ -198,7 +199,7 @@ class SweepConfig(Settings):
                     beside = {other: v[0] if isinstance(v, list) and v else v for other, v in dimension.when.items()}
                     TrainConfig.model_validate(_without_idle({**base, **beside, name: value}))
                 except ValidationError as error:
-                    problems.append((name, f"{value!r} can't be used: {complaint(error)}"))
+                    problems.append((name, next(complaints(TrainConfig, error)).text))
             if dimension.choices is not None and not dimension.when and base[name] not in dimension.choices:
                 hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
                 problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
@@ -340,7 +341,7 @@ class SweepConfig(Settings):
         try:
             self.trial_config(params)
         except ValidationError as error:
-            return complaint(error)
+            return next(complaints(TrainConfig, error)).text
         return None
 
 

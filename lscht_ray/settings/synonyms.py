@@ -16,7 +16,7 @@ SETTINGS = {
     "accumulate_grad_batches": "accumulation", "update_freq": "accumulation",
     "warmup": "warmup_ratio", "warmup_steps": "warmup_ratio", "warmup_epochs": "warmup_ratio",
     "smoothing": "label_smoothing", "label_smooth": "label_smoothing",
-    "dropout": "head_dropout", "fc_drop_rate": "head_dropout", "drop_path_rate": "drop_path",
+    "dropout": "head_dropout", "drop": "head_dropout", "fc_drop_rate": "head_dropout", "drop_path_rate": "drop_path",
     "stochastic_depth": "drop_path",
     "clip_grad": "gradient_clip", "max_grad_norm": "gradient_clip", "grad_clip": "gradient_clip",
     "early_stop": "early_stopping", "early_stopping_patience": "patience",
@@ -56,6 +56,10 @@ SETTINGS = {
     # of one searched setting
     "min": "low", "max": "high", "lower": "low", "upper": "high", "values": "choices", "categories": "choices",
     "q": "step", "kind": "type", "distribution": "type",
+    # of a column map
+    "columns.gloss": "columns.label", "columns.word": "columns.label", "columns.class": "columns.label",
+    "columns.video": "columns.path", "columns.person": "columns.signer", "columns.from": "columns.start",
+    "columns.to": "columns.end",
 }  # fmt: skip
 """The field's names for settings, and ours. One counts where the door, or the file, has the setting."""
 ABSENT = {
@@ -71,6 +75,33 @@ ABSENT = {
     "local_rank": "several GPUs are used by `python -m lscht_ray.tune`",
 }
 """What is no setting here, and why."""
+
+
+DOORS = {
+    "tune": (
+        "train",
+        "search_space",
+        "num_trials",
+        "sampler",
+        "asha",
+        "budget",
+        "resources",
+        "extend",
+        "debug",
+        "quiet",
+    ),
+    "evaluate": ("split", "csv_locale"),
+    "check": ("html", "json", "facts", "contact-sheet", "build-cache", "write_splits", "min_clips"),
+    "train": ("resume", "override", "plan", "lr", "max_epochs", "batch_size"),
+}
+"""Flags that are typed at the wrong door, and whose they are."""
+
+
+def of_another_door(flag: str) -> str:
+    """Say which door has a flag, where it is plain."""
+    name = flag.lstrip("-").partition(".")[0]
+    found = next((door for door, flags in DOORS.items() if name in flags), "")
+    return f": it is a flag of `python -m lscht_ray.{found}`" if found else ""
 
 
 def suggestion(name: str, known: Collection[str]) -> str:

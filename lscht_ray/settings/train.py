@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from lscht_ray.settings.allowed import as_typed
 from lscht_ray.settings.data import DataConfig, MisfitError, Probability
 
 Metric = Literal["val_accuracy", "val_top5_accuracy", "val_mean_class_accuracy", "val_loss"]
@@ -320,7 +321,7 @@ def other_settings(config: TrainConfig, saved: dict[str, Any]) -> list[str]:
     """
     was = with_new_fields(config, saved)
     return [
-        f"  {name}: was {was[name]!r}, now {value!r}"
+        f"  {name}: was {as_typed(was[name])}, now {as_typed(value)}"
         for name, value in config.model_dump(mode="json").items()
         if name not in ELSEWHERE and name in was and not _same(name, was[name], value)
     ]

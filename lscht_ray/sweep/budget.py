@@ -4,6 +4,7 @@ import re
 import time
 
 from lscht_ray.settings.sweep import BudgetConfig
+from lscht_ray.shown import counted
 from lscht_ray.sweep.ledger import Ledger
 
 SAME_FAILURES = 3
@@ -39,7 +40,8 @@ class Budget:
             return f"budget.money {limits.money:g}: {self.money:.2f} have been spent"
         most = limits.trials_without_improvement
         if most is not None and (without := self.ledger.since_improvement()) >= most:
-            return f"budget.trials_without_improvement {most}: the last {without} trials were not better than the best"
+            last = counted(without, "trial was", "trials were")
+            return f"budget.trials_without_improvement {most}: the last {last} not better than the best"
         return None
 
     @property
@@ -74,7 +76,7 @@ class Budget:
             parts.append(f"{self.money:.2f}{_of(limits.money)} spent")
         if limits.trials_without_improvement is not None:
             without = self.ledger.since_improvement()
-            parts.append(f"{without} of {limits.trials_without_improvement} trials without improvement")
+            parts.append(f"{without} of {counted(limits.trials_without_improvement, 'trial')} without improvement")
         return ", ".join(parts)
 
 

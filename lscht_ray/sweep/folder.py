@@ -1,6 +1,7 @@
 """A sweep's folder: makes a new one, or opens one again with the settings that its sweep began with."""
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lscht_ray.artifacts import places, recorder
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.settings import files
+from lscht_ray.settings.allowed import as_typed
 from lscht_ray.settings.sweep import SweepConfig
 from lscht_ray.settings.train import absolute, with_new_fields
 
@@ -97,15 +99,27 @@ def settle(sweep: SweepConfig, folder: Path, place: str, extend: int | None, *, 
         train = with_new_fields(sweep.train, saved.pop("train", {}))
         before, now = _leaves({**with_new_fields(sweep, saved), "train": train}), _leaves(given)
         different = [
-            f"  {name}: was {before[name]!r}, now {value!r}"
+            line
             for name, value in now.items()
-            if name not in FREE and name in before and before[name] != value
+            if name not in FREE and name in before
+            for line in _differences(name, before[name], value)
         ]
         if different:
             raise InputError("\n".join([f"--resume {folder}: the sweep began with other settings:", *different]))
         given["num_trials"] += extend or 0
     write_json(folder / places.SWEEP, given)
     return int(given["num_trials"])
+
+
+def _differences(name: str, was: Any, now: Any) -> Iterator[str]:
+    """A line for each setting that was another, down to those within settings."""
+    if was == now:
+        return
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in {**was, **now}:
+            yield from _differences(f"{name}.{key}", was.get(key), now.get(key))
+    else:
+        yield f"  {name}: was {as_typed(was)}, now {as_typed(now)}"
 
 
 def _leaves(values: dict[str, Any]) -> dict[str, Any]:

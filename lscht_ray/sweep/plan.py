@@ -11,6 +11,7 @@ from rich.console import Console
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.sweep import LEARNERS, SweepConfig
+from lscht_ray.shown import counted
 from lscht_ray.sweep import asha
 from lscht_ray.sweep.judge import rungs
 from lscht_ray.training.plan import Plan, cost, duration, plan_run
@@ -58,7 +59,7 @@ def plan_sweep(sweep: SweepConfig, clip_set: ClipSet, screen: Console) -> Plan:
         plan = plan_run(sweep.train, clip_set, screen, sweep.resources.workers_per_trial, under="train.")
     count = trials_in_all(sweep)
     most, likely = [float(count)] * sweep.train.max_epochs, likely_trials(sweep)
-    text, forecasts = f"sweep: {count} trials; {sum(most):.0f} epochs at most", [("at most", most)]
+    text, forecasts = f"sweep: {counted(count, 'trial')}; {sum(most):.0f} epochs at most", [("at most", most)]
     if stops := ", ".join(map(str, rungs(sweep))):
         text += f", probably about {sum(likely):.0f}; ASHA's rungs at epochs {stops} (simulated: one trial in "
         text += f"{sweep.asha.reduction_factor:g} passes a rung, and more of the first to come)"

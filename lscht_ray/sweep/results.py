@@ -12,7 +12,7 @@ from rich.console import Console
 from lscht_ray.artifacts import figures, places
 from lscht_ray.host import console
 from lscht_ray.settings.sweep import SweepConfig
-from lscht_ray.shown import some
+from lscht_ray.shown import counted, some
 from lscht_ray.sweep.firsts import BASELINE
 from lscht_ray.sweep.folder import Sweep
 from lscht_ray.sweep.ledger import Ledger
@@ -52,13 +52,13 @@ def conclude(of: Sweep, ledger: Ledger, best: Path | None, screen: Console) -> N
 def _epochs(totals: dict[str, Any], not_begun: int) -> str:
     """How many epochs were run, were saved by stopping trials early, and are still to be done."""
     run, planned, saved = totals["epochs_run"], totals["epochs_planned"], totals["epochs_saved"]
-    parts = [f"{run} of {planned} epochs run"]
+    parts = [f"{run} of {counted(planned, 'epoch')} run"]
     if saved:
         parts.append(f"{saved} saved by stopping trials early ({saved / planned:.0%})")
     if planned - run - saved:
         parts.append(f"{planned - run - saved} not done")
     if not_begun > 0:
-        parts.append(f"{not_begun} trials not begun")
+        parts.append(f"{counted(not_begun, 'trial')} not begun")
     return ", ".join(parts)
 
 
@@ -71,7 +71,7 @@ def against_baseline(ledger: Ledger) -> str:
         return "the baseline (the settings of train: as they stand) has no result to compare with"
     name = f"the baseline ({base.trial_id}: {metric} {own[metric]:.4f})"
     if len(base.epochs) < ledger.max_epochs and base.status == "pruned":
-        name += f", which was stopped after {len(base.epochs)} of {ledger.max_epochs} epochs,"
+        name += f", which was stopped after {len(base.epochs)} of {counted(ledger.max_epochs, 'epoch')},"
     others = [record for record in ranking if record is not base]
     if not others:
         return f"there is nothing to compare {name} with"
@@ -115,14 +115,19 @@ def _doubts(sweep: SweepConfig, ledger: Ledger) -> Iterator[str]:
     assert top is not None  # it is in the ranking
     error, reached = ledger.standard_error(top), figures.accuracy(top, sweep.metric)
     if reached is not None:
-        yield f"{sweep.metric} {reached.text()} on {top['val_clips']} clips"
+        yield f"{sweep.metric} {reached.text()} on {counted(top['val_clips'], 'clip')}"
     if error is not None:
         ties = ledger.ties()
         names = some(record.trial_id for record in ties)
-        which = f"{len(ties)} other trial(s) are within it: {names}" if ties else "no other trial is within it"
+        which = (
+            f"{counted(len(ties), 'other trial is', 'other trials are')} within it: {names}"
+            if ties
+            else "no other trial is within it"
+        )
         yield (
             f"standard error {error:.4f}; {which}.\n"
-            f"It is the best of {len(ledger.ranking())} trials, so it looks better than it is: trust the test split"
+            f"It is the best of {counted(len(ledger.ranking()), 'trial')}, so it looks better than it is:"
+            " trust the test split"
         )
     if ledger.second:
         front = ", ".join(record.trial_id for record in ledger.front())
@@ -142,7 +147,7 @@ def _unequal(ledger: Ledger) -> Iterator[str]:
         if gone and max(gone) > min(gone):
             lost[record.trial_id] = max(gone) - min(gone)
     if len(sizes) > 1:
-        groups = "; ".join(f"{count} clips: {some(names)}" for count, names in sorted(sizes.items()))
+        groups = "; ".join(f"{counted(count, 'clip')}: {some(names)}" for count, names in sorted(sizes.items()))
         yield f"warning: not all trials were validated on the same clips, so they can't be compared ({groups})"
     if lost:
         named = some(f"{count} in {name}" for name, count in lost.items())

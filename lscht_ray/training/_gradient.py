@@ -16,6 +16,7 @@ from torch import Tensor
 from lscht_ray.clips.batch import Batch
 from lscht_ray.errors import OutOfMemoryError, UnfitSettingsError
 from lscht_ray.model.loss import class_similarity
+from lscht_ray.shown import counted
 from lscht_ray.training import _torch_internals, device
 from lscht_ray.training.metrics import all_reduced, rank_and_world
 from lscht_ray.training.parts import Parts
@@ -76,7 +77,9 @@ def gradients(parts: Parts, state: TrainState, batch: Batch, step: int, console:
         device.set_random_state(parts.device, generators)  # as if it had been as many clips from the start
         if parts.device.type == "cuda":
             torch.cuda.empty_cache()
-        console.print(f"step {step + 1}: out of memory; now {state.micro.size} clips at a time, the global batch stays")
+        console.print(
+            f"step {step + 1}: out of memory; now {counted(state.micro.size, 'clip')} at a time, the global batch stays"
+        )
 
 
 def _halve_or_give_up(micro: MicroBatches, error: BaseException) -> None:
@@ -84,7 +87,7 @@ def _halve_or_give_up(micro: MicroBatches, error: BaseException) -> None:
     if micro.size == 1:
         raise UnfitSettingsError(f"out of memory with a single clip: {first}\n  try gradient_checkpointing") from None
     if rank_and_world()[1] > 1:  # the others wait within this step: all must start again
-        raise OutOfMemoryError(f"out of memory with {micro.size} clips at a time: {first}", micro.size)
+        raise OutOfMemoryError(f"out of memory with {counted(micro.size, 'clip')} at a time: {first}", micro.size)
     micro.halve()
 
 

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections import Counter
-from itertools import permutations
+from collections.abc import Iterable
 from typing import Any
 
 from lscht_ray.checking.usable import ClipSet
+from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.errors import InputError
 from lscht_ray.settings.train import TrainConfig, other_settings
+from lscht_ray.shown import some
 
 
 def fingerprint(clip_set: ClipSet) -> dict[str, Any]:
@@ -23,18 +25,32 @@ def fingerprint(clip_set: ClipSet) -> dict[str, Any]:
     return {"hash": digest, "clips": {split: counts[split] for split in SPLITS}}
 
 
+def check_glosses(known: Iterable[str], source: str, annotations: Annotations) -> None:
+    """Refuse to go on where a gloss that the model knows is not in the data set; its videos need not be opened.
+
+    Raises:
+        InputError: There is such a gloss.
+    """
+    gone = sorted(set(known) - set(annotations.glosses))
+    if gone:
+        new = some(sorted(set(annotations.glosses) - set(known))) or "none"
+        raise InputError(
+            f"{source}: its glosses are not those of {annotations.root} (gone: {some(gone)}; new: {new}): resume with"
+            " the data it began with"
+        )
+
+
 def check(saved: dict[str, Any], config: TrainConfig, clip_set: ClipSet, source: str, *, override: bool) -> None:
     """Refuse to go on with other glosses, and, unless ``override`` is given, with other settings or clips.
 
     Raises:
         InputError: Something differs; the message says how it was and how it is.
     """
+    check_glosses(saved["glosses"], source, clip_set.annotations)
     if tuple(saved["glosses"]) != clip_set.glosses:
-        gone, new = (sorted(set(a) - set(b))[:5] for a, b in permutations((saved["glosses"], clip_set.glosses)))
-        raise InputError(
-            f"{source}: its glosses are not those of {clip_set.annotations.root} (gone: {gone}; new: {new}): resume"
-            " with the data it began with"
-        )
+        new = some(sorted(set(clip_set.glosses) - set(saved["glosses"])))
+        how = f"has glosses that it does not know ({new})" if new else "numbers its glosses otherwise"
+        raise InputError(f"{source}: {clip_set.annotations.root} {how}: resume with the data it began with")
     differences = other_settings(config, saved["config"])
     before, now = saved.get("data"), fingerprint(clip_set)
     if before is not None and before != now:

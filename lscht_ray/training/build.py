@@ -22,6 +22,7 @@ from lscht_ray.model.ema import Ema
 from lscht_ray.model.loss import Criterion, class_weights
 from lscht_ray.model.optim import WarmupCosine, build_optimizer, scaled_lr
 from lscht_ray.settings.train import METRIC_MODES, TrainConfig
+from lscht_ray.shown import counted
 from lscht_ray.training import _known, _resuming, quick
 from lscht_ray.training._fits import compiled, largest_batch
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
@@ -137,7 +138,7 @@ def build(
     batch_size = micro_batch(config, model)
     if config.batch_size == "auto":
         how = "the most that fits" if model.device.type == "cuda" else "no GPU to fill"
-        screen.print(f"batch_size auto: {batch_size} clips at a time ({how})")
+        screen.print(f"batch_size auto: {counted(batch_size, 'clip')} at a time ({how})")
     splits = {split: clip_set.split(split) for split in ("train", "val")}
     if config.quick:
         train_loader, val_loader = quick.loaders(model, splits, config, filled, screen, batch_size)
@@ -271,11 +272,11 @@ def description(built: Built, config: TrainConfig) -> list[str]:
 def _batch(built: Built, config: TrainConfig) -> str:
     """One line on the global batch, the steps, and the learning rate that results."""
     size, world, peak = built.parts.about["config"]["batch_size"], rank_and_world()[1], built.state.schedule.peak
-    product = f"{size} x {config.accumulation} accumulation x {world} worker(s)"
+    product = f"{size} x {config.accumulation} accumulation x {counted(world, 'worker')}"
     scaled = f" ({config.lr_scaling} scaling of {config.lr:g})" if config.lr_scaling != "none" else ""
     return (
         f"global batch {size * config.accumulation * world} = {product}; "
-        f"{built.parts.batches(built.parts.train_loader)} steps per epoch; peak lr {peak:.4g}{scaled}"
+        f"{counted(built.parts.batches(built.parts.train_loader), 'step')} per epoch; peak lr {peak:.4g}{scaled}"
     )
 
 

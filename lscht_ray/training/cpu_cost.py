@@ -12,6 +12,7 @@ from lscht_ray.host import gpus
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.model import shape
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import counted
 
 WORTH_SAYING = 600.0
 """Seconds of training above which it is said."""
@@ -83,8 +84,9 @@ def warning(config: TrainConfig, train_clips: int, val_clips: int) -> str:
             f"--quick true (what the backbone sees is computed once, then the head is trained in seconds), {cheaper}"
         )
     return (
-        f"warning: no GPU that can be used: on {usable_cpus()} CPU cores these {config.max_epochs} epochs of"
-        f" {train_clips} clips take about {took} and {memory} of memory (--plan measures it)."
+        f"warning: no GPU that can be used: on {counted(usable_cpus(), 'CPU core')} training takes about {took}"
+        f" and {memory} of memory ({counted(config.max_epochs, 'epoch')} of {counted(train_clips, 'clip')};"
+        f" --plan measures it)."
         f" Cheaper: {cheaper}"
     )
 

@@ -1,6 +1,6 @@
 """The data set of a run, read and looked at; frames of new videos go into the clip cache in the same pass."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
@@ -8,9 +8,11 @@ from lscht_ray.artifacts.figures import TOP5
 from lscht_ray.checking import survey
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips import fill
+from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.errors import InputError
 from lscht_ray.model import shape
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import counted
 from lscht_ray.video.pictures import default_short_side
 
 DECODING = frozenset(
@@ -19,22 +21,31 @@ DECODING = frozenset(
 """Settings that decide which pictures the cache holds."""
 
 
-def ready(config: TrainConfig, screen: Console, *, keep: bool = True) -> ClipSet:
+def ready(
+    config: TrainConfig,
+    screen: Console,
+    *,
+    keep: bool = True,
+    accept: Callable[[Annotations], None] = lambda annotations: None,
+) -> ClipSet:
     """The data set as training can use it (`survey.ready`).
 
     Args:
         config: The settings.
         screen: Where progress is shown.
         keep: Whether frames of new videos go into the cache: not where nothing is trained, or with other settings.
+        accept: Gets what the annotations say before the first video is opened, and may refuse it.
 
     Raises:
         InputError: The data set can't be trained on; the message says why.
     """
-    clip_set = survey.ready(config, screen, fill.Keeper(config, lambda: short_side(config), screen) if keep else None)
+    keeper = fill.Keeper(config, lambda: short_side(config), screen) if keep else None
+    clip_set = survey.ready(config, screen, keeper, accept)
     check_metrics((config.best_metric, config.early_stopping_metric), clip_set)
     if config.num_classes not in (None, len(clip_set.glosses)):
         raise InputError(
-            f"num_classes is {config.num_classes}, and {clip_set.annotations.root} has {len(clip_set.glosses)} glosses:"
+            f"num_classes is {config.num_classes}, and {clip_set.annotations.root} has"
+            f" {counted(len(clip_set.glosses), 'gloss')}:"
             " give the data that are meant, or leave num_classes out"
         )
     return clip_set

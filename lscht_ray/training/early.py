@@ -22,7 +22,7 @@ def check(config: TrainConfig, *, here: bool = True) -> None:
         InputError: There is no such device, the model can't take such pictures, or a folder can't be written.
     """
     if here:
-        _check_device(config)
+        check_device(config.device, config.precision)
     _check_size(config)
     for name in ("checkpoint_dir", "log_dir", "cache_dir"):
         folder = getattr(config, name)
@@ -46,18 +46,22 @@ def check_resuming(config: TrainConfig, folder: Path) -> None:
         )
 
 
-def _check_device(config: TrainConfig) -> None:
+def check_device(device: str, precision: str = "auto") -> None:
+    """Refuse a device that this machine hasn't, or that can't compute so.
+
+    Raises:
+        InputError: There is no such device, or it lacks that precision.
+    """
     count = gpus.nvidia_gpus()
     if count is None:
         return
-    kind, _, number = config.device.partition(":")
+    kind, _, number = device.partition(":")
     if kind == "cuda" and int(number or 0) >= count:
         raise InputError(
-            f"--device {config.device}: this machine has {count} such devices that can be used; --device cpu works"
-            " anywhere"
+            f"--device {device}: this machine has {count} such devices that can be used; --device cpu works anywhere"
         )
-    if config.precision in ("fp16", "tf32") and (not count or kind == "cpu"):
-        raise InputError(f"--precision {config.precision} needs an NVIDIA GPU; on cpu use fp32 or bf16")
+    if precision in ("fp16", "tf32") and (not count or kind == "cpu"):
+        raise InputError(f"--precision {precision} needs an NVIDIA GPU; on cpu use fp32 or bf16")
 
 
 def _check_size(config: TrainConfig) -> None:

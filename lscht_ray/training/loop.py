@@ -22,7 +22,7 @@ from lscht_ray.errors import TrainingError, UnfitSettingsError
 from lscht_ray.host.console import EpochProgress
 from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.model.optim import WarmupCosine
-from lscht_ray.shown import shown, some
+from lscht_ray.shown import counted, shown, some
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training._steps import StepLog
 from lscht_ray.training.device import memory_share
@@ -247,7 +247,8 @@ def _other_val_clips(epoch: int, now: int, before: int, recorder: Recorder) -> s
     """Why an epoch that was validated on other clips than those before ends the run."""
     lost = some(shown(video) for video in recorder.lost) or "none is named on this worker"
     return (
-        f"epoch {epoch} was validated on {now} clips, the epochs before on {before}: they can't be compared.\n"
+        f"epoch {epoch} was validated on {counted(now, 'clip')}, the epochs before on"
+        f" {before}: they can't be compared.\n"
         f"  not readable any more: {lost}\n"
         "  put them back, and the epoch is trained again"
     )

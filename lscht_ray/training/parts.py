@@ -58,7 +58,7 @@ class Parts:
         precision: What it computes in.
         gradient_clip: Largest norm of the gradient; 0: no limit.
         limits: What the run may not exceed.
-        about: What every checkpoint repeats (`checkpoint.MODEL_KEYS` without weights, epoch and metrics).
+        about: What every checkpoint repeats (`checkpoint_file.MODEL_KEYS` without weights, epoch and metrics).
     """
 
     train_loader: Loader

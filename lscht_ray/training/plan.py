@@ -19,6 +19,7 @@ from lscht_ray.host import console
 from lscht_ray.model.adapt import Freezing
 from lscht_ray.model.optim import WarmupCosine, parameter_groups
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import counted
 from lscht_ray.training import _fits, _torch_internals
 from lscht_ray.training.build import Model, build_model, learning_rates, micro_batch
 from lscht_ray.training.device import autocast, out_of_memory
@@ -134,7 +135,8 @@ def plan_run(config: TrainConfig, clip_set: ClipSet, screen: Console, workers: i
         if not out_of_memory(error):
             raise
         raise InputError(
-            f"{micro} clips at a time don't fit on {model.device}: lower batch_size, raise accumulation"
+            f"{counted(micro, 'clip at a time does', 'clips at a time do')} not fit on"
+            f" {model.device}: lower batch_size, raise accumulation"
         ) from None
     groups = parameter_groups(model.network, weight_decay=config.weight_decay, layer_decay=config.layer_decay)
     val_clips = min(len(clip_set.split("val")), (config.limit_batches or 2**31) * micro * workers)
@@ -279,7 +281,8 @@ def _say_groups(groups: list[dict[str, Any]], lr: float, screen: Console) -> Non
 def _say(plan: Plan, config: TrainConfig, screen: Console, under: str) -> None:
     runs = [1.0] * plan.epochs
     for line in (
-        f"global batch {plan.global_batch}, {plan.steps_per_epoch} steps per epoch, {plan.epochs} epochs at most, "
+        f"global batch {plan.global_batch}, {counted(plan.steps_per_epoch, 'step')} per epoch,"
+        f" {counted(plan.epochs, 'epoch')} at most, "
         f"{plan.warmup_steps} warm-up steps of {plan.steps_per_epoch * plan.epochs}",
         f"parameters: {plan.trained:,} trained of {plan.parameters:,}",
         f"FLOPs: {plan.val_flops / 1e9:.4g} G a clip forward, {plan.train_flops / 1e9:.4g} G with backward"
@@ -295,8 +298,8 @@ def _say(plan: Plan, config: TrainConfig, screen: Console, under: str) -> None:
 
 
 def _computing(plan: Plan) -> str:
-    workers = f"{plan.workers} worker(s)"
-    return workers if plan.device.type == "cuda" else f"{workers} of {torch.get_num_threads()} CPU thread(s)"
+    workers = counted(plan.workers, "worker")
+    return workers if plan.device.type == "cuda" else f"{workers} of {counted(torch.get_num_threads(), 'CPU thread')}"
 
 
 def cost(plan: Plan, runs: Sequence[float], price: float | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
 from lscht_ray.model.positions import POSITION_GRID
 from lscht_ray.settings.train import TrainConfig, as_used
+from lscht_ray.shown import counted
 from lscht_ray.training import _resuming, data, loop, state
 from lscht_ray.training.build import Built, PrepareModel, build, description, seed_everything
 from lscht_ray.training.metrics import rank_and_world
@@ -114,7 +116,7 @@ def run(
     if saved is not None and config.batch_size == "auto":
         config = config.model_copy(update={"batch_size": saved["config"]["batch_size"]})
     seed_everything(config.seed + rank)
-    clip_set = clip_set or data.ready(config, screen)
+    clip_set = clip_set or _read(config, screen, saved, resume_from)
     support = describe_support(clip_set.split("train"), clip_set.glosses)
     for line in (clip_set.annotations.summary(), *clip_set.notes, support):
         screen.print(line)
@@ -162,10 +164,16 @@ def run(
     )
 
 
+def _read(config: TrainConfig, screen: Console, saved: dict[str, Any] | None, source: Path | None) -> ClipSet:
+    """Read the data set; other data than those of the run that goes on are refused before a video is opened."""
+    accept = _do_nothing if saved is None else partial(_resuming.check_glosses, saved["glosses"], str(source))
+    return data.ready(config, screen, accept=accept)
+
+
 def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console) -> None:
     """Take up where the checkpoint left off."""
     train_state.load_state_dict(saved)
-    within = f" and {train_state.inside.steps} steps of the next" if train_state.inside is not None else ""
+    within = f" and {counted(train_state.inside.steps, 'step')} of the next" if train_state.inside is not None else ""
     screen.print(f"resumed after epoch {train_state.epoch}{within}")
     hooks.on_resumed(train_state.history)
 

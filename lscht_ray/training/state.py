@@ -10,14 +10,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lscht_ray.artifacts import checkpoint
+from lscht_ray.artifacts.checkpoint_file import MODEL_KEYS
 from lscht_ray.errors import InputError
 from lscht_ray.model.adapt import Freezing, plain_state
 from lscht_ray.model.ema import Ema
 from lscht_ray.model.optim import WarmupCosine, regrouped
+from lscht_ray.shown import counted
 from lscht_ray.training._stopping import BestEpoch, EarlyStopping
 from lscht_ray.training.metrics import rank_and_world
 
-KEYS = (*checkpoint.MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
+KEYS = (*MODEL_KEYS, "optimizer", "schedule", "early_stopping", "best", "rng", "step", "history")
 """The keys that every full checkpoint has. Newer ones have more, which `TrainState.load_state_dict` can do without."""
 
 
@@ -176,7 +178,7 @@ class TrainState:
         if inside:
             if len(workers) != world:
                 raise InputError(
-                    f"the checkpoint is from inside an epoch of {len(workers)} workers: go on with as many"
+                    f"the checkpoint is from inside an epoch of {counted(len(workers), 'worker')}: go on with as many"
                 )
             self.inside = Inside(inside, workers[rank]["tally"])
 
