@@ -131,7 +131,10 @@ def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
     ("change", "part"),
     [
         ({"search_space": {"speed": {"type": "uniform", "low": 0, "high": 1}}}, "speed: is no setting of train"),
-        ({"search_space": {"lr": {"type": "uniform", "low": -1, "high": 1}}}, "greater than 0"),
+        (
+            {"search_space": {"lr": {"type": "uniform", "low": -1, "high": 1}}},
+            "lr must be a number above 0 (given: -1.0)",
+        ),
         ({"search_space": {"lr": {"type": "loguniform", "low": 1e-9, "high": 1}}}, "min_lr"),
         ({"search_space": {"lr": {"type": "choice", "choices": [0.5]}}}, "without the baseline"),
         ({"search_space": {"lr": {"type": "loguniform", "low": 0, "high": 1}}}, "above 0"),
@@ -142,7 +145,10 @@ def test_files_that_are_no_settings(tmp_path: Path, text: str) -> None:
             {"train": {"batch_size": "auto"}, "search_space": {"batch_size": {"type": "int", "low": 4, "high": 8}}},
             "auto",
         ),
-        ({"search_space": {"freeze_epochs": {"type": "uniform", "low": 0, "high": 5}}}, "integer"),
+        (
+            {"search_space": {"freeze_epochs": {"type": "uniform", "low": 0, "high": 5}}},
+            "a whole number from -1 on (given: 1.91)",
+        ),
         (
             {
                 "search_space": {

@@ -204,7 +204,7 @@ def in_file(tmp_path: Path, text: str, door: str = "train", name: str = "own.yam
         (
             "tune",
             "search_space:\n  label_smoothing: {type: uniform, low: 0, high: 1.5}\n",
-            "FILE, line 2: search_space.label_smoothing: label_smoothing must be a number from 0, below 1 (given: 1.5)",
+            "FILE, line 2: search_space.label_smoothing: not all of it can be used: label_smoothing must be a number from 0, below 1 (given: 1.5)",
         ),
         (
             "tune",

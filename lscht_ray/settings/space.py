@@ -74,7 +74,9 @@ class Dimension(Settings):
         assert self.low is not None and self.high is not None
         if self.type in ("int", "logint"):
             return [int(self.low), int(self.high)]
-        return [self.low, self.high, self.low + (self.step or 0.381966 * (self.high - self.low))]
+        within = self.low + (self.step or 0.381966 * (self.high - self.low))
+        short = float(f"{within:.3g}")  # as a message shows it
+        return [self.low, self.high, short if self.low < short < self.high and not self.step else within]
 
 
 def default_space() -> dict[str, Dimension]:

@@ -199,7 +199,7 @@ class SweepConfig(Settings):
                     beside = {other: v[0] if isinstance(v, list) and v else v for other, v in dimension.when.items()}
                     TrainConfig.model_validate(_without_idle({**base, **beside, name: value}))
                 except ValidationError as error:
-                    problems.append((name, next(complaints(TrainConfig, error)).text))
+                    problems.append((name, f"not all of it can be used: {next(complaints(TrainConfig, error)).text}"))
             if dimension.choices is not None and not dimension.when and base[name] not in dimension.choices:
                 hint = f"add train.{name} ({base[name]!r}), which the first trial uses, or change train.{name}"
                 problems.append((name, f"{dimension.choices} is without the baseline: {hint}"))
