@@ -84,6 +84,60 @@ def test_the_room_shrinks_and_grows_and_says_so(monkeypatch: pytest.MonkeyPatch,
     assert said[-1] == "the other sweep has ended: 8 of 8 CPUs are for this one"
 
 
+def test_several_sweeps_share_gpus_without_meeting(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    """Each begins elsewhere, and has its fair share of trials at a time."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert neighbours.visible_gpus(0, 8) == neighbours.visible_gpus(1, 1) == {}
+    orders = ["0,1,2,3,4,5,6,7", "4,5,6,7,0,1,2,3", "2,3,4,5,6,7,0,1", "6,7,0,1,2,3,4,5"]
+    for place in (1, 2, 3):
+        assert neighbours.visible_gpus(place, 8) == {"CUDA_VISIBLE_DEVICES": orders[place]}
+    for number in (2, 3, 4):
+        monkeypatch.setattr(neighbours, "others", lambda number=number: list(range(number - 1)))
+        share = int(neighbours.fair_gpus(8.0))
+        taken = [gpu for order in orders[:number] for gpu in order.split(",")[:share]]
+        assert len(taken) == len(set(taken)) == number * share
+    assert neighbours.fair_gpus(1.0) == 1.0  # the only one is for all
+    assert neighbours.fair_gpus(0.0) == 0.0
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
+    assert neighbours.visible_gpus(1, 8) == {"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-c,GPU-a"}
+
+
+def test_a_place_among_sweeps_is_given_again_when_it_is_free(other: "subprocess.Popen[str]") -> None:
+    with neighbours.announced() as place:
+        assert place == 1
+        other.kill()
+        other.wait()
+    with neighbours.announced() as place:
+        assert place == 0
+
+
+def test_the_share_of_gpus_is_said(monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
+    there: list[int] = []
+    gpus = [4.0]
+    monkeypatch.setattr(neighbours, "others", lambda: list(there))
+    monkeypatch.setattr(room, "others", lambda: list(there))
+    monkeypatch.setattr(neighbours, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(room, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(room, "most_resources_when_scaled", dict)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": {"CPU": 9.0, "GPU": gpus[0]}}])
+    monkeypatch.setattr(room.Room, "SECONDS", 0.0)
+    said: list[str] = []
+    found = room.Room(SweepConfig(), 20, lambda: 0.0, started_here=True, say=said.append)
+    assert found() == 4
+    there.append(77)
+    assert found() == 2
+    there.clear()
+    assert found() == 4
+    there.append(78)
+    gpus[0] = 1.0
+    assert found() == 1
+    assert said == [
+        "another sweep runs on this machine (process 77): 4 of 8 CPUs and 2 of 4 GPUs are for this one",
+        "the other sweep has ended: 8 of 8 CPUs and 4 of 4 GPUs are for this one",
+        "another sweep runs on this machine (process 78): 4 of 8 CPUs are for this one; the GPU is for both",
+    ]
+
+
 def test_a_port_that_refuses_is_gone_after_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(loss.time, "monotonic", lambda: now[0])

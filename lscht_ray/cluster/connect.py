@@ -12,7 +12,7 @@ from lscht_ray.cluster import _ray_internals
 from lscht_ray.cluster.trial import DRIVER_RESOURCES
 from lscht_ray.cluster.worker import WATCHER
 from lscht_ray.errors import InputError
-from lscht_ray.host import neighbours
+from lscht_ray.host import gpus, neighbours
 from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.host.environment import environment
 from lscht_ray.settings.sweep import ResourcesConfig
@@ -51,7 +51,8 @@ def connected(resources: ResourcesConfig) -> Iterator[bool]:
         started = not _joined(resources)
         if started:
             stack.enter_context(environment(OWN_ENVIRONMENT))
-            stack.enter_context(neighbours.announced())
+            place = stack.enter_context(neighbours.announced())
+            stack.enter_context(environment(neighbours.visible_gpus(place, gpus.nvidia_gpus() or 0)))
             _start(resources)
         _guard_token()
         # Ray's helpers ask the cluster at RAY_ADDRESS: another one on this machine would answer in place of ours.

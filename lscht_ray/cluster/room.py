@@ -13,7 +13,7 @@ from lscht_ray.cluster._ray_internals import ACCELERATOR, HEAD, most_resources_w
 from lscht_ray.cluster.trial import DRIVER_RESOURCES
 from lscht_ray.errors import InputError
 from lscht_ray.host.cpus import usable_cpus
-from lscht_ray.host.neighbours import fair_share, others
+from lscht_ray.host.neighbours import fair_gpus, fair_share, others
 from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.shown import counted
 
@@ -94,7 +94,10 @@ class Room:
             self.neighbours = neighbours
             which = f"(process {', '.join(map(str, neighbours))})"
             now = f"another sweep runs on this machine {which}" if neighbours else "the other sweep has ended"
-            self.say(f"{now}: {fair_share()} of {usable_cpus()} CPUs are for this one")
+            there = sum(node.gpus for node in _nodes(started_here=True, shared=False))
+            gpus = f" and {fair_gpus(there):g} of {there:g} GPUs" if there > 1 else ""
+            only = "; the GPU is for both" if there == 1 and neighbours else ""
+            self.say(f"{now}: {fair_share()} of {usable_cpus()} CPUs{gpus} are for this one{only}")
 
     def __call__(self) -> int:
         """How many trials, at least 1: one, as long as it is to show what it takes."""
@@ -153,7 +156,7 @@ def plan(sweep: SweepConfig, num_trials: int, *, started_here: bool, share: floa
 def _nodes(started_here: bool, *, shared: bool = True) -> list[Node]:
     """The cluster's nodes; of one that was started here without the CPUs set aside for the trials' own processes.
 
-    ``shared``: Without the CPUs that are for other sweeps on this machine.
+    ``shared``: Without the CPUs and GPUs that are for other sweeps on this machine.
     """
     own = fair_share() if shared else usable_cpus()
     nodes = []
@@ -163,7 +166,8 @@ def _nodes(started_here: bool, *, shared: bool = True) -> list[Node]:
             kinds = [name.removeprefix(ACCELERATOR) for name in offered if name.startswith(ACCELERATOR)]
             cpus = float(own) if started_here else offered.get("CPU", 0.0)
             head = HEAD in offered and not started_here
-            nodes.append(Node(cpus, offered.get("GPU", 0.0), frozenset(kinds), head))
+            gpus = offered.get("GPU", 0.0)
+            nodes.append(Node(cpus, fair_gpus(gpus) if started_here and shared else gpus, frozenset(kinds), head))
     return nodes
 
 
