@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,6 +46,12 @@ def main(argv: list[str]) -> int:
     from lscht_ray.dataset import annotations
 
     if flags.DATA is not None:
+        given = {word.partition("=")[0] for word in argv}
+        if "--data" in given and config.data != flags.DATA:
+            raise InputError(
+                f"{flags.DATA} and --data {config.data}: name one data set; a name with blanks stands in quotation"
+                f" marks: --data {shlex.quote(f'{config.data} {flags.DATA}')}"
+            )
         config = config.model_copy(update={"data": flags.DATA})
     screen, started = console.new_console(), time.monotonic()
     _look_at_outputs(flags)

@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+
+from rich.console import Console
 
 from lscht_ray.artifacts import checkpoint_file, places
 from lscht_ray.dataset import demo, layouts
 from lscht_ray.errors import InputError
-from lscht_ray.host import console, files
+from lscht_ray.host import console, files, lock
 from lscht_ray.settings import commandline
 from lscht_ray.settings.evaluate import EvaluateConfig
 from lscht_ray.training import early
@@ -36,10 +38,17 @@ def main(argv: list[str]) -> int:
     if request.layout is not None:
         layouts.check(request.layout)
     _check_output(request.output)
+    screen = console.new_console()
+    # Two at once into one folder would overwrite each other.
+    with lock.held(request.output / places.LOCK) if request.output is not None else nullcontext():
+        return _evaluate(path, request, screen)
+
+
+def _evaluate(path: Path, request: EvaluateConfig, screen: Console) -> int:
+    """Evaluate, print the figures and write them; the exit code."""
     from lscht_ray.artifacts import report
     from lscht_ray.training import evaluation
 
-    screen = console.new_console()
     result, about = evaluation.evaluate(path, request, screen)
     screen.print(report.text(result))
     folder = request.output or report.new_folder(path.parent, places.evaluation(request.split))

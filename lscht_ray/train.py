@@ -6,20 +6,21 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from lscht_ray.artifacts import places
 from lscht_ray.dataset import demo
 from lscht_ray.errors import InputError, TrainingError, UnfitSettingsError
-from lscht_ray.host import console, files
+from lscht_ray.host import console, files, lock
 from lscht_ray.host.environment import environment
 from lscht_ray.settings import commandline
 from lscht_ray.settings.train import TrainConfig, absolute
 from lscht_ray.shown import counted, shown
 
 if TYPE_CHECKING:
+    from lscht_ray.artifacts.recorder import RunFolders
     from lscht_ray.training.run import Outcome
 
 
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
     if flags.resume:
         if not flags.override:
             early.check_resuming(config, Path(flags.resume).expanduser().resolve())
-        return _run(config, flags, screen)
+        return _go_on(config, flags, screen)
     if flags.override:
         raise InputError("--override goes with --resume RUN_FOLDER")
     # A mistake in the settings, the model or the data ends here, without a run folder.
@@ -57,65 +58,70 @@ def main(argv: list[str]) -> int:
         files.given_path(config.data, "--data")
     weights.check(config.model_name)
     with environment(hub.environment(config.model_name)):
-        return _run(config, flags, screen)
+        return _begin(config, flags, screen)
 
 
-def _run(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int:
-    """Train, or go on with a run; the exit code."""
+def _go_on(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int:
+    """Go on with a run; the exit code."""
+    from lscht_ray.artifacts.recorder import RunFolders
+
+    run_folder = Path(flags.resume).expanduser().resolve()
+    folders = RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
+    with lock.held(folders.run / places.LOCK):
+        newest = _newest_checkpoint(run_folder, screen)
+        return _train(config, folders, screen, resume_from=newest, override=flags.override)
+
+
+def _begin(config: TrainConfig, flags: argparse.Namespace, screen: Console) -> int:
+    """Train in a new run folder; the exit code."""
     from lscht_ray.artifacts import recorder
-    from lscht_ray.host import interrupt, lock
+    from lscht_ray.training import data
 
-    resume_from = clip_set = None
-    if flags.resume:
-        run_folder = Path(flags.resume).resolve()
-        folders = recorder.RunFolders(run_folder, Path(config.log_dir).expanduser().resolve() / run_folder.name)
-        resume_from = _newest_checkpoint(run_folder, screen)
-    else:
-        from lscht_ray.training import data
+    clip_set = data.ready(config, screen, keep=not flags.plan)
+    if flags.plan:
+        from lscht_ray.training import plan
 
-        clip_set = data.ready(config, screen, keep=not flags.plan)
-        if flags.plan:
-            from lscht_ray.training import plan
+        plan.plan_run(config, clip_set, screen)
+        return 0
+    from lscht_ray.training import cpu_cost
 
-            plan.plan_run(config, clip_set, screen)
-            return 0
-        from lscht_ray.training import cpu_cost
+    if said := cpu_cost.warning(config, len(clip_set.split("train")), len(clip_set.split("val"))):
+        screen.print(said)
+    from lscht_ray.model import videomae
 
-        if said := cpu_cost.warning(config, len(clip_set.split("train")), len(clip_set.split("val"))):
-            screen.print(said)
-        from lscht_ray.model import videomae
-
-        videomae.input_of(config.model_name)
-        folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
-    screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {shlex.quote(str(folders.logs.parent))}")
+    videomae.input_of(config.model_name)
+    folders = recorder.new_folders(config.checkpoint_dir, config.log_dir, config.run_name)
     try:
         with lock.held(folders.run / places.LOCK):
-            from lscht_ray.training import run as training
+            return _train(config, folders, screen, clip_set=clip_set)
+    finally:
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # it is empty where the run could not begin
 
-            outcome = training.run(
-                config,
-                folders,
-                screen=screen,
-                hooks=training.Hooks(listen=interrupt.listening),
-                resume_from=resume_from,
-                clip_set=clip_set,
-                override=flags.override,
-            )
-            training.export(folders.run, screen)
+
+def _train(config: TrainConfig, folders: "RunFolders", screen: Console, **how: Any) -> int:
+    """Train in these folders, and say how it ended; the exit code. ``how``: as for `training.run`."""
+    from lscht_ray.host import interrupt
+
+    screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {shlex.quote(str(folders.logs.parent))}")
+    again = f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}"
+    try:
+        from lscht_ray.training import run as training
+
+        hooks = training.Hooks(listen=interrupt.listening)
+        outcome = training.run(config, folders, screen=screen, hooks=hooks, **how)
+        training.export(folders.run, screen)
     except interrupt.Interrupted as stopped:
-        screen.print(f"{stopped}; go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}")
+        resumable = (folders.run / places.LAST).is_file()
+        screen.print(f"{stopped}; {again}" if resumable else f"{stopped}; nothing is there yet to go on from")
         return stopped.exit_code
     except UnfitSettingsError:
         raise
     except TrainingError as error:
         if not (folders.run / places.LAST).is_file():
             raise
-        again = f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}"
         raise TrainingError(f"{error}\n  {again}") from None
-    finally:
-        for folder in folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # it is empty where the run could not begin
     return _conclude(outcome, config, screen)
 
 

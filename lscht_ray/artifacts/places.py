@@ -1,5 +1,6 @@
 """The name of every file and folder in a run folder and in a sweep folder, as README describes them."""
 
+import itertools
 from pathlib import Path
 
 from lscht_ray.errors import InputError
@@ -122,6 +123,31 @@ def trial(trial_id: str) -> str:
 def trial_logs(trial_id: str) -> str:
     """The folder of a trial's TensorBoard events in the sweep's storage."""
     return f"{LOGS}/{trial_id}"
+
+
+def make_numbered(*folders: Path) -> tuple[Path, ...]:
+    """Make new folders, all with the same number after their names where one of these is taken.
+
+    Several processes may do so at once: none gets what another has made.
+
+    Raises:
+        OSError: One can't be made.
+    """
+    for number in itertools.count(1):
+        made: list[Path] = []
+        try:
+            for folder in folders:
+                numbered = folder.with_name(f"{folder.name}_{number}") if number > 1 else folder
+                numbered.mkdir()
+                made.append(numbered)
+        except OSError as error:
+            for folder in made:
+                folder.rmdir()
+            if not isinstance(error, FileExistsError):
+                raise
+            continue
+        return tuple(made)
+    raise AssertionError("numbers never end")
 
 
 def find_model(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lscht_ray.artifacts import places
 from lscht_ray.artifacts.figures import BASIS
 from lscht_ray.errors import InputError
-from lscht_ray.host.files import make_numbered, slug, write_json, write_text
+from lscht_ray.host.files import slug, write_json, write_text
 from lscht_ray.shown import shown
 
 if TYPE_CHECKING:  # TensorBoard brings torch, which takes seconds to import
@@ -57,28 +57,28 @@ def new_folders(checkpoint_dir: str, log_dir: str, run_name: str = "", now: date
     Raises:
         InputError: A folder can't be made.
     """
-    name = new_folder(Path(checkpoint_dir), slug(run_name) or "run", now)
-    logs = Path(log_dir).expanduser().resolve() / name.name
-    try:
-        logs.mkdir(parents=True, exist_ok=logs == name)
-    except OSError as error:
-        raise InputError(f"log_dir {log_dir}: {logs} can't be made: {error.strerror}") from None
-    return RunFolders(name, logs)
+    made = new_folder([checkpoint_dir, log_dir], slug(run_name) or "run", now)
+    return RunFolders(made[0], made[-1])
 
 
-def new_folder(parent: Path, kind: str, now: datetime | None = None) -> Path:
-    """Make a new folder ``KIND_YYYYMMDD_HHMMSS``, with a number after it where that name is taken.
+def new_folder(parents: Sequence[str], kind: str, now: datetime | None = None) -> tuple[Path, ...]:
+    """Make a new folder ``KIND_YYYYMMDD_HHMMSS`` in each of these, with a number after it where that name is taken.
 
     Raises:
         InputError: It can't be made.
     """
-    parent = parent.expanduser().resolve()
     stem = f"{kind}_{now or datetime.now():%Y%m%d_%H%M%S}"
+    places_for_it = [*dict.fromkeys(Path(parent).expanduser().resolve() for parent in parents)]
+    for parent in places_for_it:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{parent} can't be written: {error.strerror}; choose another folder") from None
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        return make_numbered(parent / stem)
+        return places.make_numbered(*(parent / stem for parent in places_for_it))
     except OSError as error:
-        raise InputError(f"{parent} can't be written: {error.strerror}; choose another folder") from None
+        folder = error.filename or places_for_it[0]
+        raise InputError(f"{folder} can't be written: {error.strerror}; choose another folder") from None
 
 
 def write_hparams(folder: Path, params: dict[str, Any], metrics: dict[str, Any]) -> None:

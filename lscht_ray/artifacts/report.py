@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lscht_ray.artifacts import figures, fonts, places
-from lscht_ray.host.files import CsvLocale, make_numbered, write_csv, write_json
+from lscht_ray.host.files import CsvLocale, write_csv, write_json
 from lscht_ray.shown import counted, shown
 
 MOST_NAMED = 200
@@ -103,7 +103,7 @@ def new_folder(parent: Path, name: str) -> Path:
     Several evaluations may end at the same time.
     """
     try:
-        return make_numbered(parent / name)
+        return places.make_numbered(parent / name)[0]
     except OSError:  # `write` says why it can't be made
         return parent / name
 

@@ -78,15 +78,18 @@ def build_loader(
         collate_fn=joined,
         pin_memory=device.type == "cuda",
         persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread if num_workers else None,
+        worker_init_fn=_begin_worker if num_workers else None,
         timeout=batch_seconds if num_workers else 0,
         generator=torch.Generator(),  # without it the loader draws from dropout's generator
     )
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    """One thread each; and a process group of its own: a signal to the run's group ends the run, after its step."""
     del worker
     torch.set_num_threads(1)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 class ClipLoader(DataLoader[Batch]):

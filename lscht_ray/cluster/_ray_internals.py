@@ -6,6 +6,10 @@ Read in Ray 2.60.0.
 import os
 import re
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import ray
 import ray._common.utils
 import ray._private.services
 import ray._private.state
+import ray._private.utils
 import ray.train.torch
 import ray.util
 from ray._raylet import PlacementGroupID
@@ -55,6 +60,25 @@ class LeanTrainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray ha
     def _create_default_callbacks(self) -> list[Any]:
         callbacks: list[Any] = super()._create_default_callbacks()
         return [callback for callback in callbacks if type(callback).__name__ not in self.needless]
+
+
+@contextmanager
+def in_their_own_group() -> Iterator[None]:
+    """Within, the processes that Ray starts get a process group of their own.
+
+    Signals to this process's group, as of a terminal that is closed and of `timeout`, would end them before this
+    process could save. Where the kernel doesn't end them with this process, Ray needs them in its group.
+
+    https://github.com/ray-project/ray/blob/ray-2.60.0/python/ray/_private/services.py (``start_ray_process``)
+    """
+    services = ray._private.services
+    popen = services.ConsolePopen
+    if sys.platform != "win32" and ray._private.utils.detect_fate_sharing_support():
+        services.ConsolePopen = partial(popen, process_group=0)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 def most_resources_when_scaled() -> dict[str, float]:

@@ -94,7 +94,8 @@ def _start(resources: ResourcesConfig) -> None:
     It has a few logical CPUs more than the machine: the trials' own processes, which mostly wait, live on them.
     """
     cpus = usable_cpus() + math.ceil(usable_cpus() * DRIVER_RESOURCES["CPU"])
-    ray.init(address="local", num_cpus=cpus, include_dashboard=resources.dashboard, dashboard_host="127.0.0.1")
+    with _ray_internals.in_their_own_group():
+        ray.init(address="local", num_cpus=cpus, include_dashboard=resources.dashboard, dashboard_host="127.0.0.1")
 
 
 def _guard_token() -> None:

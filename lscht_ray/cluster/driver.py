@@ -73,10 +73,11 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
                 real.print(line)
             return ending.exit_code(found_best=best is not None)
 
-        def lose(cluster: str) -> int:
+        def lose(cluster: str, asked: int) -> int:
             with suppress(IndexError):  # there is no live view
                 real.clear_live()
-            code = finish(Ending(lost=cluster))
+            # Who was asked to stop may lose the cluster to the same signal: a service manager sends it to all.
+            code = finish(Ending(asked) if asked else Ending(lost=cluster))
             (sweep.folder / places.LOCK).unlink(missing_ok=True)  # this process ends at once
             return code
 
@@ -110,11 +111,12 @@ class Search:
         storage: Its place.
         ledger: Is filled with what its trials did before, and do now.
         screen: Where lines are printed.
-        on_loss: Gets what became of the cluster, where it is lost; the process then ends with the code it returns.
+        on_loss: Gets what became of the cluster, where it is lost, and the number of the signal that this process got
+            before, 0 where none; the process then ends with the code it returns.
     """
 
     def __init__(
-        self, sweep: Sweep, storage: Storage, ledger: Ledger, screen: Console, on_loss: Callable[[str], int]
+        self, sweep: Sweep, storage: Storage, ledger: Ledger, screen: Console, on_loss: Callable[[str, int], int]
     ) -> None:
         self.sweep, self.config = sweep, sweep.config
         self.storage, self.ledger, self.screen = storage, ledger, screen
@@ -179,7 +181,7 @@ class Search:
         stop = Stop(limits, self.study)
         with ExitStack() as stack:
             started_here = stack.enter_context(connect.connected(self.config.resources))
-            stack.enter_context(loss.noticed(self.on_loss))
+            stack.enter_context(loss.noticed(lambda lost: self.on_loss(lost, signals[0] if signals else 0)))
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
             self.storage.write_text(places.DRIVER, self.sweep.driver)
             room = Room(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lscht_ray.dataset._entries import clips_below, is_clip, subfolders, visible
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.dataset.rows import Row, Table, renamed, split_called
+from lscht_ray.dataset.rows import Row, Table, one_blank, renamed, split_called
 from lscht_ray.host.files import nfc, no_text
 from lscht_ray.shown import counted, some
 from lscht_ray.video.recognise import is_clip_of_pictures, is_picture, is_video
@@ -95,7 +95,7 @@ class _Found:
             text = "the folder can't be read"
             self.problems.append(Problem("no_access", "warning", str(folder), text, "it is passed over"))
             return
-        gloss = nfc(folder.name)
+        gloss = one_blank(nfc(folder.name))
         videos, pictured, inner, others = list[Path](), list[Path](), list[Path](), Counter[str]()
         for entry in visible(folder):
             if entry.is_dir():

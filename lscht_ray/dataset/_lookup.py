@@ -7,7 +7,7 @@ from pathlib import Path
 from lscht_ray.dataset._entries import visible
 from lscht_ray.dataset._values import LineError
 from lscht_ray.host.files import inside, is_file, is_there, nfc, on_disk
-from lscht_ray.video.recognise import is_clip_of_pictures, is_video
+from lscht_ray.video.recognise import VIDEO_SUFFIXES, is_clip_of_pictures, is_video
 
 
 def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, bool]:
@@ -38,6 +38,10 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
     for place in places:
         called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
         found = called.get(nfc(place.name), [])
+        if (
+            not found and place.with_suffix("").suffix.lower() in VIDEO_SUFFIXES
+        ):  # {archivo}.mp4, and the cell says it too
+            found = [twice for twice in [on_disk(place.with_suffix(""))] if is_there_as_clip(twice)]
         if len(found) > 1:
             names = " or ".join(file.name for file in found[:2])
             cause = "names without suffix fit several videos"

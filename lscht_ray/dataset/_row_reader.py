@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from lscht_ray.dataset._cells import Cells, read_cells
-from lscht_ray.dataset._lookup import find_video
+from lscht_ray.dataset._lookup import find_video, is_there_as_clip
 from lscht_ray.dataset._times import UnreadableNumberError, likely_unit, moment, number, time_columns
 from lscht_ray.dataset._values import LineError, filled, told_apart, with_groups
 from lscht_ray.dataset.problems import Problem
-from lscht_ray.dataset.rows import Row, Table, renamed, split_called
+from lscht_ray.dataset.rows import Row, Table, one_blank, renamed, split_called
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import OutsideError, nfc, no_text
 from lscht_ray.settings.columns import ColumnMap
@@ -30,6 +30,8 @@ ALIASES = {
 MEANINGS = {"path": "the video", "label": "the gloss", "split": "the split", "signer": "the signer"}
 LOOKED_AT = 20
 """Lines of a table by which the unit of times is told."""
+TOTALS = frozenset(("total", "totales", "totals", "subtotal", "suma", "sum", "gesamt", "totaux"))
+"""What sheets call their last line."""
 TO_THE_END = re.compile(r"-1([.,]0*)?")
 """What WLASL, and tables made like it, write for the end of a clip that ends where its video does."""
 
@@ -120,6 +122,10 @@ class RowReader:
             return
         if self.doubt is not None:
             self.fail(self.doubt, file, where)
+        if row.gloss.casefold().strip(" :.") in TOTALS and not is_there_as_clip(row.video):
+            detail = f"{where}: {row.gloss!r} names no video that is there: is it a total?"
+            self.problems.append(Problem("not_a_clip", "warning", file, detail, "it is passed over: delete the line"))
+            return
         if row.video.name.startswith("._"):  # macOS puts such a file beside each on a disk that is not its own
             self.problems.append(Problem("not_a_clip", "info", str(row.video), "macOS's own file", "it is passed over"))
             return
@@ -163,7 +169,7 @@ class RowReader:
         if found is None:
             return self.columns
         start, end = found
-        unit = likely_unit(start, [cells.get(start, "") for cells in lines])
+        unit = likely_unit(f"{start} {end}", [cells.get(name, "") for cells in lines for name in found])
         if unit in ("second", "millisecond"):
             return self.columns.model_copy(update={"start": start, "end": end, "unit": unit})
         ask = f"--columns.start {shlex.quote(start)} --columns.end {shlex.quote(end)} --columns.unit {unit or 'second'}"
@@ -215,7 +221,7 @@ class RowReader:
 
     def _signer(self, cells: Cells) -> str | None:
         written = self._value("signer", cells) or ""
-        clean = nfc(written)
+        clean = one_blank(nfc(written))
         if clean != written:
             self.raw_signers[written] = clean
         if no_text(clean):
@@ -249,7 +255,7 @@ class RowReader:
             if key not in self.names:
                 raise LineError("unparsable", f"the label {label!r} is not in {self.columns.gloss_file}")
             return self.names[key]
-        clean = nfc(label)
+        clean = one_blank(nfc(label))
         if no_text(clean):
             raise LineError("name_not_text", f"the gloss {clean!r} is no UTF-8 text", action="rename it")
         if clean != label:

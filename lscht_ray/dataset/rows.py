@@ -1,5 +1,6 @@
 """What every reader returns: a row for each recorded performance, as its annotation states it."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -65,17 +66,30 @@ class Table:
     unfilled: tuple[str, ...] = ()
 
 
+def one_blank(name: str) -> str:
+    """A name of a gloss or signer with one blank wherever there are several: nobody sees how many."""
+    return re.sub(" {2,}", " ", name)
+
+
 def renamed(kind: str, raw: dict[str, str], path: Path) -> list[Problem]:
     """The problems of names with blanks around them or in another Unicode form, by the name as written."""
     found = []
     for written, clean in raw.items():
-        blanks = written != written.strip()
+        around = written != written.strip()
+        blanks = around or "  " in written
+        what = (
+            "blanks around it"
+            if around
+            else "several blanks in a row"
+            if blanks
+            else "decomposed letters (Unicode NFD)"
+        )
         found.append(
             Problem(
                 "name_blanks" if blanks else "name_unicode",
                 "warning" if blanks else "info",
                 str(path),
-                f"{kind} {written!r} has " + ("blanks around it" if blanks else "decomposed letters (Unicode NFD)"),
+                f"{kind} {written!r} has {what}",
                 f"read as {clean!r}",
             )
         )

@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lscht_ray.errors import InputError
-from lscht_ray.host import layout
+from lscht_ray.host import interrupt, layout
 from lscht_ray.shown import ShownFormatter, lines_shown, shown
 
 OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.EDQUOT)
@@ -175,7 +176,8 @@ def door(main: Callable[[list[str]], int]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may be no text at all
     try:
-        return main(sys.argv[1:])
+        with interrupt.raised():
+            return main(sys.argv[1:])
     except InputError as error:
         new_console(sys.stderr).print(f"error: {error}")
         return error.exit_code
@@ -187,6 +189,9 @@ def door(main: Callable[[list[str]], int]) -> int:
     except MemoryError as error:
         print(f"error: out of memory: {error}; lower batch_size, accumulation or num_workers", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stopped:
+        number = stopped.number if isinstance(stopped, interrupt.Ended) else signal.SIGINT
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        text = f"stopped{by}: type the same again to start anew; what was looked at and decoded is kept"
+        new_console(sys.stderr).print(text)
+        return 128 + number

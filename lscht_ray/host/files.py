@@ -3,7 +3,6 @@
 import codecs
 import csv
 import difflib
-import itertools
 import json
 import os
 import re
@@ -300,22 +299,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def make_numbered(folder: Path) -> Path:
-    """Make a new folder, with a number after its name where that is taken; several processes may do so at once.
-
-    Raises:
-        OSError: It can't be made.
-    """
-    for number in itertools.count(1):
-        made = folder.with_name(f"{folder.name}_{number}") if number > 1 else folder
-        try:
-            made.mkdir()
-        except FileExistsError:
-            continue
-        return made
-    raise AssertionError("numbers never end")
 
 
 CsvLocale = Literal["en", "es"]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,38 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
     def exit_code(self) -> int:
         """With which the process ends, as a shell counts: 128 + the signal's number."""
         return 128 + self.number
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asks a door to end that has nothing to save.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP raise `Ended` as Ctrl-C raises KeyboardInterrupt, so that what is open is closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    printing = terminals()
+
+    def on_signal(number: int, frame: Any) -> None:
+        hung_up(number, printing)
+        raise Ended(number)
+
+    before = {number: signal.signal(number, on_signal) for number in listened_to() if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def listened_to() -> list[signal.Signals]:

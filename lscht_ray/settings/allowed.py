@@ -102,6 +102,13 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
+def takes_bool(annotation: Any) -> bool:
+    """Whether true and false are among a field's values."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return any(map(takes_bool, get_args(annotation)))
+    return annotation in (bool, Any) or (get_origin(annotation) is Literal and bool in map(type, get_args(annotation)))
+
+
 def _bounds(metadata: Sequence[Any]) -> dict[str, Any]:
     """The limits among a field's metadata, by their names: ge, gt, le, lt, min_length."""
     found: dict[str, Any] = {}
@@ -155,7 +162,9 @@ def hint(field: FieldInfo, value: Any) -> str:
         return _mean(meant)
     if not {int, float} & set(kinds):
         return ""
-    return _number(value, whole=float not in kinds) or _share(field, value)
+    if share := _share(field, re.sub(r"\s*%$", "", value)):
+        return share
+    return _number(value, whole=float not in kinds)
 
 
 def meant_of(value: str, known: Sequence[str]) -> str:
@@ -168,7 +177,7 @@ def meant_of(value: str, known: Sequence[str]) -> str:
 
 def _number(text: str, *, whole: bool) -> str:
     """A number that is written in another way than YAML has it."""
-    if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text):
+    if not whole and re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text):
         return f": write a decimal point: {text.replace(',', '.')}"
     if whole and re.fullmatch(r"\d+(\.\d*)?e\+?\d+", text):
         return _mean(f"{float(text):.0f}")

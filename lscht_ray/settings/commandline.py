@@ -208,7 +208,8 @@ def _with_found_config(argv: list[str], default: Path | None, model: type[BaseMo
         if inner is None:
             named.append(File(path, tree))
             _check(model, values, named[-1])
-            words += ["--config", str(path) if values is content else json.dumps(values)]
+            if values:  # jsonargparse refuses an empty file
+                words += ["--config", str(path) if values is content else json.dumps(values)]
         else:
             named.append(File(path, tree, under="train"))
             _check(inner, values, named[-1])

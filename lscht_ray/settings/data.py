@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from lscht_ray.settings.allowed import takes_bool
 from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.elan import ElanMap
 
@@ -14,6 +16,15 @@ class Settings(BaseModel):
     """Frozen settings that refuse unknown names; the text under a field is its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_word_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and yes where a number is due: pydantic would take them for 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and not takes_bool(field.annotation):
+            raise PydanticCustomError("a_word_for_a_number", "it is no number")
+        return value
 
 
 class MisfitError(ValueError):

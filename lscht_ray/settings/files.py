@@ -79,6 +79,8 @@ def _text(path: Path, kind: str) -> str:
             raise InputError(f"{path} is no text, so it holds no settings: give a YAML or JSON file")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if path.suffix.lower() in (".csv", ".tsv"):
+            raise InputError(f"{path} is a table, not a file of settings: is it meant for --data?") from None
         raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8 and try again") from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from None
@@ -86,14 +88,17 @@ def _text(path: Path, kind: str) -> str:
 
 def _yamls_words(error: Exception) -> str:
     """What is wrong with a file that is no YAML, and where."""
-    mark = getattr(error, "problem_mark", None)
+    mark = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}" if mark is not None else ""
     problem = str(getattr(error, "problem", None) or error).removesuffix(" while calling a Python object")
     if "'\\t'" in problem:
         return f"{place}: there is a tab: indent with spaces"
     if isinstance(error, yaml.constructor.ConstructorError) and "tag" in problem:
         return f"{place}: tags (!...) stand for code, which is not run: write plain values"
-    return f"{place}: it is no YAML ({problem}): settings are lines such as `lr: 0.0001`"
+    return (
+        f"{place}: it is no YAML: settings are lines such as `lr: 0.0001`. Is a quotation mark or a bracket not closed,"
+        " or a value with `: ` or `#` in it not in quotation marks?"
+    )
 
 
 def _check(tree: yaml.Node | None, path: Path) -> None:

@@ -47,16 +47,19 @@ class Parser(ArgumentParser):
         unknown = unknown_words(message)
         if unknown:
             known = re.findall(r"^ +(--[\w.-]+)", self.format_help(), re.MULTILINE)
-            lines = [
-                f"{name}: no such flag{suggestion(name, known) or of_another_door(name)}"
-                for name in map(_flag, unknown)
-                if name[:1] == "-"
-            ]
+            lines = [self._unknown(word.partition("=")[0], known) for word in unknown if _flag(word)[:1] == "-"]
             lines = [*dict.fromkeys(lines)] or [f"{unknown[0]}: what is it?{self._place(unknown[0], known)}"]
             raise InputError("\n".join([*lines, f"  {self.prog} --help lists every setting"]))
         if missing := missing_words(message):
             raise InputError(f"{missing} is missing: {self.usage}\n  {self.prog} --help says more")
         raise InputError(f"{self._value(message)}\n  {self.prog} --help lists every setting")
+
+    def _unknown(self, word: str, known: list[str]) -> str:
+        """A flag that there is not; one whose dashes an editor made long is named as it is typed."""
+        name = _flag(word)
+        if name != word and name in known:
+            return f"{word}: it begins with a long dash, as word processors make of two: type {name}"
+        return f"{name}: no such flag{suggestion(name, known) or of_another_door(name)}"
 
     def _place(self, word: str, known: list[str]) -> str:
         name, equals, value = word.partition("=")

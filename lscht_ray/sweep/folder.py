@@ -60,9 +60,9 @@ def new_folder(sweep: SweepConfig) -> tuple[Path, str]:
     """A new local folder for the sweep, and its place for all nodes: the same, or below the given URI."""
     name, storage_path = slug(sweep.train.run_name) or "sweep", sweep.storage_path
     if "://" in storage_path:
-        folder = recorder.new_folder(Path("models/checkpoints"), name)
+        (folder,) = recorder.new_folder(["models/checkpoints"], name)
         return folder, f"{storage_path.rstrip('/')}/{folder.name}"
-    folder = recorder.new_folder(Path(storage_path), name)
+    (folder,) = recorder.new_folder([storage_path], name)
     return folder, str(folder)
 
 

@@ -14,7 +14,8 @@ from lscht_ray.artifacts.recorder import RunFolders
 from lscht_ray.checking.usable import ClipSet
 from lscht_ray.clips.dataset import describe_support
 from lscht_ray.dataset import splits
-from lscht_ray.host.interrupt import StopRequest
+from lscht_ray.errors import TrainingError
+from lscht_ray.host.interrupt import Interrupted, StopRequest
 from lscht_ray.host.watchdog import Watchdog
 from lscht_ray.model import videomae
 from lscht_ray.model.positions import POSITION_GRID
@@ -135,6 +136,10 @@ def run(
         screen.print(line)
     if saved is not None:
         _go_on(built.state, saved, hooks, screen)
+        if built.state.epoch >= config.max_epochs:
+            screen.print(
+                f"nothing is left to train of {counted(config.max_epochs, 'epoch')}: --max_epochs N --override adds some"
+            )
     notes = recorder.Recorder(folders, screen, enabled=rank == 0)
     _start_recording(notes, config, clip_set, built)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
@@ -151,6 +156,11 @@ def run(
                 save_every=config.checkpoint_every_steps,
                 stop=stop,
             )
+    except TrainingError:
+        if stop is None or stop.number is None:
+            raise
+        # The same signal may have ended the data workers: a service manager sends it to all.
+        raise Interrupted(stop.number, built.state.schedule.steps_done, saved=False) from None
     finally:
         notes.close()
     return Outcome(
