@@ -13,6 +13,8 @@ from lscht_ray.errors import InputError
 from lscht_ray.host import console, files, lock
 from lscht_ray.settings import commandline
 from lscht_ray.settings.evaluate import EvaluateConfig
+from lscht_ray.settings.files import read_json
+from lscht_ray.shown import counted
 from lscht_ray.training import early
 
 
@@ -39,6 +41,8 @@ def main(argv: list[str]) -> int:
         layouts.check(request.layout)
     _check_output(request.output)
     screen = console.new_console()
+    if note := _of_sweep(flags.checkpoint):
+        screen.print(note)
     # Two at once into one folder would overwrite each other.
     with lock.held(request.output / places.LOCK) if request.output is not None else nullcontext():
         return _evaluate(path, request, screen)
@@ -61,6 +65,17 @@ def _evaluate(path: Path, request: EvaluateConfig, screen: Console) -> int:
         raise InputError(f"--output {folder}: can't be written: {error.strerror}") from None
     screen.print("written: " + ", ".join(file.name for file in written) + f"  in {folder}")
     return 0
+
+
+def _of_sweep(folder: Path) -> str:
+    """Which trial's model is evaluated, and whether the sweep is over, where it is a sweep's; nothing else."""
+    if not (folder / places.SUMMARY).is_file() or not (folder / places.WINNER).is_dir():
+        return ""
+    found = read_json(folder / places.SUMMARY)
+    trial = (found.get("best") or {}).get("trial_id", "a trial")
+    undone = sum(each["status"] in ("running", "interrupted") for each in found.get("trials", []))
+    unfinished = f" so far: {counted(undone, 'trial is', 'trials are')} unfinished" if undone else ""
+    return f"the model of {trial}, the best of the sweep{unfinished}"
 
 
 def _check_output(folder: Path | None) -> None:

@@ -56,8 +56,12 @@ def main(argv: list[str]) -> int:
     early.check(config)
     if config.data != demo.DEMO:
         files.given_path(config.data, "--data")
-    weights.check(config.model_name)
-    with environment(hub.environment(config.model_name)):
+    try:
+        weights.check(config.model_name)
+        asked = hub.environment(config.model_name)
+    except InputError as error:
+        raise early.with_the_datas(config, error) from None
+    with environment(asked):
         return _begin(config, flags, screen)
 
 
@@ -105,6 +109,8 @@ def _train(config: TrainConfig, folders: "RunFolders", screen: Console, **how: A
     from lscht_ray.host import interrupt
 
     screen.print(f"run folder {folders.run}\nTensorBoard: tensorboard --logdir {shlex.quote(str(folders.logs.parent))}")
+    if note := interrupt.over_ssh():
+        screen.print(note)
     again = f"go on with: python -m lscht_ray.train --resume {shlex.quote(str(folders.run))}"
     try:
         from lscht_ray.training import run as training

@@ -11,7 +11,7 @@ from lscht_ray.artifacts import places
 from lscht_ray.cluster import surroundings
 from lscht_ray.dataset import demo
 from lscht_ray.errors import InputError
-from lscht_ray.host import console, files, lock
+from lscht_ray.host import console, files, interrupt, lock
 from lscht_ray.host.environment import environment
 from lscht_ray.model import hub, weights
 from lscht_ray.settings import commandline, complaints
@@ -61,7 +61,10 @@ def _run(sweep: SweepConfig, flags: argparse.Namespace, screen: Console) -> int:
     if flags.plan:
         from lscht_ray.sweep import plan
 
-        plan.plan_sweep(sweep, clip_set, screen)
+        left = None
+        if flags.resume:
+            left = plan.left_in(Path(flags.resume).expanduser(), sweep.num_trials + (flags.extend or 0))
+        plan.plan_sweep(sweep, clip_set, screen, left)
         return 0
     if flags.debug:
         from lscht_ray.training.run import train_here
@@ -71,6 +74,8 @@ def _run(sweep: SweepConfig, flags: argparse.Namespace, screen: Console) -> int:
         return 0
     folder = Path(flags.resume).expanduser().resolve() if flags.resume else None
     folder, place = sweep_folder.new_folder(sweep) if folder is None else (folder, sweep_folder.place_of(folder))
+    if note := interrupt.over_ssh():
+        screen.print(note)
     with lock.held(folder / places.LOCK):
         tested = bool(clip_set.annotations.split("test"))
         num_trials = sweep_folder.settle(sweep, folder, place, flags.extend, new=not flags.resume)
@@ -89,6 +94,8 @@ def _refuse(sweep: SweepConfig, flags: argparse.Namespace) -> None:
     """
     if (sweep.train.lora_rank or "lora_rank" in sweep.search_space) and find_spec("peft") is None:
         raise InputError('lora_rank needs peft on every node: pip install "lscht_ray[lora]"')
+    if not flags.plan and not flags.debug:
+        surroundings.check(sweep.resources)
     if flags.resume:
         return
     if flags.extend is not None:

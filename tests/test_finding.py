@@ -158,7 +158,7 @@ def test_sheets_are_named_with_what_to_do(tmp_path: Path) -> None:
 def test_tables_that_are_not_understood_are_named_where_names_are_proposed(tmp_path: Path) -> None:
     touch(tmp_path, *(f"videos/{gloss}_{k}.mp4" for gloss in ("hola", "tú") for k in range(4)), "señas.xlsx")
     (tmp_path / "clips.csv").write_text("clip grabado;significado\nvideos/hola_0.mp4;hola\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"(?s)is 'hola'.*\n  not read: clips\.csv, señas\.xlsx; save a sheet as CSV"):
+    with pytest.raises(InputError, match=r"(?s)\n  not read: clips\.csv, señas\.xlsx; save a sheet as CSV.*is 'hola'"):
         read(tmp_path)
     found = read(tmp_path, columns=ColumnMap(pattern=r"(?P<label>[^/]+)_\d"), plan=WHOLE)
     assert found.notes[0].startswith("not read: clips.csv, señas.xlsx; ")
@@ -378,6 +378,7 @@ def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("hola/1.mp4,hola,ana\n")
     columns = "--columns.path and --columns.label name a table's columns"
     hint = f"; {columns}, with --columns.header false by their numbers, 0, 1 and so on"
+    hint += "; train.csv has 'hola/1.mp4', 'hola', 'ana'"
     assert find_layout(tmp_path) == (tmp_path, "folders", f"not read: train.csv{hint}")
     (tmp_path / "train.csv").write_text("hola/1.mp4 0\n")
     (tmp_path / "notas.csv").write_text("uno,dos\n")

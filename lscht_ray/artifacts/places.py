@@ -1,6 +1,8 @@
 """The name of every file and folder in a run folder and in a sweep folder, as README describes them."""
 
+import difflib
 import itertools
+import shlex
 from pathlib import Path
 
 from lscht_ray.errors import InputError
@@ -164,7 +166,14 @@ def find_model(path: Path) -> Path:
             raise InputError(f"{path}: that sweep has no best model yet ({WINNER}/{BEST})")
         if path.name == EXPORT and (path.parent / BEST).is_file():
             raise InputError(f"{path}: it is the copy for transformers: name the run's folder, {path.parent}")
+        inside = sorted(file.parent.name for file in path.glob(f"*/{BEST}"))
+        if inside:
+            named = shlex.quote(str(path / inside[-1]))
+            raise InputError(f"{path}: it holds {len(inside)} runs: name one, as in {named}")
         raise InputError(f"{path}: it is no run folder: neither {BEST} nor {LAST} is in it")
     if not path.is_file():
-        raise InputError(f"{path}: there is no such checkpoint or run folder")
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.7)
+        hint = f": did you mean {shlex.quote(str(path.parent / near[0]))}?" if near else ""
+        raise InputError(f"{path}: there is no such checkpoint or run folder{hint}")
     return path

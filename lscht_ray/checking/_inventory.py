@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -42,14 +42,19 @@ class Inventory:
         return facts if (facts.size, facts.mtime_ns) == now else None
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator["Writer"]:
-        """Add facts. Another process that wants to add to the same inventory waits, and then finds these."""
+    def writing(self, on_wait: Callable[[], object] = int) -> Iterator["Writer"]:
+        """Add facts. Another process that wants to add to the same inventory waits, and then finds these.
+
+        ``on_wait`` is called where this process has to wait.
+        """
         try:
             file = self.path.open("a+", encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise InputError(f"{self.path} can't be written: {error.strerror}") from None
         with file:
-            flock(file.fileno(), exclusive=True)
+            if not flock(file.fileno(), exclusive=True, wait=False):
+                on_wait()
+                flock(file.fileno(), exclusive=True)
             self._load()
             file.seek(0, os.SEEK_END)
             if file.tell():

@@ -3,6 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from lscht_ray.checking import _duplicates, usable
@@ -34,6 +35,8 @@ TO_DO_WITH_PICTURES = {
     "missing_pictures": "was it copied or unpacked whole?",
     "mixed_pictures": "all are shown, in the order of their numbers: keep those of one clip",
 }
+COMPARED = 100
+"""Missing videos whose names are compared with those that nothing names."""
 LEFT_OUT = "left out of training and evaluation"
 
 FactsByVideo = dict[Path, Facts]
@@ -63,11 +66,14 @@ def find_problems(annotated: Annotations, facts: FactsByVideo, config: CheckConf
 
 
 def _missing(annotated: Annotations) -> Iterator[Problem]:
-    for video in annotated.missing:
+    spare = [name for _, names in _without_annotation(annotated) for name in names]
+    for number, video in enumerate(annotated.missing):
         if video in annotated.excused:
             yield Problem("missing_file", "info", str(video), "missing.txt says that it could not be had", LEFT_OUT)
         else:
-            action = f"{LEFT_OUT}; find the file, or name its folder with --videos"
+            near = get_close_matches(video.name, spare, n=1, cutoff=0.8) if number < COMPARED else []
+            meant = f"; is it {near[0]}, which nothing names?" if near else ""
+            action = f"{LEFT_OUT}{meant}; find the file, or name its folder with --videos"
             yield Problem("missing_file", "error", str(video), "annotated, but not there", action)
 
 
@@ -279,11 +285,18 @@ def _glosses(annotated: Annotations, facts: FactsByVideo, config: CheckConfig) -
                 yield Problem(kind, bad, root, f"{gloss!r} has no usable clip in {split}", action)
         train = counts[gloss]["train"]
         if 0 < train < config.min_clips:
-            detail = f"{gloss!r} has {train} training clips, min_clips asks for {config.min_clips}"
+            detail = f"{gloss!r} has {counted(train, 'training clip')}, min_clips asks for {config.min_clips}"
             yield Problem("few_clips", "warning", root, detail, "add clips")
 
 
 def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
+    for folder, others in _without_annotation(annotated):
+        detail = f"{counted(len(others), 'video has', 'videos have')} no annotation: {some(others)}"
+        yield Problem("not_annotated", "info", str(folder), detail, "they are passed over")
+
+
+def _without_annotation(annotated: Annotations) -> Iterator[tuple[Path, list[str]]]:
+    """The names of the videos that no annotation names, by folder."""
     annotated_videos = {*annotated.missing, *(sample.video for sample in annotated.samples)}
     for folder in annotated.folders:
         if os.access(folder, os.R_OK | os.X_OK):
@@ -293,5 +306,4 @@ def _not_annotated(annotated: Annotations) -> Iterator[Problem]:
                 if is_video(Path(entry.path)) and Path(entry.path) not in annotated_videos
             ]
             if others:
-                detail = f"{counted(len(others), 'video has', 'videos have')} no annotation: {some(sorted(others))}"
-                yield Problem("not_annotated", "info", str(folder), detail, "they are passed over")
+                yield folder, sorted(others)

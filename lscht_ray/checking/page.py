@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from lscht_ray.dataset.annotations import Annotations
 from lscht_ray.dataset.problems import SEVERITIES, Problem
 from lscht_ray.dataset.rows import SPLITS
-from lscht_ray.shown import shown
+from lscht_ray.shown import counted, shown
 from lscht_ray.video.facts import Facts
 
 SHOWN = 3
@@ -19,16 +19,21 @@ SHOWN = 3
 PAGE = """\
 <!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{{ title }}</title><style>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222 }
 table { border-collapse: collapse; width: 100% } td, th { border-bottom: 1px solid #ddd; padding: .3em .6em;
 text-align: left; vertical-align: top } td:first-child { white-space: nowrap } code { overflow-wrap: anywhere }
 .error { color: #b00020 } .warning { color: #8a5a00 } .info { color: #3a5a7a } img { height: 72px; margin-right: 2px }
+h1, p, td { overflow-wrap: anywhere } .text { white-space: pre-wrap }
+@media (max-width: 48em) { body { margin: 1em auto } h1 { font-size: 1.3em } .problems th { display: none }
+.problems, .problems tbody, .problems tr, .problems td { display: block; border: 0; padding: .1em 0 }
+.problems tr { border-bottom: 1px solid #ddd; padding: .6em 0 } }
 </style></head>
 <body>
 <h1>{{ title }}</h1>
 {% for line in lines %}
-<p>{{ line }}</p>
+<p class="text">{{ line }}</p>
 {% endfor %}
 <h2>Summary</h2>
 <table>
@@ -38,18 +43,20 @@ text-align: left; vertical-align: top } td:first-child { white-space: nowrap } c
 <tr><td>no problem found</td></tr>
 {% endfor %}
 </table>
+{% if rows %}
 <h2>Problems</h2>
-<table>
+<table class="problems">
 <tr><th>severity</th><th>kind</th><th>where</th><th>what</th><th>what to do</th></tr>
 {% for problem, place, pictures in rows %}
 <tr><td><span class="{{ problem.severity }}">{{ problem.severity }}</span></td><td>{{ problem.kind }}</td>
-<td><code>{{ place }}</code><br>
-{% for picture in pictures %}
+<td><code>{{ place }}</code>{% if pictures %}<br>{% endif %}
+{% for picture in pictures -%}
 <img alt="" src="data:image/jpeg;base64,{{ picture }}">
-{% endfor %}
-</td><td>{{ problem.detail }}</td><td>{{ problem.action }}</td></tr>
+{%- endfor %}
+</td><td class="text">{{ problem.detail }}</td><td class="text">{{ problem.action }}</td></tr>
 {% endfor %}
 </table>
+{% endif %}
 </body>
 </html>
 """
@@ -72,7 +79,9 @@ def as_json(annotated: Annotations, problems: list[Problem]) -> dict[str, Any]:
 
 def as_text(annotated: Annotations, problems: list[Problem]) -> str:
     """A summary for a person: each kind of problem with its count and its first cases."""
-    lines = [annotated.summary(), *annotated.notes]
+    said = [problem.detail for problem in problems]  # a note that is a problem, too, is said once
+    notes = (note for note in annotated.notes if not any(detail in note for detail in said))
+    lines = [annotated.summary(), *notes]
     by_kind = itertools.groupby(problems, key=lambda problem: (problem.severity, problem.kind))
     for (severity, kind), group in by_kind:
         cases = list(group)
@@ -83,7 +92,7 @@ def as_text(annotated: Annotations, problems: list[Problem]) -> str:
         if len(cases) > SHOWN:
             lines.append(f"    ... and {len(cases) - SHOWN} more")
     counts = Counter(problem.severity for problem in problems)
-    total = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES)
+    total = ", ".join(counted(counts[severity], severity) for severity in SEVERITIES)
     lines.append(f"problems: {total}" if problems else "no problem found")
     return "\n".join(lines)
 

@@ -176,15 +176,20 @@ def look(
     new = unknown()
     untried = [video for video in videos if decord and video not in set(new) and _to_compare(inventory.get(video))]
     if new or untried:
-        with inventory.writing() as writer, EpochProgress(screen, "looking at videos", len(videos)) as progress:
+
+        def say() -> None:
+            screen.print("another process looks at these videos: waiting for it")
+
+        with inventory.writing(say) as writer, EpochProgress(screen, "looking at videos", len(videos)) as progress:
             new = unknown()  # another process may have looked meanwhile
             progress.skip(len(videos) - len(new))
             with keeper.keeping(annotations) if keeper and new else nullcontext() as keeping:
                 _probe(new, writer, config, progress, keeping)
         if decord:
-            untried = [video for video in videos if _to_compare(inventory.get(video))]
-            with inventory.writing() as writer, EpochProgress(screen, "comparing decoders", len(untried)) as progress:
-                _compare(untried, inventory, writer, config, progress)
+            with inventory.writing(say) as writer:
+                untried = [video for video in videos if _to_compare(inventory.get(video))]
+                with EpochProgress(screen, "comparing decoders", len(untried)) as progress:
+                    _compare(untried, inventory, writer, config, progress)
     known = {video: facts for video in videos if (facts := inventory.get(video)) is not None}
     return {video: usable.at_rate(facts, config) for video, facts in known.items()}, len(new)
 

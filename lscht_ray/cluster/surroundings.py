@@ -4,7 +4,11 @@ import os
 import tempfile
 from pathlib import Path
 
+from lscht_ray.errors import InputError
+from lscht_ray.host import gpus
+from lscht_ray.host.cpus import usable_cpus
 from lscht_ray.settings.sweep import ResourcesConfig
+from lscht_ray.shown import counted
 
 METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """What is asked of a cluster's head: anybody may ask, unless it wants a token.
@@ -30,6 +34,32 @@ def variables(resources: ResourcesConfig) -> dict[str, str]:
 def trains_here(resources: ResourcesConfig) -> bool:
     """Whether it is sure that trials run on this machine alone, since no cluster will be joined."""
     return _address(resources) is None
+
+
+def check(resources: ResourcesConfig) -> None:
+    """Refuse what this machine hasn't, where trials run on it alone: Ray takes long to start before it says so.
+
+    Raises:
+        InputError: A worker wants more CPUs or GPUs than there are.
+    """
+    if not trains_here(resources):
+        return
+    wrong = []
+    if gpus.nvidia_gpus() == 0:
+        if isinstance(resources.gpus_per_worker, float) and resources.gpus_per_worker:
+            wrong.append(f"resources.gpus_per_worker {resources.gpus_per_worker:g}: this machine has no NVIDIA GPU")
+        if resources.accelerator_type:
+            wrong.append(f"resources.accelerator_type {resources.accelerator_type}: this machine has no NVIDIA GPU")
+    if resources.cpus_per_worker > usable_cpus():
+        has = counted(usable_cpus(), "CPU")
+        wrong.append(f"resources.cpus_per_worker {resources.cpus_per_worker:g}: this machine has {has}")
+    if wrong:
+        fewer = min(resources.cpus_per_worker, usable_cpus())
+        raise InputError(
+            "\n".join(wrong)
+            + "\n  on this machine alone: --resources.accelerator_type null --resources.gpus_per_worker 0"
+            f" --resources.cpus_per_worker {fewer:g}; or --resources.address HOST:PORT of a cluster that has it"
+        )
 
 
 def _address(resources: ResourcesConfig) -> str | None:

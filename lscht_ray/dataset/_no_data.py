@@ -7,11 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 from lscht_ray.dataset._entries import MAX_WALKED, is_clip, subfolders, visible
+from lscht_ray.dataset.rows import split_called
 from lscht_ray.host.files import is_file
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz")
 RUN_FILES, SWEEP_FILES = ("config.json", "metrics.jsonl"), ("sweep.json", "study.db")
+ANNOTATIONS = (".csv", ".tsv", ".json", ".jsonl")
 NAMED = 4
 """Kinds of files that a sentence names at most."""
 
@@ -41,10 +43,25 @@ def _of_folder(path: Path) -> str:
         return "the folder is empty"
     if any(map(is_clip, inside)):
         return _of_one_folder(path)
+    if split_called(path.name) or any(map(split_called, (entry.name for entry in inside))):
+        above = _annotated_above(path)
+        if above:
+            return above
     if not _holds_any_clip(path):
         kinds = Counter(entry.suffix.lower() or entry.name for entry in inside if entry.is_file())
         listed = ", ".join(kind for kind, _ in kinds.most_common(NAMED))
         return "there is no video in it" + (f", only {listed}" if listed else "")
+    return ""
+
+
+def _annotated_above(path: Path) -> str:
+    """The sentence where a table or list of clips lies in the folder above, or in the one above that."""
+    for folder in list(path.parents)[:2]:
+        if os.access(folder, os.R_OK | os.X_OK):
+            found = [entry.name for entry in visible(folder) if entry.suffix.lower() in ANNOTATIONS and entry.is_file()]
+            if found:
+                where = "the folder above" if folder == path.parent else "a folder further up"
+                return f"the annotations are in {where} ({found[0]}): --data {_quoted(folder)}"
     return ""
 
 
@@ -59,11 +76,8 @@ def of_results(path: Path) -> str:
 def _of_one_folder(path: Path) -> str:
     """What clips that lie in the folder itself may be."""
     beside = [folder for folder in _siblings(path) if folder != path]
-    annotated = [
-        entry.name for entry in visible(path.parent) if entry.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl")
-    ]
-    if annotated:
-        return f"the annotations are in the folder above ({annotated[0]}): --data {_quoted(path.parent)}"
+    if above := _annotated_above(path):
+        return above
     if any(any(map(is_clip, itertools.islice(visible(folder), 50))) for folder in beside[:20]):
         return f"its clips are those of one gloss ({path.name!r}): name the folder above, --data {_quoted(path.parent)}"
     return "nothing says what its clips show: put those of each gloss into a folder of its own, as in casa/1.mp4"

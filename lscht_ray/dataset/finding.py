@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lscht_ray.dataset import layouts
-from lscht_ray.dataset._cells import NO_TABLE, SHEETS
+from lscht_ray.dataset._cells import NO_TABLE, SHEETS, read_cells
 from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
@@ -23,6 +23,8 @@ from lscht_ray.video.recognise import is_clip_of_pictures
 
 DEEPEST = 3
 """Folders that are gone down at most to find a data set: zips are unpacked into a folder of their own name."""
+MAX_COLUMNS = 8
+"""Columns of a table that isn't read that are named."""
 OTHER_TABLES = (*SHEETS, ".json", ".xml", ".db", ".sqlite")
 """What may hold annotations too, and is not read unless it is named."""
 
@@ -93,10 +95,21 @@ def unread(folder: Path, read: Collection[Path] = ()) -> str:
     hints = [f"not read: {some(file.name for file in files)}"]
     if any(file.suffix.lower() in SHEETS for file in files):
         hints.append("save a sheet as CSV (in Excel: CSV UTF-8) to have it read")
-    if not read and any(file.suffix.lower() in TABLE_SUFFIXES for file in files):
+    tables = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
+    if not read and tables:
         columns = "--columns.path and --columns.label name a table's columns"
         hints.append(f"{columns}, with --columns.header false by their numbers, 0, 1 and so on")
+        hints += [f"{tables[0].name} has {header}" for header in [_header(tables[0])] if header]
     return "; ".join(hints)
+
+
+def _header(file: Path) -> str:
+    """The first columns of a table; nothing where it can't be read."""
+    try:
+        _, cells = next(read_cells(file, True, "auto", []))
+    except (InputError, StopIteration):
+        return ""
+    return some(map(repr, cells), MAX_COLUMNS)
 
 
 def _may_annotate(file: Path) -> bool:
@@ -199,7 +212,7 @@ def _unknown(path: Path) -> str:
 def _proposed(path: Path, proposals: list[Proposal], clips: int) -> str:
     """The proposals, and the tables that may say more than names do."""
     lines = [line for proposal in proposals for line in proposal.lines(path, clips)]
-    return "\n".join([*lines, *(f"  {line}" for line in [unread(path)] if line)])
+    return "\n".join([*(f"  {line}" for line in [unread(path)] if line), *lines])
 
 
 def _is_wlasl(path: Path) -> bool:

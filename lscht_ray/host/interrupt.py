@@ -73,6 +73,17 @@ def terminals() -> list[int]:
     return [descriptor for descriptor in range(1, 256) if os.isatty(descriptor)]
 
 
+def over_ssh() -> str:
+    """What to know where this runs in a terminal that a lost connection closes; nothing elsewhere."""
+    if not os.environ.get("SSH_CONNECTION") or os.environ.keys() & {"TMUX", "STY"} or not terminals():
+        return ""
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        return ""
+    return (
+        "over ssh: a lost connection ends this, and it can go on later; started in tmux or with nohup it goes on alone"
+    )
+
+
 def hung_up(number: int, descriptors: list[int]) -> bool:
     """Whether a signal says that the terminal is gone: then what is printed there goes nowhere instead of failing."""
     if number != getattr(signal, "SIGHUP", None):

@@ -19,6 +19,8 @@ WORDS = {
     "bayes": "tpe", "bayesian": "tpe", "optuna": "tpe", "halving": "asha", "hyperband": "asha",
     "av": "pyav", "ffmpeg": "pyav", "memory": "ram", "none": "off", "false": "off", "gpu": "cuda", "flash": "sdpa",
     "log": "loguniform", "log_uniform": "loguniform", "integer": "int", "categorical": "choice", "grid": "choice",
+    "prueba": "test", "testing": "test", "validación": "val", "validacion": "val", "validation": "val", "valid": "val",
+    "dev": "val", "entrenamiento": "train", "training": "train", "todo": "all", "todos": "all",
     "signer": "by_signer", "random": "stratified",
 }  # fmt: skip
 """Values that people write, and what they are called here. They count where the setting knows that value."""

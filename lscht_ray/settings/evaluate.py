@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.data import Settings
 from lscht_ray.settings.train import DEVICE, DEVICE_WORDS
 
@@ -27,6 +28,8 @@ class EvaluateConfig(Settings):
     """Folder of the videos, where they are not beside the annotations."""
     layout: str | None = None
     """Layout of `data`, where it is not that of the training data."""
+    columns: ColumnMap = ColumnMap()
+    """Where things stand in a table, where that is not as in the training data."""
     split_file: str | None = None
     """CSV with the columns path and split; null: for the run's own data its splits.csv."""
     csv_locale: Literal["en", "es"] = "en"

@@ -27,8 +27,8 @@ def conclude(of: Sweep, ledger: Ledger, best: Path | None, screen: Console) -> N
             screen.print(f"{record.trial_id} {record.status}: {record.error}")
     totals = ledger.totals()
     screen.print(
-        f"{_epochs(totals, of.num_trials - len(ledger.trials))}; "
-        f"{totals['trial_seconds'] / 3600:.3g} hours of trials, {totals['gpu_hours']:.3g} GPU hours"
+        f"{_epochs(totals, of.num_trials - len(ledger.trials))}; {_long(totals['trial_seconds'])} of trials"
+        + (f", {totals['gpu_hours']:.3g} GPU hours" if totals["gpu_hours"] else "")
     )
     if best is None:
         lost = [f"the checkpoint of the best epoch of {r.trial_id} is missing or damaged" for r in ledger.ranking()]
@@ -47,6 +47,13 @@ def conclude(of: Sweep, ledger: Ledger, best: Path | None, screen: Console) -> N
     screen.print(f"next: python -m lscht_ray.evaluate {shlex.quote(str(best))} --data {data} --split {split}")
     screen.print(f"  or: python -m lscht_ray.train --config {shlex.quote(str(best.parent / places.CONFIG))}")
     screen.print(against_baseline(ledger))
+
+
+def _long(seconds: float) -> str:
+    """Seconds in the unit that reads best."""
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _epochs(totals: dict[str, Any], not_begun: int) -> str:
@@ -79,6 +86,8 @@ def against_baseline(ledger: Ledger) -> str:
     assert best is not None  # it is in the ranking
     gain = (best[metric] - own[metric]) * (1 if ledger.mode == "max" else -1)
     said = f"{others[0].trial_id} ({best[metric]:.4f})"
+    if gain == 0 and ranking[0] is not base:
+        return f"{said} is as good as {name}, with the lower val loss: nothing beat it"
     if gain <= 0:
         return f"no trial beat {name}; the next best is {said}"
     errors = [ledger.standard_error(metrics) for metrics in (best, own)]
@@ -100,10 +109,10 @@ def _table(sweep: SweepConfig, ledger: Ledger, screen: Console) -> None:
         reached = figures.accuracy(top, sweep.metric) if top else None
         values = [f"{top[sweep.metric]:.4f}", reached.interval if reached else ""] if top else ["-", ""]
         values += [f"{top[name]:.4g}" if top else "-" for name in second]
-        ended = [record.status, str(len(record.epochs)), f"{top['epoch']:.0f}" if top else "-"]
-        rows.append([record.trial_id, *values, *shown, *ended, f"{record.seconds:.0f}"])
+        ended = [str(len(record.epochs)), f"{top['epoch']:.0f}" if top else "-"]
+        rows.append([record.trial_id, *values, record.status, *shown, *ended, f"{record.seconds:.0f}"])
     found = [f"best {sweep.metric}", "95 % interval", *second]
-    columns = ["trial", *found, *names, "status", "epochs", "at epoch", "seconds"]
+    columns = ["trial", *found, "status", *names, "epochs", "at epoch", "seconds"]
     if rows:
         console.print_table(screen, "Trials, the best first", columns, rows, keep=1 + len(found))
 
@@ -124,11 +133,9 @@ def _doubts(sweep: SweepConfig, ledger: Ledger) -> Iterator[str]:
             if ties
             else "no other trial is within it"
         )
-        yield (
-            f"standard error {error:.4f}; {which}.\n"
-            f"It is the best of {counted(len(ledger.ranking()), 'trial')}, so it looks better than it is:"
-            " trust the test split"
-        )
+        yield f"standard error {error:.4f}; {which}."
+    if len(ledger.ranking()) > 1:
+        yield f"It is the best of {len(ledger.ranking())} trials, so it looks better than it is: trust the test split"
     if ledger.second:
         front = ", ".join(record.trial_id for record in ledger.front())
         yield f"not beaten in both {sweep.metric} and {ledger.second}: {front}"

@@ -85,10 +85,15 @@ def warning(config: TrainConfig, train_clips: int, val_clips: int) -> str:
         )
     return (
         f"warning: no GPU that can be used: on {counted(usable_cpus(), 'CPU core')} training takes about {took}"
-        f" and {memory} of memory ({counted(config.max_epochs, 'epoch')} of {counted(train_clips, 'clip')};"
-        f" --plan measures it)."
+        f" and {memory} of memory ({_what(config, train_clips, val_clips)}; --plan measures it)."
         f" Cheaper: {cheaper}"
     )
+
+
+def _what(config: TrainConfig, train_clips: int, val_clips: int) -> str:
+    if config.quick:
+        return f"{counted(train_clips + val_clips, 'clip')} once; epochs take seconds after that"
+    return f"{counted(config.max_epochs, 'epoch')} of {counted(train_clips, 'clip')}"
 
 
 def _sizes(name: str) -> dict[str, int] | None:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from lscht_ray.artifacts import places
+from lscht_ray.dataset import demo
 from lscht_ray.errors import InputError
 from lscht_ray.host import gpus
 from lscht_ray.model import shape
@@ -28,6 +29,20 @@ def check(config: TrainConfig, *, here: bool = True) -> None:
         folder = getattr(config, name)
         if folder is not None:
             _check_folder(name, Path(folder))
+
+
+def with_the_datas(config: TrainConfig, error: InputError) -> InputError:
+    """What is wrong with the model, after what is wrong with the data: both are to be put right."""
+    from lscht_ray.dataset import annotations
+    from lscht_ray.host.console import quiet_console
+
+    if config.data == demo.DEMO:
+        return error
+    try:
+        annotations.read_named(screen=quiet_console(), **config.data_settings())
+    except InputError as first:
+        return InputError(f"{first}\n{error}")
+    return error
 
 
 def check_resuming(config: TrainConfig, folder: Path) -> None:

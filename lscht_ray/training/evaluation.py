@@ -1,6 +1,7 @@
 """Evaluates a checkpoint on a split of a data set, from the settings that it was trained with."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from lscht_ray.dataset.rows import SPLITS
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.dataset.splits import ForeignSplitError
 from lscht_ray.errors import InputError
+from lscht_ray.settings.columns import ColumnMap
 from lscht_ray.settings.evaluate import EvaluateConfig
 from lscht_ray.settings.train import TrainConfig
+from lscht_ray.shown import counted, shown, some
 from lscht_ray.training import inference
 from lscht_ray.training._known import KnownClips
 from lscht_ray.training.device import choose_device, choose_precision, settle
@@ -53,7 +56,7 @@ def evaluate(path: Path, request: EvaluateConfig, screen: Console) -> tuple[Eval
     usable = _with_splits(looked_at, known, request.split)
     clips = inference.fitting_clips(usable, request.split, tuple(content["glosses"]))
     about_clips = known.about(clips, request.split)
-    for line in (*about_clips, usable.annotations.summary(), *annotated.notes):
+    for line in (*about_clips, _summary(annotated, clips, content["glosses"], request.split), *annotated.notes):
         screen.print(line)
     device = choose_device(request.device)
     precision = choose_precision(
@@ -87,6 +90,19 @@ def evaluate(path: Path, request: EvaluateConfig, screen: Console) -> tuple[Eval
     return dataclasses.replace(result, unreadable={**left_out, **result.unreadable}), about
 
 
+def _summary(annotated: Annotations, clips: Sequence[Clip], known: Sequence[str], split: str) -> str:
+    """Two lines at most: the data set and how many clips of it are evaluated, and glosses that none of them shows."""
+    number = len({clip.gloss for clip in clips})
+    of = f"{split} clip" if split != ALL else "clip"
+    line = (
+        f"{shown(annotated.root)}: {annotated.layout} layout, {counted(len(clips), of)} of {counted(number, 'gloss')}"
+    )
+    absent = [gloss for gloss in known if gloss not in {clip.gloss for clip in clips}]
+    if absent:
+        line += f"\nof the model's {len(known)} glosses these have no clip here: {some(map(shown, absent))}"
+    return line
+
+
 def _read(config: TrainConfig, request: EvaluateConfig, path: Path, known: KnownClips, screen: Console) -> Annotations:
     """Read the annotations; the clips of another data set than the run's keep only the splits that are annotated.
 
@@ -106,6 +122,8 @@ def _read(config: TrainConfig, request: EvaluateConfig, path: Path, known: Known
         raise InputError(f"{path}: the data that it was trained on, {config.data}, are not there: say --data PATH")
     if request.layout is not None:
         settings |= {"layout": request.layout, "columns": None}
+    if request.columns != ColumnMap():
+        settings |= {"columns": request.columns}
     own_file = path.parent / places.SPLITS
     if request.split_file is not None:
         settings |= {"plan": {"file": request.split_file}}

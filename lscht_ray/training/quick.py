@@ -32,6 +32,8 @@ from lscht_ray.training.metrics import rank_and_world
 
 VERSION = 1
 """Raise it where a clip's features become others."""
+CPU_BATCH = 4
+"""Clips that the backbone sees at a time on a CPU."""
 FOLDER = "features"
 """In the cache: a file of features for each backbone and way to show clips."""
 
@@ -93,6 +95,8 @@ def _compute(
     failures: dict[str, str],
 ) -> dict[str, Tensor]:
     """Ask the backbone for the features of each clip."""
+    if model.device.type == "cpu":  # progress is seen after each batch, and larger ones are not faster there
+        batch_size = min(batch_size, CPU_BATCH)
     dataset = ClipDataset(
         clips,
         reader=reader.reader(config, model.clip_format, filled.cache),

@@ -138,7 +138,8 @@ def run(
         _go_on(built.state, saved, hooks, screen)
         if built.state.epoch >= config.max_epochs:
             screen.print(
-                f"nothing is left to train of {counted(config.max_epochs, 'epoch')}: --max_epochs N --override adds some"
+                f"nothing is left to train of {counted(config.max_epochs, 'epoch')}: --max_epochs N --override adds"
+                " some"
             )
     notes = recorder.Recorder(folders, screen, enabled=rank == 0)
     _start_recording(notes, config, clip_set, built)
