@@ -189,6 +189,44 @@ def test_a_table_further_down_is_found_with_a_column_map_too(tmp_path: Path, fil
     assert found.notes[0] == "the data set was found in datos/es/"
 
 
+def test_a_total_is_no_sign_and_nobody_sees_how_many_blanks_there_are(tmp_path: Path) -> None:
+    rows = "a.mp4;¿cómo estás?;Ana\nb.mp4;¿cómo  estás?;Ana  María\nc.mp4;tú;Ana María\n60 videos;TOTAL:;3 personas\n"
+    write(tmp_path, f"archivo;glosa;persona\n{rows}", "a.mp4", "b.mp4", "c.mp4")
+    found = read(tmp_path, plan=WHOLE)
+    assert sorted((video, gloss) for video, gloss, _ in clips(found)) == [
+        ("a.mp4", "¿cómo estás?"),
+        ("b.mp4", "¿cómo estás?"),
+        ("c.mp4", "tú"),
+    ]
+    assert {sample.signer for sample in found.samples} == {"Ana", "Ana María"}
+    said = {problem.kind: problem.detail for problem in found.problems}
+    assert said["not_a_clip"] == "line 5: 'TOTAL:' names no video that is there: is it a total?"
+    details = [problem.detail for problem in found.problems if problem.kind == "name_blanks"]
+    assert details == [
+        "the gloss '¿cómo  estás?' has several blanks in a row",
+        "the signer 'Ana  María' has several blanks in a row",
+    ]
+    write(tmp_path / "o", "archivo;glosa\na.mp4;total\nb.mp4;tú\n", "a.mp4", "b.mp4")
+    assert sorted(gloss for _, gloss, _ in clips(read(tmp_path / "o", plan=WHOLE))) == [
+        "total",
+        "tú",
+    ]  # a sign all the same
+
+
+def test_a_suffix_may_be_there_twice(tmp_path: Path) -> None:
+    write(tmp_path, "archivo;glosa\nniño_1.mp4;niño\ntú_1;tú\n", "videos/niño_1.mp4", "videos/tú_1.mp4")
+    found = read(tmp_path, columns=ColumnMap(path="videos/{archivo}.mp4"), plan=WHOLE)
+    assert [video for video, _, _ in clips(found)] == ["videos/niño_1.mp4", "videos/tú_1.mp4"]
+    assert not found.missing
+
+
+def test_times_are_told_by_both_columns(tmp_path: Path) -> None:
+    """Where every clip begins at 0, the ends say that these are seconds."""
+    write(tmp_path, "archivo;glosa;desde;hasta\na.mp4;tú;0;0,9\nb.mp4;yo;0;2\n", "a.mp4", "b.mp4")
+    found = read(tmp_path, plan=WHOLE)
+    assert [str(sample.span and sample.span.text()) for sample in found.samples] == ["second 0 to 0.9", "second 0 to 2"]
+
+
 def test_a_blank_delimiter_is_hinted_at(tmp_path: Path) -> None:
     write(tmp_path, "path label\n1.mp4 a\n", "1.mp4")
     with pytest.raises(InputError, match=r"is it another delimiter \(--columns\.delimiter\)\?"):

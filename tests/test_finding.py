@@ -375,7 +375,7 @@ def test_pictures_of_several_clips_in_one_folder_are_named(tmp_path: Path, names
 
 def test_tables_that_are_not_read_are_named(tmp_path: Path) -> None:
     touch(tmp_path, "hola/1.mp4", "tú/1.mp4")
-    (tmp_path / "train.csv").write_text("hola/1.mp4,hola,ana\n")
+    (tmp_path / "train.csv").write_text("hola/1.mp4,hola,ana\ntú/1.mp4,tú,ana\n")
     columns = "--columns.path and --columns.label name a table's columns"
     hint = f"; {columns}, with --columns.header false by their numbers, 0, 1 and so on"
     hint += "; train.csv has 'hola/1.mp4', 'hola', 'ana'"

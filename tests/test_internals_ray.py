@@ -4,14 +4,17 @@ No cluster is started.
 """
 
 import inspect
+import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import ray
 import ray._common.constants
 import ray._private.resource_and_label_spec
+import ray._private.services
 import ray._private.state
 import ray.tune.tune
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -27,6 +30,20 @@ def mentions(name: str, *folders: str) -> bool:
     pattern = re.compile(rf"\b{re.escape(name)}\b")
     files = (file for folder in folders for file in (SOURCES / folder).rglob("*.py"))
     return any(pattern.search(file.read_text(encoding="utf-8", errors="ignore")) for file in files)
+
+
+def test_ray_starts_its_processes_where_a_group_can_be_given() -> None:
+    services = ray._private.services
+    plain = services.ConsolePopen
+    assert "ConsolePopen(" in inspect.getsource(services.start_ray_process)
+    with _ray_internals.in_their_own_group():
+        process = services.ConsolePopen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
+        finally:
+            process.kill()
+            process.wait()
+    assert services.ConsolePopen is plain
 
 
 def test_the_resources_that_nodes_have() -> None:

@@ -2,13 +2,17 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lscht_ray.host import lock
 from support.data import draw, manifest
-from support.doors import FAST, Door
+from support.doors import FAST, Door, refused
 
 GLOSSES = ("casa", "mañana", "tú")
 
@@ -138,6 +142,40 @@ def test_an_evaluation_is_never_overwritten(run: Path, door: Door, tmp_path: Pat
     again = door("evaluate", run, "--output", out, "--num_workers", 0, cwd=tmp_path)
     assert again.returncode == 2
     assert again.stderr == f"error: --output {out}: it holds an evaluation already: name another folder\n"
+
+
+def test_the_columns_of_new_recordings_can_be_named(run: Path, door: Door, tmp_path: Path) -> None:
+    """What a line advises can be typed; glosses of the model that no clip shows are named."""
+    recordings(tmp_path / "otras" / "videos", 60)
+    rows = [(f"videos/{gloss}/{number}.mp4", gloss, "0", "8") for gloss in GLOSSES[:2] for number in range(3)]
+    manifest(tmp_path / "otras", rows, ("archivo", "palabras", "desde", "hasta"))
+    line = ("evaluate", run, "--data", tmp_path / "otras", "--columns.label", "palabras")
+    said = door(*line, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "--columns.start desde --columns.end hasta --columns.unit second" in said.stdout
+    assert "of the model's 3 glosses these have no clip here: tú" in said.stdout
+    assert "6 test clips of 2 glosses" in said.stdout
+    times = ("--columns.start", "desde", "--columns.end", "hasta", "--columns.unit", "frame")
+    said = door(*line, *times, cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    with (run / "evaluation_test_2" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert {row["range"] for row in csv.DictReader(file)} == {"frame 0 to 8"}
+
+
+def test_two_evaluations_never_share_a_folder(run: Path, door: Door, tmp_path: Path) -> None:
+    with lock.held(make(tmp_path / "out") / ".lock"):
+        other = subprocess.run(
+            [sys.executable, "-m", "lscht_ray.evaluate", run, "--output", tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    refused(other, f"process {os.getpid()} on", "writes there")
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_data_that_are_gone_are_asked_for(run: Path, door: Door, tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_whether_anything_beat_the_baseline(trials: list[tuple[str, list[float]]
     assert against_baseline(sweep_of(*trials, max_epochs=1)) == said
 
 
+def test_a_trial_that_equals_the_baseline_is_no_contradiction() -> None:
+    """It is the best for its lower val loss, and beat nothing."""
+    ledger = sweep_of(("train", [0.5] * 4), ("sampler", [0.5] * 4))
+    ledger.trials["trial_00002"].epochs[1]["val_loss"] = 0.5
+    assert ledger.ranking()[0].trial_id == "trial_00002"
+    assert against_baseline(ledger) == (
+        "trial_00002 (0.5000) is as good as the baseline (trial_00001: val_accuracy 0.5000), with the lower val loss:"
+        " nothing beat it"
+    )
+
+
 def test_a_baseline_that_was_stopped_early_is_said() -> None:
     said = against_baseline(sweep_of(("train", [0.3]), ("sampler", [0.4, 0.5, 0.6, 0.6])))
     assert said.startswith(

@@ -5,11 +5,13 @@ Sweeps are in test_two_at_once.
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lscht_ray.artifacts import recorder
 from support.data import read_lines
 from support.doors import FAST, WAIT_SECONDS, Background, Door
 
@@ -43,14 +45,12 @@ def figures(run: Path) -> list[dict[str, Any]]:
 
 
 def test_two_runs_fill_one_cache_and_each_is_as_if_alone(
-    background: Background, door: Door, data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    background: Background, door: Door, data: list[Path], tmp_path: Path
 ) -> None:
     line = ("train", *FAST, "--max_epochs", 2, "--data")
     both(background, tmp_path, (*line, data[0]), (*line, data[1]))
     one, other = sorted((tmp_path / "models" / "checkpoints").iterdir())
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    alone = door(*line, data[0], "--cache", "off", "--checkpoint_dir", tmp_path / "alone", cwd=tmp_path)
-    assert alone.returncode == 0, alone.stderr
+    both(background, tmp_path, (*line, data[0], "--cache", "off", "--checkpoint_dir", tmp_path / "alone"))
     (third,) = (tmp_path / "alone").iterdir()
     assert figures(one) == figures(other) == figures(third)
     for folder in set(data):
@@ -74,6 +74,18 @@ def test_two_checks_write_whole_reports(background: Background, door: Door, data
     assert not [
         path for path in tmp_path.rglob(".*") if path.is_file() and path.name.startswith((".problems", ".facts"))
     ]
+
+
+def test_runs_of_one_second_share_the_log_folder(tmp_path: Path) -> None:
+    """A job array: each has a checkpoint folder of its own, and all the default --log_dir."""
+    now, made = datetime(2026, 1, 2, 3, 4, 5), []
+    for number in range(3):
+        made.append(recorder.new_folders(str(tmp_path / f"c{number}"), str(tmp_path / "runs"), now=now))
+    names = ["run_20260102_030405", "run_20260102_030405_2", "run_20260102_030405_3"]
+    assert [(folders.run.name, folders.logs.name) for folders in made] == [(name, name) for name in names]
+    assert sorted(path.name for path in (tmp_path / "c1").iterdir()) == names[1:2]
+    same = recorder.new_folders(str(tmp_path / "x"), str(tmp_path / "x"), now=now)
+    assert same.run == same.logs
 
 
 def test_two_evaluations_of_one_run_keep_to_themselves(

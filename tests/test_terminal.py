@@ -1,6 +1,7 @@
 """What stands in a terminal of 80, 100 and 200 columns, in a notebook, and when the terminal is gone."""
 
 import io
+import os
 import re
 import signal
 from pathlib import Path
@@ -130,6 +131,34 @@ def test_ssh_drops(small: Path, tmp_path: Path) -> None:
     again = terminal.start("train", "--resume", run, "--max_epochs", done + 1, "--override", cwd=tmp_path, columns=200)
     assert again.wait() == 0, again.shown()
     assert any(line.startswith(f"resumed after epoch {done}") for line in again.shown())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_to_all_processes_of_a_run(small: Path, tmp_path: Path, number: int, code: int) -> None:
+    """As `timeout`, Ctrl-C and a terminal send it: data workers must not die before the run has saved."""
+    flags = [*FAST, "--cache", "off", "--max_epochs", 100000, "--early_stopping", "false"]
+    flags[flags.index("--num_workers") + 1] = 2
+    session = terminal.start("train", "--data", small, *flags, cwd=tmp_path, columns=200)
+    while b"Epoch 2/" not in session.raw:
+        assert session.read(), session.shown()
+    os.killpg(session.process.pid, number)
+    assert session.wait() == code
+    said = "\n".join(session.shown())
+    assert "data worker" not in said
+    assert "Traceback" not in said
+    if number != signal.SIGHUP:
+        assert f"stopped by {signal.Signals(number).name} after step" in said
+        assert said.count("stopping after this step") == 1
+    assert (run_folder(tmp_path) / "last_checkpoint.pt").is_file()
+
+
+def test_what_has_nothing_to_save_says_how_it_ended(tmp_path: Path) -> None:
+    session = terminal.start("demo", "--output", tmp_path / "demo", cwd=tmp_path, columns=120)
+    while b"drawing" not in session.raw:
+        assert session.read(), session.shown()
+    session.process.send_signal(signal.SIGTERM)
+    assert session.wait() == 143
+    assert "stopped by SIGTERM: type the same again" in " ".join(session.shown())
 
 
 def test_nohup_stays_deaf_to_a_hang_up() -> None:

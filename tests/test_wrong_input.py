@@ -13,12 +13,13 @@ import torch
 import yaml
 
 from lscht_ray.artifacts import checkpoint, checkpoint_file
+from lscht_ray.cluster import surroundings
 from lscht_ray.errors import InputError
 from lscht_ray.model import hub
 from lscht_ray.settings import commandline, help
 from lscht_ray.settings.data import CheckConfig
 from lscht_ray.settings.evaluate import EvaluateConfig
-from lscht_ray.settings.sweep import SweepConfig
+from lscht_ray.settings.sweep import ResourcesConfig, SweepConfig
 from lscht_ray.settings.synonyms import DOORS
 from lscht_ray.settings.train import TrainConfig
 from support.doors import Door, refused
@@ -54,7 +55,7 @@ FLAGS = {
         "--amp": "--precision", "--dropout 0.1": "--head_dropout", "--output_dir x": "--checkpoint_dir",
         "--pretrained x": "--model_name", "--train.lr 1e-4": "--lr", "--warmup_epochs 5": "--warmup_ratio",
         "--smoothing 0.1": "--label_smoothing", "--data_root x": "--data", "--max_epoch 3": "--max_epochs",
-        "--batch-size 8": "--batch_size", "--pacience 3": "--patience", "\u2013lr 1": "--lr",
+        "--batch-size 8": "--batch_size", "--pacience 3": "--patience",
         "--drop 0.1": "--head_dropout", "--columns.gloss seña": "--columns.label",
     },
     "tune": {
@@ -133,6 +134,9 @@ VALUES = {
     "--max_epochs ten": "a whole number from 1 on (given: ten)",
     "--max_epochs 1e2": "a whole number from 1 on (given: 1e2): did you mean 100?",
     "--flip_probability 50": "a number from 0 to 1 (given: 50): did you mean 0.5?",
+    "--flip_probability 50%": "a number from 0 to 1 (given: 50%): did you mean 0.5?",
+    "--flip_probability 1.5": "a number from 0 to 1 (given: 1.5)",
+    "--max_epochs 1,5": "a whole number from 1 on (given: 1,5)",
     "--label_smoothing 1": "a number from 0, below 1 (given: 1)",
     "--probe_seconds 0": "a number above 0, at most 86400 (given: 0)",
     "--batch_size 2.5": "a whole number from 1 on, or auto (given: 2.5)",
@@ -172,6 +176,12 @@ def test_numbers_are_finite(value: str) -> None:
     assert "lr must be a number above 0 (given: " in said("train", f"--lr {value}")
 
 
+NO_YAML = (
+    "it is no YAML: settings are lines such as `lr: 0.0001`. Is a quotation mark or a bracket not closed, or a value with"
+    " `: ` or `#` in it not in quotation marks?"
+)
+
+
 def in_file(tmp_path: Path, text: str, door: str = "train", name: str = "own.yaml") -> str:
     file = tmp_path / name
     file.write_text(text, encoding="utf-8")
@@ -182,6 +192,11 @@ def in_file(tmp_path: Path, text: str, door: str = "train", name: str = "own.yam
     ("door", "content", "text"),
     [
         ("train", "lr: 0,0001\n", "FILE, line 1: lr must be a number above 0 (given: 0,0001): write a decimal point: 0.0001"),
+        ("train", "flip_probability: yes\n", "FILE, line 1: flip_probability must be a number from 0 to 1 (given: true)"),
+        ("train", "seed: true\n", "FILE, line 1: seed must be a whole number from 0 on (given: true)"),
+        ("train", "early_stopping: 1\n", "FILE, line 1: early_stopping must be true or false (given: 1)"),
+        ("train", "lr: 1\nname: 'a\n", "FILE, line 2: " + NO_YAML),
+        ("train", "lr: 1\nname: a: b\n", "FILE, line 2: " + NO_YAML),
         ("train", "lr: [1, 2]\n", "FILE, line 1: lr must be a number above 0 (given: [1, 2])"),
         ("train", "\ncache: no\n", "FILE, line 2: cache must be auto, off, disk, ram or device (given: false): did you mean off?"),
         ("train", "columns: gloss\n", "FILE, line 1: columns must be settings such as {path: file, label: gloss} (given: gloss)"),
@@ -224,6 +239,11 @@ def test_wrong_files_of_settings(tmp_path: Path, door: str, content: str, text: 
 
 
 def test_what_is_no_file_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("glosa\nseña\n".encode("cp1252"))
+    (tmp_path / "empty.yaml").touch()
+    table = f"{tmp_path}/a.csv is a table, not a file of settings: is it meant for --data?"
+    assert said("train", f"--config {tmp_path}/a.csv") == table
+    assert said("train", f"--config {tmp_path}/empty.yaml --lr 0") == "--lr must be a number above 0 (given: 0)"
     (tmp_path / "run").mkdir()
     assert said("train", f"--config {tmp_path}/run") == f"--config {tmp_path}/run: it is a folder"
     (tmp_path / "run" / "config.json").write_text("{}")
@@ -329,6 +349,50 @@ def test_what_can_not_work_here_is_said_without_a_run_folder(small: Path, door: 
     )
     refused(door("train", *flags, "--num_classes", 100, cwd=tmp_path), "num_classes is 100", "has 3 glosses")
     assert not list(tmp_path.iterdir())
+
+
+def test_wrong_data_are_said_though_the_model_can_not_be_had(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "vacía").mkdir()
+    result = door("train", "--data", "vacía", "--model_name", tmp_path / "none", cwd=tmp_path)
+    refused(result, "vacía: no data set is recognised there: the folder is empty\n", "none: there is no such folder")
+
+
+def test_names_with_blanks_and_long_dashes(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "grabaciones").mkdir()
+    result = door("check", "--data", "mis", "grabaciones", cwd=tmp_path)
+    refused(result, "grabaciones and --data mis: name one data set", "--data 'mis grabaciones'")
+    refused(door("train", "\u2014data", "x", cwd=tmp_path), "\u2014data: it begins with a long dash", "type --data")
+
+
+def test_a_run_that_is_nearly_named(door: Door, tmp_path: Path) -> None:
+    for name in ("run_20250131_101500", "run_20250131_101700"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "best_model.pt").touch()
+    refused(door("evaluate", "runs/run_20250131_10150", cwd=tmp_path), "did you mean runs/run_20250131_101500?")
+    refused(door("evaluate", "runs", cwd=tmp_path), "it holds 2 runs: name one, as in runs/run_20250131_101700")
+    (tmp_path / "runs" / "run_20250131_101700" / "best_model").mkdir()
+    copy = "runs/run_20250131_101700/best_model"
+    refused(
+        door("evaluate", copy, cwd=tmp_path),
+        "the copy for transformers: name the run's folder, runs/run_20250131_101700",
+    )
+    refused(door("evaluate", "runs", "--split", "prueba", cwd=tmp_path), "did you mean test?")
+
+
+def test_what_this_machine_has_not_is_said_before_ray_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings.gpus, "nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(surroundings, "usable_cpus", lambda: 2)
+    wanted = ResourcesConfig(cpus_per_worker=11, gpus_per_worker=1.0, accelerator_type="A100", address="local")
+    with pytest.raises(InputError) as caught:
+        surroundings.check(wanted)
+    assert str(caught.value).splitlines() == [
+        "resources.gpus_per_worker 1: this machine has no NVIDIA GPU",
+        "resources.accelerator_type A100: this machine has no NVIDIA GPU",
+        "resources.cpus_per_worker 11: this machine has 2 CPUs",
+        "  on this machine alone: --resources.accelerator_type null --resources.gpus_per_worker 0"
+        " --resources.cpus_per_worker 2; or --resources.address HOST:PORT of a cluster that has it",
+    ]
+    surroundings.check(wanted.model_copy(update={"address": "192.0.2.1:6379"}))
 
 
 def test_resuming_what_is_no_run(door: Door, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lscht_ray.settings.allowed import allowed, complaint, field_at, names_at
-from lscht_ray.settings.data import MisfitError
+from lscht_ray.settings.data import MisfitError, WrongKindError
 from lscht_ray.settings.synonyms import suggestion
 
 
@@ -38,7 +38,7 @@ def complaints(model: type[BaseModel], error: ValidationError) -> Iterator[Compl
                 yield Complaint((*loc, *name.split(".")), f"{where}: {sentence}" if where else sentence, misfit=True)
         elif item["type"] == "extra_forbidden":
             yield Complaint(loc, f"{where}: no such setting{suggestion(str(loc[-1]), names_at(model, loc[:-1]))}")
-        elif cause is not None:
+        elif cause is not None and not isinstance(cause, WrongKindError):
             value = item["input"]
             shown = "" if isinstance(value, dict | BaseModel) else f" (given: {value})"
             message = item["msg"].removeprefix("Value error, ")

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from lscht_ray.settings.allowed import takes_bool
 from lscht_ray.settings.columns import ColumnMap
@@ -20,11 +19,16 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_word_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse true and yes where a number is due: pydantic would take them for 1."""
+        """Refuse true and yes where a number is due, and 1 for true: pydantic would take one for the other."""
         field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool) and not takes_bool(field.annotation):
-            raise PydanticCustomError("a_word_for_a_number", "it is no number")
+        word, number = isinstance(value, bool), isinstance(value, int | float)
+        if (word and not takes_bool(field.annotation)) or (number and not word and field.annotation is bool):
+            raise WrongKindError
         return value
+
+
+class WrongKindError(ValueError):
+    """A value is of another kind than its setting."""
 
 
 class MisfitError(ValueError):

@@ -87,7 +87,7 @@ def against_baseline(ledger: Ledger) -> str:
     gain = (best[metric] - own[metric]) * (1 if ledger.mode == "max" else -1)
     said = f"{others[0].trial_id} ({best[metric]:.4f})"
     if gain == 0 and ranking[0] is not base:
-        return f"{said} is as good as {name}, with the lower val loss: nothing beat it"
+        return f"{said} is as good as {name.rstrip(',')}, with the lower val loss: nothing beat it"
     if gain <= 0:
         return f"no trial beat {name}; the next best is {said}"
     errors = [ledger.standard_error(metrics) for metrics in (best, own)]

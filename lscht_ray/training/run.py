@@ -1,7 +1,7 @@
 """One run: from settings and data to a trained model in a run folder, whoever launched it."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -135,18 +135,13 @@ def run(
     for line in description(built, config):
         screen.print(line)
     if saved is not None:
-        _go_on(built.state, saved, hooks, screen)
-        if built.state.epoch >= config.max_epochs:
-            screen.print(
-                f"nothing is left to train of {counted(config.max_epochs, 'epoch')}: --max_epochs N --override adds"
-                " some"
-            )
+        _go_on(built.state, saved, hooks, screen, config.max_epochs)
     notes = recorder.Recorder(folders, screen, enabled=rank == 0)
     _start_recording(notes, config, clip_set, built)
     saver = checkpoint.Saver(folders.run, config.checkpoint_every, screen, hooks.on_saved_inside)
     watchdog = Watchdog(folders.run / places.STACKS, built.parts.reading, hooks.on_hang)
     try:
-        with hooks.listen() as stop, watchdog:
+        with hooks.listen() as stop, watchdog, _ended_as_asked(stop, built.state):
             early = loop.fit(
                 built.parts,
                 built.state,
@@ -157,11 +152,6 @@ def run(
                 save_every=config.checkpoint_every_steps,
                 stop=stop,
             )
-    except TrainingError:
-        if stop is None or stop.number is None:
-            raise
-        # The same signal may have ended the data workers: a service manager sends it to all.
-        raise Interrupted(stop.number, built.state.schedule.steps_done, saved=False) from None
     finally:
         notes.close()
     return Outcome(
@@ -175,17 +165,36 @@ def run(
     )
 
 
+@contextmanager
+def _ended_as_asked(stop: StopRequest | None, train_state: state.TrainState) -> Iterator[None]:
+    """Within, what fails after a signal was failed by it: a service manager sends it to the data workers, too.
+
+    Raises:
+        Interrupted: Something failed after a signal.
+    """
+    try:
+        yield
+    except TrainingError:
+        if stop is None or stop.number is None:
+            raise
+        raise Interrupted(stop.number, train_state.schedule.steps_done, saved=False) from None
+
+
 def _read(config: TrainConfig, screen: Console, saved: dict[str, Any] | None, source: Path | None) -> ClipSet:
     """Read the data set; other data than those of the run that goes on are refused before a video is opened."""
     accept = _do_nothing if saved is None else partial(_resuming.check_glosses, saved["glosses"], str(source))
     return data.ready(config, screen, accept=accept)
 
 
-def _go_on(train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console) -> None:
+def _go_on(
+    train_state: state.TrainState, saved: dict[str, Any], hooks: Hooks, screen: Console, max_epochs: int
+) -> None:
     """Take up where the checkpoint left off."""
     train_state.load_state_dict(saved)
     within = f" and {counted(train_state.inside.steps, 'step')} of the next" if train_state.inside is not None else ""
     screen.print(f"resumed after epoch {train_state.epoch}{within}")
+    if train_state.epoch >= max_epochs:
+        screen.print(f"nothing is left to train of {counted(max_epochs, 'epoch')}: --max_epochs N --override adds some")
     hooks.on_resumed(train_state.history)
 
 

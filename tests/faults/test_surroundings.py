@@ -78,7 +78,7 @@ def test_a_clock_that_is_set_back(small: Path, tmp_path: Path, faults: Faults) -
 
 def test_a_clock_that_is_set_back_meets_no_other_folder(tmp_path: Path) -> None:
     now = datetime(2026, 1, 31, 10, 15)
-    made = [recorder.new_folder(tmp_path, "run", time) for time in (now, datetime(2026, 2, 1), now)]
+    made = [recorder.new_folder([str(tmp_path)], "run", time)[0] for time in (now, datetime(2026, 2, 1), now)]
     assert len(set(made)) == 3
 
 
