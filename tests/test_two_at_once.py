@@ -1,6 +1,8 @@
 """Two sweeps at once, each with a Ray of its own; and a sweep whose cluster is ended under it."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import ray._common.utils as ray_utils
 from ray.cluster_utils import Cluster
 
 from lscht_ray.artifacts import places
-from support.doors import Background, wait_for
+from support import terminal
+from support.doors import WAIT_SECONDS, Background, wait_for
 
 pytestmark = pytest.mark.ray
 SMALL = (
@@ -54,6 +57,31 @@ def test_two_sweeps_share_the_machine_and_both_finish(
     said = [(tmp_path / f"{name}.txt").read_text(encoding="utf-8") for name, _, _ in sweeps]
     assert all("a local Ray" in text for text in said)
     assert any("another sweep runs on this machine" in text for text in said)
+
+
+@pytest.mark.parametrize(("how", "code", "word"), [("closed", 129, "SIGHUP"), ("ended", 143, "SIGTERM")])
+def test_a_signal_to_all_processes_of_a_terminal_is_the_sweeps_to_obey(
+    small: Path, tmp_path: Path, how: str, code: int, word: str
+) -> None:
+    """As of a terminal that is closed, and of `timeout`: Ray's processes must not end before the sweep has saved."""
+    flags = ("--train.data", small, "--train.max_epochs", 3000, "--num_trials", 1, "--resources.dashboard", "false")
+    session = terminal.start("tune", *flags, *SMALL, "--storage_path", "out", cwd=tmp_path, columns=100)
+    metrics = "out/*/trials/trial_00001/metrics.jsonl"
+    while sum(len(file.read_text().splitlines()) for file in tmp_path.glob(metrics)) < 2:
+        assert session.read(), session.shown()
+    if how == "closed":
+        session.hang_up()
+        assert session.process.wait(timeout=WAIT_SECONDS) == code
+    else:
+        os.killpg(session.process.pid, signal.SIGTERM)
+        assert session.wait() == code
+        assert "go on with:" in "\n".join(session.shown())
+    (folder,) = (tmp_path / "out").iterdir()
+    content = json.loads((folder / places.SUMMARY).read_text(encoding="utf-8"))
+    assert content["ended_by"] == word
+    (trial,) = content["trials"]
+    assert (trial["status"], trial["epochs"] >= 2) == ("interrupted", True)
+    assert Path(content["best"]["checkpoint"]).is_file()
 
 
 @pytest.fixture
