@@ -108,6 +108,9 @@ def test_what_there_is_no_flag_for(words: str, text: str) -> None:
 
 def test_what_a_line_lacks_and_whose_a_flag_is(door: Door, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each flag that is sent to another door is one there."""
+    refused(
+        door("evaluate", "--checkpoint", "x", cwd=tmp_path), "--checkpoint: it stands without a flag: ", " CHECKPOINT "
+    )
     refused(door("evaluate", cwd=tmp_path), "checkpoint is missing: python -m lscht_ray.evaluate CHECKPOINT")
     refused(door("check", "--html", cwd=tmp_path), "--html needs a value")
     refused(door("check", "--contact-sheet", cwd=tmp_path), "--contact-sheet needs a value")

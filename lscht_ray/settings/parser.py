@@ -59,6 +59,8 @@ class Parser(ArgumentParser):
         name = _flag(word)
         if name != word and name in known:
             return f"{word}: it begins with a long dash, as word processors make of two: type {name}"
+        if name.lstrip("-").upper() in str(self.usage).split():
+            return f"{name}: it stands without a flag: {self.usage}"
         return f"{name}: no such flag{suggestion(name, known) or of_another_door(name)}"
 
     def _place(self, word: str, known: list[str]) -> str:
