@@ -196,6 +196,14 @@ def test_another_encoding_of_a_clip_looks_alike(sound: Path, door: Door, tmp_pat
     assert "in two splits" in pair["detail"]
 
 
+def test_a_missing_video_is_compared_with_those_that_nothing_names(sound: Path, door: Door, tmp_path: Path) -> None:
+    shutil.copy(next((sound / "clips").glob("*.mp4")), sound / "clips" / "mañana_08.mp4")
+    add(sound, ("clips/mañana_08b.mp4", "casa", "train", "train"))
+    _, report, _ = checked(door, sound, cwd=tmp_path)
+    (missing,) = kinds(report, "missing_file")
+    assert "is it mañana_08.mp4, which nothing names?" in missing["action"]
+
+
 def test_signers_glosses_and_names(sound: Path, door: Door, tmp_path: Path) -> None:
     clips = sound / "clips"
     for number, name in enumerate((f"{NFC}.mp4", f"{NFD}.mp4", "A.mp4", "a.mp4", "blank .mp4", "rare.mp4"), start=20):

@@ -16,10 +16,11 @@ from transformers.models.videomae import VideoMAEForVideoClassification
 from lscht_ray.checking import survey
 from lscht_ray.clips.transforms import ClipFormat
 from lscht_ray.host.console import quiet_console
+from lscht_ray.host.files import write_json
 from lscht_ray.settings.space import Dimension
 from lscht_ray.settings.sweep import AshaConfig, SamplerConfig, SweepConfig
 from lscht_ray.settings.train import TrainConfig
-from lscht_ray.sweep.plan import likely_trials, rungs
+from lscht_ray.sweep.plan import left_in, likely_trials, rungs
 from lscht_ray.training import build
 from lscht_ray.training._gradient import apply, gradients
 from lscht_ray.training.build import Model
@@ -102,6 +103,15 @@ def test_what_asha_will_probably_run() -> None:
     assert likely_trials(grid) == [2.0] * 3
     never = SweepConfig(train=TrainConfig(max_epochs=30), trial_stopping="none", num_trials=3)
     assert (rungs(never), likely_trials(never)) == ([], [3.0] * 30)
+
+
+def test_the_plan_of_a_sweep_that_goes_on_is_of_what_is_left(tmp_path: Path) -> None:
+    statuses = ["completed", "pruned", "interrupted", "failed"]
+    write_json(tmp_path / "summary.json", {"trials": [{"status": status} for status in statuses]})
+    assert left_in(tmp_path, 6) == 3  # one to be finished, two that have not begun
+    assert left_in(tmp_path / "no summary yet", 6) == 6
+    sweep = SweepConfig(train=TrainConfig(max_epochs=4), trial_stopping="none", num_trials=6)
+    assert likely_trials(sweep, 3) == [3.0] * 4
 
 
 def planned(small: Path, **settings: Any) -> tuple[Plan, TrainConfig]:
