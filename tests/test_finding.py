@@ -406,18 +406,32 @@ def test_a_picture_that_is_damaged_is_found(tmp_path: Path) -> None:
         ("señas/casa", "its clips are those of one gloss ('casa'): name the folder above, --data 'ROOT/señas'"),
         ("señas/casa/1.mp4", "it is a single video: name the folder that holds all glosses, as in --data 'ROOT/señas'"),
         ("set/videos", "the annotations are in the folder above (t.csv): --data ROOT/set"),
+        (
+            "suelto",
+            "nothing says what its clips show: put those of each gloss into a folder of its own, as in casa/1.mp4",
+        ),
+        ("tesis/dataset/train", "the annotations are in a folder further up (nslt_100.json): --data ROOT/tesis"),
         ("run", "it is a run's folder, not the folder of clips"),
         ("senas", "no such file or folder: did you mean ROOT/señas?"),
         ("señas/*", "no such file or folder: name the folder, without *"),
     ],
 )
 def test_one_sentence_says_why_there_is_no_data_set(tmp_path: Path, given: str, sentence: str) -> None:
-    for name in ("leer", "papeles", "señas/casa", "señas/tú", "set/videos", "run"):
+    for name in ("leer", "papeles", "señas/casa", "señas/tú", "set/videos", "run", "suelto", "tesis/dataset/train"):
         (tmp_path / name).mkdir(parents=True)
     for name in ("papeles/a.pdf", "papeles/b.docx", ".env", "datos.zip", "run/config.json", "run/metrics.jsonl"):
         (tmp_path / name).touch()
-    for name in ("señas/casa/1.mp4", "señas/casa/2.mp4", "señas/tú/3.mp4", "set/videos/4.mp4", "set/videos/5.mp4"):
+    for name in (
+        "señas/casa/1.mp4",
+        "señas/casa/2.mp4",
+        "señas/tú/3.mp4",
+        "set/videos/4.mp4",
+        "set/videos/5.mp4",
+        "suelto/a.mp4",
+    ):
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
+    (tmp_path / "tesis" / "dataset" / "train" / "1.mp4").write_bytes(b"\0\0\0\x18ftypisom")
+    (tmp_path / "tesis" / "nslt_100.json").write_text("{}")
     (tmp_path / "set" / "t.csv").write_text("path,label\n4.mp4,a\n5.mp4,b\n")
     with pytest.raises(InputError) as refused:
         read(tmp_path / given)

@@ -55,8 +55,9 @@ def _of_folder(path: Path) -> str:
 
 
 def _annotated_above(path: Path) -> str:
-    """The sentence where a table or list of clips lies in the folder above, or in the one above that."""
-    for folder in list(path.parents)[:2]:
+    """The sentence where a table or list of clips lies in the folder above, or, above a split's, further up."""
+    # Splits have a folder of their own at times: dataset/train beside the lists.
+    for folder in list(path.parents)[: 2 if split_called(path.name) else 1]:
         if os.access(folder, os.R_OK | os.X_OK):
             found = [entry.name for entry in visible(folder) if entry.suffix.lower() in ANNOTATIONS and entry.is_file()]
             if found:
