@@ -79,7 +79,7 @@ def as_json(annotated: Annotations, problems: list[Problem]) -> dict[str, Any]:
 
 def as_text(annotated: Annotations, problems: list[Problem]) -> str:
     """A summary for a person: each kind of problem with its count and its first cases."""
-    said = [problem.detail for problem in problems]  # a note that is a problem, too, is said once
+    said = [problem.detail for problem in problems if problem.detail]  # a note that is a problem, too, is said once
     notes = (note for note in annotated.notes if not any(detail in note for detail in said))
     lines = [annotated.summary(), *notes]
     by_kind = itertools.groupby(problems, key=lambda problem: (problem.severity, problem.kind))

@@ -38,10 +38,9 @@ def find_video(root: Path, name: str, folders: tuple[str, ...]) -> tuple[Path, b
     for place in places:
         called = _by_stem(place.parent, place.parent.stat().st_mtime_ns) if place.parent.is_dir() else {}
         found = called.get(nfc(place.name), [])
-        if (
-            not found and place.with_suffix("").suffix.lower() in VIDEO_SUFFIXES
-        ):  # {archivo}.mp4, and the cell says it too
-            found = [twice for twice in [on_disk(place.with_suffix(""))] if is_there_as_clip(twice)]
+        once = place.with_suffix("")
+        if not found and once.suffix.lower() in VIDEO_SUFFIXES:  # a template's {archivo}.mp4, and the cell has it too
+            found = [file for file in [on_disk(once)] if is_there_as_clip(file)]
         if len(found) > 1:
             names = " or ".join(file.name for file in found[:2])
             cause = "names without suffix fit several videos"
