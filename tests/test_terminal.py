@@ -133,22 +133,20 @@ def test_ssh_drops(small: Path, tmp_path: Path) -> None:
     assert any(line.startswith(f"resumed after epoch {done}") for line in again.shown())
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
-def test_a_signal_to_all_processes_of_a_run(small: Path, tmp_path: Path, number: int, code: int) -> None:
-    """As `timeout`, Ctrl-C and a terminal send it: data workers must not die before the run has saved."""
+def test_a_signal_to_all_processes_of_a_run(small: Path, tmp_path: Path) -> None:
+    """As `timeout` sends it: data workers must not die before the run has saved."""
     flags = [*FAST, "--cache", "off", "--max_epochs", 100000, "--early_stopping", "false"]
     flags[flags.index("--num_workers") + 1] = 2
     session = terminal.start("train", "--data", small, *flags, cwd=tmp_path, columns=200)
     while b"Epoch 2/" not in session.raw:
         assert session.read(), session.shown()
-    os.killpg(session.process.pid, number)
-    assert session.wait() == code
+    os.killpg(session.process.pid, signal.SIGTERM)
+    assert session.wait() == 143
     said = "\n".join(session.shown())
     assert "data worker" not in said
     assert "Traceback" not in said
-    if number != signal.SIGHUP:
-        assert f"stopped by {signal.Signals(number).name} after step" in said
-        assert said.count("stopping after this step") == 1
+    assert "stopped by SIGTERM after step" in said
+    assert said.count("stopping after this step") == 1
     assert (run_folder(tmp_path) / "last_checkpoint.pt").is_file()
 
 
