@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lscht_ray.dataset.reports import MARKS, is_report
 from lscht_ray.errors import InputError
 from lscht_ray.host import console
 from lscht_ray.host.files import write_csv
@@ -60,6 +61,8 @@ def main(argv: list[str]) -> int:
 
         weights.check(config.model_name)
     annotated = annotations.read_named(screen=screen, **config.data_settings(), strict=False)
+    if flags.write_splits and annotated.layout == "table":
+        _keep_apart(Path(flags.write_splits).expanduser().resolve(), annotated)
     videos = list(dict.fromkeys(sample.video for sample in annotated.samples))
     facts, new = survey.look(annotated, config, screen, decord=True)
     problems = findings.find_problems(annotated, facts, config)
@@ -111,8 +114,16 @@ def _look_at_outputs(flags: argparse.Namespace) -> None:
             raise InputError(f"--{name} {value}: there is no folder {file.parent}")
         if file.is_dir():
             raise InputError(f"--{name} {value}: it is a folder: name a file in it")
+        if file.is_file() and file.stat().st_size and not (name in MARKS and is_report(file, name)):
+            raise InputError(f"--{name} {value}: it is there, and no earlier one of these: name another file")
         if name == "contact_sheet" and file.suffix.lower() not in PICTURES_WRITTEN:
             raise InputError(f"--contact-sheet {value}: name it {' or '.join(PICTURES_WRITTEN)}")
+
+
+def _keep_apart(file: Path, annotated: Annotations) -> None:
+    """Refuse splits that would be a second table beside that of the data set."""
+    if file.parent == annotated.folder.resolve():
+        raise InputError(f"--write_splits {file}: there it would be taken for a table of clips: name another folder")
 
 
 def _write(name: str | None, flag: str, screen: Console, write: Callable[[Path], object]) -> None:

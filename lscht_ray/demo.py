@@ -8,9 +8,18 @@ from lscht_ray.errors import InputError
 from lscht_ray.host import console
 from lscht_ray.settings.parser import Parser
 
+HELP = """\
+python -m lscht_ray.demo [--output FOLDER] [--seed NUMBER]: draws the demo data set, real mp4 files of moving hands.
+
+  --output FOLDER  a new folder; without it the cache folder that --data demo uses
+  --seed NUMBER    equal seeds give equal files (a whole number from 0 on; default 0)"""
+
 
 def main(argv: list[str]) -> int:
     """Run the door."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP)
+        return 0
     parser = Parser(prog="python -m lscht_ray.demo", description=__doc__)
     parser.add_argument("--output", type=Path, help="a new folder (default: the cache folder that --data demo uses)")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")

@@ -86,10 +86,12 @@ def _check_output(folder: Path | None) -> None:
     """
     if folder is None:
         return
-    if any((folder / name).exists() for name in places.EVALUATION_FILES):
-        raise InputError(f"--output {folder}: it holds an evaluation already: name another folder")
+    if folder.is_file():
+        raise InputError(f"--output {folder}: it is a file: name a new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if any(entry.name != places.LOCK for entry in folder.iterdir()):
+            raise InputError(f"--output {folder}: it is there and not empty: name a new folder")
     except OSError as error:
         raise InputError(f"--output {folder}: can't be written: {error.strerror}") from None
 

@@ -24,14 +24,6 @@ from lscht_ray.training import early
 
 def main(argv: list[str]) -> int:
     """The door; what is said of a flag of `train` is said of the sweep's flag for it."""
-    try:
-        return _main(argv)
-    except InputError as error:
-        error.args = (complaints.in_flags_of_a_sweep(str(error), TrainConfig.model_fields),)
-        raise
-
-
-def _main(argv: list[str]) -> int:
     config, flags = commandline.parse(
         SweepConfig,
         commandline.with_own_settings(argv, places.SWEEP, "sweep"),
@@ -40,6 +32,15 @@ def _main(argv: list[str]) -> int:
         default_config=commandline.shipped_configs() / "demo.yaml",
         extra=_flags,
     )
+    try:
+        return _search(config, flags)
+    except InputError as error:
+        error.args = (complaints.in_flags_of_a_sweep(str(error), TrainConfig.model_fields),)
+        raise
+
+
+def _search(config: SweepConfig, flags: argparse.Namespace) -> int:
+    """Search with these settings; the exit code."""
     screen = console.new_console()
     sweep = sweep_folder.with_absolute_paths(config)
     _refuse(sweep, flags)

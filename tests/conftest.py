@@ -53,7 +53,9 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def unchanged_process(cache_folder: Path) -> Iterator[None]:
     """Restore what a test changes of the process: environment, folder, signals, logging, torch's global settings."""
     environment, folder = dict(os.environ), Path.cwd()
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    signals = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    }
     level = logging.getLogger().level
     hook = sys.excepthook
     torch = sys.modules.get("torch")

@@ -19,6 +19,7 @@ from PIL import Image
 
 from lscht_ray.clips.dataset import ClipDataset, ClipReader, Sampling
 from lscht_ray.clips.loader import build_loader
+from lscht_ray.dataset.annotations import read
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.errors import TrainingError
 from lscht_ray.video.decode import Choose
@@ -194,6 +195,35 @@ def test_another_encoding_of_a_clip_looks_alike(sound: Path, door: Door, tmp_pat
     (pair,) = kinds(report, "look_alike")
     assert {Path(pair["path"]).name, Path(pair["detail"].split()[2]).name} == {"0.mp4", "larger.mp4"}
     assert "in two splits" in pair["detail"]
+
+
+def test_nothing_of_the_users_is_written_over(sound: Path, door: Door, tmp_path: Path) -> None:
+    """A report takes the place of an earlier one alone; what lies beside a table does not become a second table."""
+    table, video = next(sound.glob("*.csv")), next((sound / "clips").glob("*.mp4"))
+    before = {file: file.read_bytes() for file in (table, video)}
+    reports = {"--json": "p.json", "--html": "p.html", "--facts": "f.csv", "--contact-sheet": "s.png"}
+    for flag in (*reports, "--write_splits"):
+        for file in before:
+            refused(door("check", sound, flag, file, cwd=tmp_path), f"{file}: it is there, and no earlier one of these")
+    refused(
+        door("check", sound, "--write_splits", sound / "s.csv", cwd=tmp_path), "it would be taken for a table of clips"
+    )
+    assert {file: file.read_bytes() for file in before} == before
+    for _ in range(2):  # the second time over the first
+        line = [word for flag, name in reports.items() for word in (flag, sound / name)]
+        result = door("check", sound, *line, cwd=tmp_path)
+        assert result.stdout.count("written: ") == 4, result.stderr
+    assert read(sound).layout == "table"
+
+
+def test_people_and_glosses_that_differ_in_an_accent(sound: Path, door: Door, tmp_path: Path) -> None:
+    for number, (gloss, signer) in enumerate((("Casá", "sofia"), ("casa", "Sofía")), start=20):
+        clip(sound / "clips" / f"{number}.mp4", number)
+        add(sound, (f"clips/{number}.mp4", gloss, "train", signer))
+    _, report, _ = checked(door, sound, cwd=tmp_path)
+    details = [problem["detail"] for problem in report["problems"]]
+    assert "signers 'sofia', 'Sofía'" in details
+    assert "glosses 'casá', 'casa'" in details
 
 
 def test_a_missing_video_is_compared_with_those_that_nothing_names(sound: Path, door: Door, tmp_path: Path) -> None:

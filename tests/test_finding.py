@@ -257,6 +257,19 @@ def test_the_pattern_that_fits_is_proposed_and_reads_all(tmp_path: Path, shape: 
     assert {s.signer for s in found.samples} == ({*signers} if by else {None})
 
 
+def test_the_folder_of_a_tables_videos_is_no_riddle(tmp_path: Path) -> None:
+    """Signers in names would be proposed as glosses; a table above that names other files says nothing of these."""
+    names = [f"{signer}_{number}.mp4" for signer in ("ana", "luis") for number in range(3)]
+    touch(tmp_path, *(f"set/videos/{name}" for name in names))
+    (tmp_path / "set" / "notas.csv").write_text("archivo;glosa\nx1.mp4;hola\n")
+    with pytest.raises(InputError, match="can be read by their paths"):
+        find_layout(tmp_path / "set" / "videos")
+    (tmp_path / "set" / "t.csv").write_bytes("archivo;glosa\nana_0.mp4;señal\n".encode("cp1252"))
+    with pytest.raises(InputError) as caught:
+        find_layout(tmp_path / "set" / "videos")
+    assert str(caught.value).endswith(f"the annotations are in the folder above (t.csv): --data {tmp_path}/set")
+
+
 def test_one_gloss_is_nothing_to_tell_apart(tmp_path: Path) -> None:
     touch(tmp_path, *(f"vids/c{k}x{'ab'[k % 2] * k}.mp4" for k in range(1, 7)))
     with pytest.raises(InputError, match="'vids' is the only gloss, so there is nothing to tell apart"):
@@ -431,7 +444,7 @@ def test_one_sentence_says_why_there_is_no_data_set(tmp_path: Path, given: str, 
     ):
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftypisom")
     (tmp_path / "tesis" / "dataset" / "train" / "1.mp4").write_bytes(b"\0\0\0\x18ftypisom")
-    (tmp_path / "tesis" / "nslt_100.json").write_text("{}")
+    (tmp_path / "tesis" / "nslt_100.json").write_text('{"1": {}}')
     (tmp_path / "set" / "t.csv").write_text("path,label\n4.mp4,a\n5.mp4,b\n")
     with pytest.raises(InputError) as refused:
         read(tmp_path / given)

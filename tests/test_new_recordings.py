@@ -141,7 +141,7 @@ def test_an_evaluation_is_never_overwritten(run: Path, door: Door, tmp_path: Pat
     assert door("evaluate", run, "--output", out, "--num_workers", 0, cwd=tmp_path).returncode == 0
     again = door("evaluate", run, "--output", out, "--num_workers", 0, cwd=tmp_path)
     assert again.returncode == 2
-    assert again.stderr == f"error: --output {out}: it holds an evaluation already: name another folder\n"
+    assert again.stderr == f"error: --output {out}: it is there and not empty: name a new folder\n"
 
 
 def test_the_columns_of_new_recordings_can_be_named(run: Path, door: Door, tmp_path: Path) -> None:
@@ -160,6 +160,13 @@ def test_the_columns_of_new_recordings_can_be_named(run: Path, door: Door, tmp_p
     assert said.returncode == 0, said.stderr
     with (run / "evaluation_test_2" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         assert {row["range"] for row in csv.DictReader(file)} == {"frame 0 to 8"}
+
+
+def test_results_go_into_a_new_folder(run: Path, door: Door, tmp_path: Path) -> None:
+    (make(tmp_path / "datos") / "a.csv").touch()
+    line = ("evaluate", run, "--output")
+    refused(door(*line, tmp_path / "datos", cwd=tmp_path), "it is there and not empty: name a new folder")
+    refused(door(*line, tmp_path / "datos" / "a.csv", cwd=tmp_path), "it is a file: name a new folder")
 
 
 def test_two_evaluations_never_share_a_folder(run: Path, door: Door, tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def test_a_signal_to_all_processes_of_a_run(small: Path, tmp_path: Path) -> None
     assert (run_folder(tmp_path) / "last_checkpoint.pt").is_file()
 
 
+def test_two_hang_ups_a_moment_apart_are_one() -> None:
+    """A shell sends one, and the kernel another as the shell ends; Ctrl-C after that still ends at once."""
+    with interrupt.raised(), interrupt.listening() as request:
+        signal.raise_signal(signal.SIGHUP)
+        assert request.number == signal.SIGHUP
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGHUP)  # while what was saved is being closed
+
+
 def test_what_has_nothing_to_save_says_how_it_ended(tmp_path: Path) -> None:
     session = terminal.start("demo", "--output", tmp_path / "demo", cwd=tmp_path, columns=120)
     while b"drawing" not in session.raw:

@@ -163,7 +163,7 @@ def test_the_console_says_what_matters_and_the_rest_is_in_a_file(sweep: tuple[Pa
     file = str(sweep_folder(folder) / "ray.log").replace(" ", "")  # longer than the terminal is wide
     assert file in "".join(session.shown()).replace(" ", "")
     assert log(folder)
-    for part in ("trial_00002 pruned after 1 epochs", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
+    for part in ("trial_00002 pruned after 1 epoch,", "best so far", "3 of 3 trials done", "--lr 0.002", "evaluate"):
         assert part in said(session)
     for chatter in ("INFO", "Warning", "pid=", "RayTrainWorker", "run_in_actor"):
         assert chatter not in said(session)

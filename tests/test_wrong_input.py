@@ -45,7 +45,7 @@ def said(door: str, words: str) -> str:
         commandline.parse(MODELS[door], shlex.split(words), prog=f"python -m lscht_ray.{door}", description="")
     text = str(caught.value)
     assert not [leak for leak in LEAKS if leak in text], text
-    return text.removesuffix(f"\n  python -m lscht_ray.{door} --help lists every setting")
+    return text.removesuffix(f"\n  python -m lscht_ray.{door} --help all lists every setting")
 
 
 FLAGS = {
@@ -56,9 +56,11 @@ FLAGS = {
         "--pretrained x": "--model_name", "--train.lr 1e-4": "--lr", "--warmup_epochs 5": "--warmup_ratio",
         "--smoothing 0.1": "--label_smoothing", "--data_root x": "--data", "--max_epoch 3": "--max_epochs",
         "--batch-size 8": "--batch_size", "--pacience 3": "--patience",
+        "--label seña": "--columns.label", "--signer persona": "--columns.signer", "--split by_signer": "--split_policy",
         "--drop 0.1": "--head_dropout", "--columns.gloss seña": "--columns.label",
     },
     "tune": {
+        "--train.lr_rate 1": "--train.lr", "--data x": "--train.data",
         "--lr 1e-4": "--train.lr", "--max_epochs 3": "--train.max_epochs", "--train.learning_rate 1": "--train.lr",
         "--num_samples 10": "--num_trials", "--trials 10": "--num_trials",
         "--gpus_per_trial 1": "--resources.gpus_per_worker", "--scheduler asha": "--trial_stopping",
@@ -151,6 +153,7 @@ VALUES = {
     "--cache none": "auto, off, disk, ram or device (given: none): did you mean off?",
     "--columns seña": "settings such as {path: file, label: gloss} (given: seña)",
     "--columns.bbox x": "a list such as [a, b] (given: x)",
+    "--columns.unit segundos": "frame, second or millisecond (given: segundos): did you mean second?",
     "--columns.unit seconds": "frame, second or millisecond (given: seconds): did you mean second?",
 }
 SWEEPS = {
@@ -346,6 +349,8 @@ def test_what_can_not_work_here_is_said_without_a_run_folder(small: Path, door: 
     refused(wrong_size, "image_size 225 must be a multiple of the model's patch size, 12: 216 or 228")
     refused(door("train", *flags, "--device", "cuda:77", cwd=tmp_path), "cuda:77")
     refused(door("tune", "--train.image_size", 225, cwd=tmp_path), "216 or 228")
+    lost = door("tune", "--lr", "0.1", cwd=tmp_path)
+    refused(lost, "error: --lr: no such flag: did you mean --train.lr?")
     refused(door("tune", "--train.device", "cuda:77", cwd=tmp_path), "--train.device cuda:77: ", "--train.device cpu")
     refused(
         door("tune", "--train.model_name", "/nothere", cwd=tmp_path), "error: --train.model_name /nothere: there is"

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from lscht_ray.errors import InputError
+from lscht_ray.shown import counted
 
 # ---------------------------------------------------------------- a run folder
 CONFIG = "config.json"
@@ -169,7 +170,7 @@ def find_model(path: Path) -> Path:
         inside = sorted(file.parent.name for file in path.glob(f"*/{BEST}"))
         if inside:
             named = shlex.quote(str(path / inside[-1]))
-            raise InputError(f"{path}: it holds {len(inside)} runs: name one, as in {named}")
+            raise InputError(f"{path}: it holds {counted(len(inside), 'run')}: name one, as in {named}")
         raise InputError(f"{path}: it is no run folder: neither {BEST} nor {LAST} is in it")
     if not path.is_file():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -22,6 +22,13 @@ def odd_names(annotated: Annotations) -> Iterator[Problem]:
         yield Problem(
             "name_case_twins", "warning", str(annotated.root), f"glosses {some(map(repr, group))}", "one gloss?"
         )
+    signers = list(dict.fromkeys(sample.signer for sample in annotated.samples if sample.signer))
+    for group in _twins(signers, _bare):
+        detail, action = f"signers {some(map(repr, group))}", "one person? by_signer takes them for several"
+        yield Problem("name_case_twins", "warning", str(annotated.root), detail, action)
+    for group in _twins(dict.fromkeys(map(str.casefold, annotated.glosses)), _bare):
+        action = "one gloss? They differ in accents alone"
+        yield Problem("name_accent_twins", "info", str(annotated.root), f"glosses {some(map(repr, group))}", action)
     for name in dict.fromkeys([*annotated.glosses, *(sample.signer or "" for sample in annotated.samples)]):
         yield from _odd_name(name, annotated.root)
     places = {sample.video.parent for sample in annotated.samples} | {
@@ -46,6 +53,12 @@ def odd_names(annotated: Annotations) -> Iterator[Problem]:
                 yield Problem(
                     "name_blanks", "warning", str(place / name), f"{name!r} has blanks around it", "rename it"
                 )
+
+
+def _bare(name: str) -> str:
+    """A name without accents, blanks and capital letters."""
+    letters = (letter for letter in unicodedata.normalize("NFD", name) if not unicodedata.combining(letter))
+    return "".join(letters).casefold().replace(" ", "")
 
 
 def _odd_name(name: str, place: Path) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from lscht_ray.artifacts import fonts
@@ -17,6 +18,7 @@ from lscht_ray.clips import reader
 from lscht_ray.clips.batch import Batch
 from lscht_ray.clips.dataset import ClipDataset, Position
 from lscht_ray.clips.transforms import ClipFormat, EvaluationTransform, TrainingTransform
+from lscht_ray.dataset.reports import MARK
 from lscht_ray.dataset.samples import Clip
 from lscht_ray.host.files import replacing
 from lscht_ray.settings.data import DataConfig
@@ -108,4 +110,6 @@ def write(sheet: Image.Image, file: Path) -> None:
     if kind is None:
         raise ValueError(f"pictures of the kind {file.suffix or 'without suffix'} are not known: name it .png or .jpg")
     with replacing(file) as temporary, temporary.open("wb") as opened:
-        sheet.save(opened, kind)
+        about = PngInfo()
+        about.add_text("Description", MARK)
+        sheet.save(opened, kind, pnginfo=about, comment=MARK)

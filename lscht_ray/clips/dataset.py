@@ -17,7 +17,7 @@ from lscht_ray.clips._cache import BrokenClipError, ClipCache, Entry
 from lscht_ray.clips.augmentation import Augmentation, draw, packed_draw
 from lscht_ray.clips.batch import Batch
 from lscht_ray.dataset.samples import Clip
-from lscht_ray.shown import shown
+from lscht_ray.shown import counted, shown
 from lscht_ray.video.decode import Choose, decode
 from lscht_ray.video.frames import Indices, Times, clip_indices
 from lscht_ray.video.opening import UnreadableVideoError
@@ -308,4 +308,5 @@ def describe_support(clips: Sequence[Clip], glosses: Sequence[str]) -> str:
     """One line on how unbalanced the glosses are."""
     counts = Counter(clip.label for clip in clips)
     support = [counts[label] for label in range(len(glosses))]
-    return f"{min(support)} to {max(support)} training clips per gloss"
+    least, most = min(support), max(support)
+    return f"{counted(most, 'training clip') if least == most else f'{least} to {most} training clips'} per gloss"

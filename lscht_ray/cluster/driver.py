@@ -332,9 +332,8 @@ def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
         _ray_internals.ask_tune_to_stop()
 
     printing = interrupt.terminals()
-    before = {number: signal.signal(number, on_signal) for number in interrupt.listened_to()}
+    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in interrupt.listened_to()}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        interrupt.restore(before)

@@ -6,14 +6,17 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from lscht_ray.dataset._entries import MAX_WALKED, is_clip, subfolders, visible
+from lscht_ray.dataset._entries import MAX_WALKED, clips_below, is_clip, subfolders, visible
 from lscht_ray.dataset.rows import split_called
-from lscht_ray.host.files import is_file
+from lscht_ray.errors import InputError
+from lscht_ray.host.files import is_file, read_text
 from lscht_ray.video.recognise import is_clip_of_pictures, is_video
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz")
 RUN_FILES, SWEEP_FILES = ("config.json", "metrics.jsonl"), ("sweep.json", "study.db")
 ANNOTATIONS = (".csv", ".tsv", ".json", ".jsonl")
+LOOKED_FOR = 20
+"""Clips that are looked for in a table above."""
 NAMED = 4
 """Kinds of files that a sentence names at most."""
 
@@ -44,7 +47,7 @@ def _of_folder(path: Path) -> str:
     if any(map(is_clip, inside)):
         return _of_one_folder(path)
     if split_called(path.name) or any(map(split_called, (entry.name for entry in inside))):
-        above = _annotated_above(path)
+        above = annotated_above(path)
         if above:
             return above
     if not _holds_any_clip(path):
@@ -54,16 +57,27 @@ def _of_folder(path: Path) -> str:
     return ""
 
 
-def _annotated_above(path: Path) -> str:
+def annotated_above(path: Path) -> str:
     """The sentence where a table or list of clips lies in the folder above, or, above a split's, further up."""
     # Splits have a folder of their own at times: dataset/train beside the lists.
+    clips = [clip.stem for clip in itertools.islice(clips_below(path), LOOKED_FOR)]
     for folder in list(path.parents)[: 2 if split_called(path.name) else 1]:
         if os.access(folder, os.R_OK | os.X_OK):
-            found = [entry.name for entry in visible(folder) if entry.suffix.lower() in ANNOTATIONS and entry.is_file()]
+            tables = [entry for entry in visible(folder) if entry.suffix.lower() in ANNOTATIONS and entry.is_file()]
+            found = next((table.name for table in tables if _names_any(table, clips)), "")
             if found:
                 where = "the folder above" if folder == path.parent else "a folder further up"
-                return f"the annotations are in {where} ({found[0]}): --data {_quoted(folder)}"
+                return f"the annotations are in {where} ({found}): --data {_quoted(folder)}"
     return ""
+
+
+def _names_any(table: Path, clips: list[str]) -> bool:
+    """Whether a table names one of these clips."""
+    try:
+        text = read_text(table, [])
+    except InputError:
+        return False
+    return any(clip in text for clip in clips)
 
 
 def of_results(path: Path) -> str:
@@ -77,7 +91,7 @@ def of_results(path: Path) -> str:
 def _of_one_folder(path: Path) -> str:
     """What clips that lie in the folder itself may be."""
     beside = [folder for folder in _siblings(path) if folder != path]
-    if above := _annotated_above(path):
+    if above := annotated_above(path):
         return above
     if any(any(map(is_clip, itertools.islice(visible(folder), 50))) for folder in beside[:20]):
         return f"its clips are those of one gloss ({path.name!r}): name the folder above, --data {_quoted(path.parent)}"

@@ -12,6 +12,7 @@ from lscht_ray.dataset._entries import clips_below, visible
 from lscht_ray.dataset._row_reader import ALIASES, RowReader
 from lscht_ray.dataset._values import search
 from lscht_ray.dataset.problems import Problem
+from lscht_ray.dataset.reports import is_report
 from lscht_ray.dataset.rows import SPLIT_NAMES, Table
 from lscht_ray.errors import InputError
 from lscht_ray.host.files import is_file, nfc, on_disk
@@ -54,8 +55,11 @@ def read_table(
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The tables in a folder."""
-    return [file for file in visible(folder) if file.suffix.lower() in TABLE_SUFFIXES and is_file(file)]
+    """The tables in a folder; of several not those that a check wrote."""
+    found = [file for file in visible(folder) if file.suffix.lower() in TABLE_SUFFIXES and is_file(file)]
+    if len(found) > 1:
+        found = [file for file in found if not is_report(file, "facts", "json")] or found
+    return found
 
 
 def says_clips(file: Path) -> bool:

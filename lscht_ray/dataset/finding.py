@@ -11,7 +11,7 @@ from lscht_ray.dataset._elan import find_sessions
 from lscht_ray.dataset._entries import subfolders, visible
 from lscht_ray.dataset._folders import class_folders
 from lscht_ray.dataset._lists import LIST_SUFFIXES, find_lists, is_list
-from lscht_ray.dataset._no_data import of_results, why_not
+from lscht_ray.dataset._no_data import annotated_above, of_results, why_not
 from lscht_ray.dataset._proposals import Proposal, propose
 from lscht_ray.dataset._tables import TABLE_SUFFIXES, find_tables, says_clips, split_in_name
 from lscht_ray.dataset._wlasl import find_wlasl
@@ -182,6 +182,9 @@ def _refuse_one_gloss(path: Path) -> None:
 
 def _unknown(path: Path) -> str:
     head = f"--data {path}: no data set is recognised there"
+    above = annotated_above(path) if path.is_dir() else ""
+    if above:
+        return f"{head}: {above}"
     proposals, clips = propose(path) if path.is_dir() else ([], 0)
     if proposals:
         said = _proposed(path, proposals, clips)

@@ -220,7 +220,8 @@ def _by_signer(rows: list[Row], plan: SplitPlan) -> tuple[list[Row], list[str]]:
         some = f", the first is {nameless[0].video.name}" if len(nameless) < len(rows) else ""
         raise InputError(
             f"split_policy {plan.policy} needs the signer of every clip: {len(nameless)} of {len(rows)} clips have none"
-            f"{some}\n  say who signs it in a column signer, or with a (?P<signer>...) group in columns.pattern"
+            f"{some}\n  say which column is the signer with --columns.signer, or have a (?P<signer>...) group in"
+            " --columns.pattern"
         )
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (str(row.signer), nfc(str(row.video)))):

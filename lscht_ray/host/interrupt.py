@@ -55,11 +55,19 @@ def raised() -> Iterator[None]:
         hung_up(number, printing)
         raise Ended(number)
 
-    before = {number: signal.signal(number, on_signal) for number in listened_to() if number != signal.SIGINT}
+    before: dict[int, Any] = {}
+    for number in listened_to()[1:]:  # Ctrl-C raises by itself
+        before[number] = signal.signal(number, on_signal)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        restore(before)
+
+
+def restore(before: dict[int, Any]) -> None:
+    """Give signals the handlers that they had, but for one that is ignored since the terminal is gone."""
+    for number, handler in before.items():
+        if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
 
 
@@ -88,6 +96,8 @@ def hung_up(number: int, descriptors: list[int]) -> bool:
     """Whether a signal says that the terminal is gone: then what is printed there goes nowhere instead of failing."""
     if number != getattr(signal, "SIGHUP", None):
         return False
+    # A shell and the kernel may both say it, a moment apart: the second one asks for nothing more.
+    signal.signal(number, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in descriptors:
         os.dup2(nowhere, descriptor)
@@ -116,14 +126,11 @@ def listening() -> Iterator[StopRequest]:
     request, printing = StopRequest(), terminals()
     before: dict[int, Any] = {}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def on_signal(number: int, frame: Any) -> None:
         request.number = number
-        restore()
-        if hung_up(number, printing):
+        gone = hung_up(number, printing)
+        restore(before)
+        if gone:
             return
         os.write(2, b"stopping after this step, resumable (again: at once)\n")  # print may be what was interrupted
 
@@ -132,4 +139,4 @@ def listening() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
-        restore()
+        restore(before)

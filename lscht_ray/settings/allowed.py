@@ -21,7 +21,8 @@ WORDS = {
     "log": "loguniform", "log_uniform": "loguniform", "integer": "int", "categorical": "choice", "grid": "choice",
     "prueba": "test", "testing": "test", "validación": "val", "validacion": "val", "validation": "val", "valid": "val",
     "dev": "val", "entrenamiento": "train", "training": "train", "todo": "all", "todos": "all",
-    "signer": "by_signer", "random": "stratified",
+    "segundos": "second", "segundo": "second", "milisegundos": "millisecond", "fotogramas": "frame", "español": "es",
+    "tabla": "table", "carpetas": "folders", "signer": "by_signer", "random": "stratified",
 }  # fmt: skip
 """Values that people write, and what they are called here. They count where the setting knows that value."""
 YES, NO = ("si", "sí", "yes", "y", "ja", "oui", "on", "1", "t"), ("no", "n", "nein", "non", "off", "0", "f")

@@ -49,10 +49,13 @@ class Parser(ArgumentParser):
             known = re.findall(r"^ +(--[\w.-]+)", self.format_help(), re.MULTILINE)
             lines = [self._unknown(word.partition("=")[0], known) for word in unknown if _flag(word)[:1] == "-"]
             lines = [*dict.fromkeys(lines)] or [f"{unknown[0]}: what is it?{self._place(unknown[0], known)}"]
-            raise InputError("\n".join([*lines, f"  {self.prog} --help lists every setting"]))
+            raise InputError("\n".join([*lines, self._more()]))
         if missing := missing_words(message):
             raise InputError(f"{missing} is missing: {self.usage}\n  {self.prog} --help says more")
-        raise InputError(f"{self._value(message)}\n  {self.prog} --help lists every setting")
+        raise InputError(f"{self._value(message)}\n{self._more()}")
+
+    def _more(self) -> str:
+        return f"  {self.prog} --help{' all' if self.model is not None else ''} lists every setting"
 
     def _unknown(self, word: str, known: list[str]) -> str:
         """A flag that there is not; one whose dashes an editor made long is named as it is typed."""

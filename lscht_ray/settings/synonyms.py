@@ -59,6 +59,7 @@ SETTINGS = {
     # of one searched setting
     "min": "low", "max": "high", "lower": "low", "upper": "high", "values": "choices", "categories": "choices",
     "q": "step", "kind": "type", "distribution": "type",
+    "lr_rate": "lr", "label": "columns.label", "signer": "columns.signer", "split": "split_policy",
     # of a column map
     "columns.gloss": "columns.label", "columns.word": "columns.label", "columns.class": "columns.label",
     "columns.video": "columns.path", "columns.person": "columns.signer", "columns.from": "columns.start",

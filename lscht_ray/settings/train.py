@@ -36,6 +36,8 @@ DEVICE_WORDS: dict[str, Any] = {
 }
 OLD_NAMES = {"num_epochs": "max_epochs"}
 """What the thesis' train.py called settings."""
+OF_THESIS = OLD_NAMES | {"base_path": "data", "num_classes": "num_classes"}
+"""The same in its config.json, with what tells that this is one."""
 RESOLVED = "resolved"
 """In config.json: what the run found out for itself, and nobody asked for."""
 BEFORE: dict[str, Any] = {
@@ -271,10 +273,9 @@ def of_thesis(values: dict[str, Any]) -> dict[str, Any]:
 
     It says on which device it ran: this machine chooses for itself. Its num_classes is compared with the data's.
     """
-    if RESOLVED in values or not (OLD_NAMES.keys() | {"num_classes"}) & values.keys():
+    if RESOLVED in values or not OF_THESIS.keys() & values.keys():
         return values
-    renamed = {OLD_NAMES.get(name, name): value for name, value in values.items()}
-    return {name: value for name, value in renamed.items() if name != "device" or "num_classes" not in values}
+    return {OF_THESIS.get(name, name): value for name, value in values.items() if name != "device"}
 
 
 def with_new_fields(config: BaseModel, saved: dict[str, Any]) -> dict[str, Any]:

@@ -40,15 +40,29 @@ def ready(
         InputError: The data set can't be trained on; the message says why.
     """
     keeper = fill.Keeper(config, lambda: short_side(config), screen) if keep else None
-    clip_set = survey.ready(config, screen, keeper, accept)
+
+    def look(annotations: Annotations) -> None:
+        accept(annotations)
+        if config.untrained_glosses == "error":  # else glosses may turn out to have no clip that can be used
+            check_number(config, annotations)
+
+    clip_set = survey.ready(config, screen, keeper, look)
     check_metrics((config.best_metric, config.early_stopping_metric), clip_set)
-    if config.num_classes not in (None, len(clip_set.glosses)):
-        raise InputError(
-            f"num_classes is {config.num_classes}, and {clip_set.annotations.root} has"
-            f" {counted(len(clip_set.glosses), 'gloss')}:"
-            " give the data that are meant, or leave num_classes out"
-        )
+    check_number(config, clip_set.annotations)
     return clip_set
+
+
+def check_number(config: TrainConfig, annotations: Annotations) -> None:
+    """Refuse data that have not as many glosses as ``num_classes`` says.
+
+    Raises:
+        InputError: They have more or fewer.
+    """
+    if config.num_classes not in (None, len(annotations.glosses)):
+        raise InputError(
+            f"num_classes is {config.num_classes}, and {annotations.root} has"
+            f" {counted(len(annotations.glosses), 'gloss')}: give the data that are meant, or leave num_classes out"
+        )
 
 
 def check_metrics(metrics: Iterable[str], clip_set: ClipSet) -> None:

@@ -1,6 +1,7 @@
 """What can't work on this machine, found out before anything is loaded: torch alone takes seconds."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from lscht_ray.artifacts import places
@@ -22,6 +23,8 @@ def check(config: TrainConfig, *, here: bool = True) -> None:
     Raises:
         InputError: There is no such device, the model can't take such pictures, or a folder can't be written.
     """
+    if config.lora_rank and find_spec("peft") is None:
+        raise InputError('lora_rank needs peft: pip install "lscht_ray[lora]"')
     if here:
         check_device(config.device, config.precision)
     _check_size(config)

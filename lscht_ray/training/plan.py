@@ -283,7 +283,7 @@ def _say(plan: Plan, config: TrainConfig, screen: Console, under: str) -> None:
     for line in (
         f"global batch {plan.global_batch}, {counted(plan.steps_per_epoch, 'step')} per epoch,"
         f" {counted(plan.epochs, 'epoch')} at most, "
-        f"{plan.warmup_steps} warm-up steps of {plan.steps_per_epoch * plan.epochs}",
+        f"{counted(plan.warmup_steps, 'warm-up step')} of {plan.steps_per_epoch * plan.epochs}",
         f"parameters: {plan.trained:,} trained of {plan.parameters:,}",
         f"FLOPs: {plan.val_flops / 1e9:.4g} G a clip forward, {plan.train_flops / 1e9:.4g} G with backward"
         + (f" ({plan.frozen_flops / 1e9:.4g} G in {plan.frozen_epochs} frozen epochs)" if plan.frozen_epochs else "")

@@ -18,6 +18,7 @@ from lscht_ray.artifacts import checkpoint, places
 from lscht_ray.errors import InputError
 from lscht_ray.host import lock
 from lscht_ray.host.interrupt import Interrupted
+from lscht_ray.shown import counted
 from support import kills
 from support.data import read_lines
 from support.doors import FAST, WAIT_SECONDS, Background, Door, refused, run_folder, until
@@ -88,7 +89,7 @@ def test_a_signal_saves_at_the_next_step(
     done = len(full["history"])
     result = door("train", "--resume", folder, "--max_epochs", done + 1, "--override", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert f"resumed after epoch {done} and {full['inside']} steps of the next" in result.stdout
+    assert f"resumed after epoch {done} and {counted(full['inside'], 'step')} of the next" in result.stdout
     faults.survive(fault)
 
 
