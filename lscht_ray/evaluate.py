@@ -8,14 +8,18 @@ from pathlib import Path
 from rich.console import Console
 
 from lscht_ray.artifacts import checkpoint_file, places
-from lscht_ray.dataset import demo, layouts
+from lscht_ray.dataset import demo, finding, layouts
 from lscht_ray.errors import InputError
 from lscht_ray.host import console, files, lock
 from lscht_ray.settings import commandline
 from lscht_ray.settings.evaluate import EvaluateConfig
 from lscht_ray.settings.files import read_json
+from lscht_ray.settings.train import TrainConfig, as_given
 from lscht_ray.shown import counted
 from lscht_ray.training import early
+
+PLAIN = TrainConfig()
+"""As nobody says how data are to be read."""
 
 
 def _flags(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +38,7 @@ def main(argv: list[str]) -> int:
     )
     path = places.find_model(flags.checkpoint)
     if request.data not in (None, demo.DEMO):
-        files.given_path(str(request.data), "--data")
+        _look_at(files.given_path(str(request.data), "--data"), request, path.parent / places.CONFIG)
     checkpoint_file.check(path)
     early.check_device(request.device)
     if request.layout is not None:
@@ -76,6 +80,21 @@ def _of_sweep(folder: Path) -> str:
     undone = sum(each["status"] in ("running", "interrupted") for each in found.get("trials", []))
     unfinished = f" so far: {counted(undone, 'trial is', 'trials are')} unfinished" if undone else ""
     return f"the model of {trial}, the best of the sweep{unfinished}"
+
+
+def _look_at(data: Path, request: EvaluateConfig, config: Path) -> None:
+    """Refuse data of no layout before torch is imported, unless the run or the user says how they are to be read.
+
+    Raises:
+        InputError: There is no data set that is recognised.
+    """
+    try:
+        run = TrainConfig.model_validate(as_given(read_json(config))) if config.is_file() else PLAIN
+    except ValueError:  # the checkpoint itself says how
+        return
+    said = (request.layout or run.layout, request.columns, run.columns, run.elan)
+    if said == (PLAIN.layout, PLAIN.columns, PLAIN.columns, PLAIN.elan):
+        finding.find_layout(data)
 
 
 def _check_output(folder: Path | None) -> None:

@@ -162,6 +162,17 @@ def test_the_columns_of_new_recordings_can_be_named(run: Path, door: Door, tmp_p
         assert {row["range"] for row in csv.DictReader(file)} == {"frame 0 to 8"}
 
 
+def test_data_of_no_layout_are_refused_before_torch_is_imported(run: Path, tmp_path: Path) -> None:
+    make(tmp_path / "vacía")
+    program = (
+        "import sys; from lscht_ray import evaluate\n"
+        "try: evaluate.main(sys.argv[1:])\n"
+        "except ValueError as error: assert 'the folder is empty' in str(error), error\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, run, "--data", tmp_path / "vacía"], check=True, timeout=300)
+
+
 def test_results_go_into_a_new_folder(run: Path, door: Door, tmp_path: Path) -> None:
     (make(tmp_path / "datos") / "a.csv").touch()
     line = ("evaluate", run, "--output")
