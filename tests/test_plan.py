@@ -46,7 +46,7 @@ def test_train_says_what_the_run_then_does(small: Path, door: Door, tmp_path: Pa
     planned = door("train", *flags, "--plan", "--layer_decay", 0.5, cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
     assert not (tmp_path / "models").exists()
-    assert "global batch 8, 3 steps per epoch, 2 epochs at most, 1 warm-up steps of 6" in planned.stdout
+    assert "global batch 8, 3 steps per epoch, 2 epochs at most, 1 warm-up step of 6" in planned.stdout
     for part in ("train │ 12", "val   │ 6", "embeddings", "norm and head", "trained of", "GiB", "GPU hours", "FLOPs"):
         assert part in planned.stdout
     trained = door("train", *flags, cwd=tmp_path)

@@ -152,6 +152,8 @@ def test_a_signal_to_all_processes_of_a_run(small: Path, tmp_path: Path) -> None
 
 def test_two_hang_ups_a_moment_apart_are_one() -> None:
     """A shell sends one, and the kernel another as the shell ends; Ctrl-C after that still ends at once."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with interrupt.raised(), interrupt.listening() as request:
         signal.raise_signal(signal.SIGHUP)
         assert request.number == signal.SIGHUP

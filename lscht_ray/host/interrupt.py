@@ -135,7 +135,9 @@ def listening() -> Iterator[StopRequest]:
         os.write(2, b"stopping after this step, resumable (again: at once)\n")  # print may be what was interrupted
 
     for number in listened_to():
-        before[number] = signal.signal(number, on_signal)
+        handler = signal.signal(number, on_signal)
+        # A shell has its background jobs ignore Ctrl-C; who sends it twice all the same wants the run to end.
+        before[number] = signal.default_int_handler if handler == signal.SIG_IGN else handler
     try:
         yield request
     finally:
