@@ -443,6 +443,13 @@ def test_help_is_short_and_says_what_matters_first(door: Door, tmp_path: Path, d
     assert all(setting.text and setting.section for setting in help.settings_of(MODELS[door_name]))
 
 
+def test_who_reads_may_stop_reading(tmp_path: Path) -> None:
+    line = f"{shlex.quote(sys.executable)} -m lscht_ray.train --help all | head -n 1"
+    result = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+    assert result.stdout.startswith("usage: python -m lscht_ray.train")
+    assert result.stderr == ""
+
+
 def test_help_on_one_setting_or_section(door: Door, tmp_path: Path) -> None:
     one = " ".join(door("train", "--help", "lr", cwd=tmp_path).stdout.split())
     assert one == "--lr Peak learning rate of AdamW, before `lr_scaling`. (a number above 0; default 0.0001)"

@@ -1,5 +1,6 @@
 """What a person sees: progress bars on a terminal, plain lines elsewhere; and how a door ends."""
 
+import contextlib
 import errno
 import io
 import logging
@@ -181,6 +182,10 @@ def door(main: Callable[[list[str]], int]) -> int:
     except InputError as error:
         new_console(sys.stderr).print(f"error: {error}")
         return error.exit_code
+    except BrokenPipeError:  # as of `--help all | head`: who reads has seen enough
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + getattr(signal, "SIGPIPE", 13)
     except OSError as error:
         if error.errno not in OF_THE_MACHINE or error.filename is None:
             raise
