@@ -83,8 +83,8 @@ def run(sweep: Sweep, screen: Console, *, quiet: bool = False, decoded: int = 0)
 
         try:
             ending = Search(sweep, storage, ledger, console.quiet_console() if quiet else real, lose).run()
-        except KeyboardInterrupt:
-            ending = Ending(signal.SIGINT)
+        except KeyboardInterrupt as stopped:
+            ending = Ending(stopped.number if isinstance(stopped, interrupt.Ended) else signal.SIGINT)
         return finish(ending)
 
 
@@ -326,7 +326,7 @@ def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
         seen.append(number)
         interrupt.hung_up(number, printing)
         if len(seen) > 1 or not _ray_internals.can_ask_tune_to_stop():
-            raise KeyboardInterrupt
+            raise interrupt.Ended(seen[0])
         text = "stopping: ending the trials, then writing what was found (Ctrl-C again ends at once)"
         threading.Thread(target=screen.print, args=(text,)).start()  # here it might come within another print
         _ray_internals.ask_tune_to_stop()
