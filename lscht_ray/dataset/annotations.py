@@ -146,15 +146,15 @@ def read(
         raise InputError(f"--data {data}: no clip is annotated there ({chosen} layout)" + "".join(lines))
     rows, notes = divide(table.rows, how, path if path.is_dir() else path.parent)
     missing = tuple(row.video for row in rows if not is_there_as_clip(row.video))
+    gone = set(missing)
     if strict and (len(missing) == len(rows) or len(missing) > missing_threshold * len(rows)):
-        first = next(row.video for row in table.rows if row.video in set(missing))
+        first = next(row.video for row in table.rows if row.video in gone)
         raise InputError(
             f"--data {data}: the videos of {len(missing)} of {len(rows)} annotated clips are missing, the first is "
             f"{shown(first)}\n"
             f"  more than missing_threshold ({missing_threshold:g}) allows: give --videos FOLDER, or raise it"
         )
     glosses = table.glosses or sorted({*table.unfilled, *(row.gloss for row in rows)}, key=_number_or_text)
-    gone = set(missing)
     return Annotations(
         path,
         chosen,

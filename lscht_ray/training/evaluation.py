@@ -92,12 +92,11 @@ def evaluate(path: Path, request: EvaluateConfig, screen: Console) -> tuple[Eval
 
 def _summary(annotated: Annotations, clips: Sequence[Clip], known: Sequence[str], split: str) -> str:
     """Two lines at most: the data set and how many clips of it are evaluated, and glosses that none of them shows."""
-    number = len({clip.gloss for clip in clips})
+    there = {clip.gloss for clip in clips}
     of = f"{split} clip" if split != ALL else "clip"
-    line = (
-        f"{shown(annotated.root)}: {annotated.layout} layout, {counted(len(clips), of)} of {counted(number, 'gloss')}"
-    )
-    absent = [gloss for gloss in known if gloss not in {clip.gloss for clip in clips}]
+    glosses = counted(len(there), "gloss")
+    line = f"{shown(annotated.root)}: {annotated.layout} layout, {counted(len(clips), of)} of {glosses}"
+    absent = [gloss for gloss in known if gloss not in there]
     if absent:
         line += f"\nof the model's {len(known)} glosses these have no clip here: {some(map(shown, absent))}"
     return line
