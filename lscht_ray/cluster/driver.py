@@ -332,8 +332,5 @@ def _stopping_cleanly(screen: Console, seen: list[int]) -> Iterator[None]:
         _ray_internals.ask_tune_to_stop()
 
     printing = interrupt.terminals()
-    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in interrupt.listened_to()}
-    try:
+    with interrupt.handled(interrupt.listened_to(), on_signal):
         yield
-    finally:
-        interrupt.restore(before)

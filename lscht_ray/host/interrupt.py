@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,11 +55,16 @@ def raised() -> Iterator[None]:
         hung_up(number, printing)
         raise Ended(number)
 
-    before: dict[int, Any] = {}
-    for number in listened_to()[1:]:  # Ctrl-C raises by itself
-        before[number] = signal.signal(number, on_signal)
-    try:
+    with handled(listened_to()[1:], on_signal):  # Ctrl-C raises by itself
         yield
+
+
+@contextmanager
+def handled(numbers: Iterable[int], on_signal: Callable[[int, Any], object]) -> Iterator[dict[int, Any]]:
+    """Within, these signals call ``on_signal``; it yields the handlers that they had, and have again afterwards."""
+    before: dict[int, Any] = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield before
     finally:
         restore(before)
 
@@ -134,11 +139,8 @@ def listening() -> Iterator[StopRequest]:
             return
         os.write(2, b"stopping after this step, resumable (again: at once)\n")  # print may be what was interrupted
 
-    for number in listened_to():
-        handler = signal.signal(number, on_signal)
-        # A shell has its background jobs ignore Ctrl-C; who sends it twice all the same wants the run to end.
-        before[number] = signal.default_int_handler if handler == signal.SIG_IGN else handler
-    try:
+    with handled(listened_to(), on_signal) as handlers:
+        for number, handler in handlers.items():
+            # A shell has its background jobs ignore Ctrl-C; who sends it twice all the same wants the run to end.
+            before[number] = signal.default_int_handler if handler == signal.SIG_IGN else handler
         yield request
-    finally:
-        restore(before)
